@@ -1,4 +1,4 @@
-"""What does each kind of adapter learn of the example character, how large is its file, and how long does it take?
+"""What each kind of adapter learns of the example character, its file size, and its training time.
 
     python benchmarks/adapter_training.py [--kind loha oft …] [--device cpu] [--workers 1] [--count 45] [--work FOLDER]
 
@@ -47,7 +47,7 @@ RATES = {"unet_lr": 2e-3, "text_encoder_lr": 5e-4}
 
 @dataclass(frozen=True)
 class Kind:
-    """An adapter and the rates that suit it."""
+    """An adapter with learning rates that suit it."""
 
     adapter: dict[str, Any]
     rates: dict[str, float] = field(default_factory=lambda: RATES)
@@ -72,11 +72,11 @@ KINDS = {
     ),
     "hypernetwork": Kind({"type": "hypernetwork"}, {"unet_lr": 1e-3}),
 }
-"""What is trained here; `--kind` chooses."""
+"""Adapters to train; `--kind` chooses some."""
 
 
 def main() -> None:
-    """Train and measure every kind, a row each."""
+    """Train and measure every kind, and print a row for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=[*KINDS])
     parser.add_argument("--device", default="cpu")
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def measured(name: str, options: argparse.Namespace) -> str:
-    """The row of a kind."""
+    """Return the table row of a kind."""
     torch.set_num_threads(1)
     judge, (named, prompts) = classifier(EXAMPLE, options.work), named_prompts(EXAMPLE, options.count)
     if name == BASE:
@@ -110,7 +110,7 @@ def measured(name: str, options: argparse.Namespace) -> str:
 
 
 def trained(kind: Kind, folder: Path, device: str, prompts: list[str]) -> tuple[Weights, dict[str, Any], float]:
-    """Trained and evaluated in a fresh `folder`: the weights, the report, and the training's seconds."""
+    """Train and evaluate in a new `folder`; return the weights, the report, and the training's seconds."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     dataset = {
@@ -138,7 +138,7 @@ def trained(kind: Kind, folder: Path, device: str, prompts: list[str]) -> tuple[
 
 
 def painted(file: Path | None, prompts: list[str], device: str) -> torch.Tensor:
-    """A picture for each prompt with the weights of `file`, or of the base: (N, 3, 64, 64) in -1..1."""
+    """Sample a picture for each prompt with the weights of `file`, or with the base: (N, 3, 64, 64) in -1..1."""
     model = SD15(checkpoint=Checkpoint.parse("pocket", Path())).load(device)
     sampler = Sampler(model, SamplingOptions((64, 64), cfg=CFG))
 

@@ -1,12 +1,12 @@
-"""What does each kind of adapter keep in memory, and what does a step of it cost, beside LoRA of the same rank?
+"""Memory and step time of each kind of adapter, relative to LoRA of the same rank.
 
     python benchmarks/adapters.py [--side 256] [--rank 8] [--repeats 3]
 
-Kept for the backward pass: counted by the whole U-Net of a full-size SD1.5 in bf16 on the meta device. Step: forward and
-backward through every module that LoRA targets there, float32, at its own number of tokens; modules alone, without attention
-and the rest, so the ratios of whole steps are lower. CPU seconds of the process, the least of some repeats. With LyCORIS
-installed (`pip install lycoris-lora`) its own modules run in the same loop. Goal: LoHa of rank 8 keeps at most 1.15 times
-what LoRA does, and its step takes at most 1.25 times as long.
+Memory: bytes saved for the backward pass by the whole U-Net of a full-size SD1.5 in bf16, on the meta device. Step:
+forward and backward pass through every module that LoRA targets there, float32, with its own number of tokens; without
+attention and the rest of the network, so ratios of whole steps are lower. Times are CPU seconds of the process, the
+minimum of several repeats. With LyCORIS installed (`pip install lycoris-lora`) its own modules run in the same loop.
+Goal: LoHa of rank 8 saves at most 1.15 times LoRA's bytes, and its step takes at most 1.25 times as long.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.adapters.oft import OFT
 
 Shape = tuple[int, int, int]
-"""Tokens, inputs and outputs of a module."""
+"""(tokens, inputs, outputs) of a module."""
 Layer = Callable[[torch.nn.Module], torch.nn.Module]
 
 
 def kinds(rank: int) -> dict[str, TargetKnobs]:
-    """Every kind of a rank; LoRA is what they are compared with."""
+    """Return every kind with this rank; LoRA is the reference."""
     return {
         "lora": LoRA(rank=rank),
         f"lora of {2 * rank}, as many numbers as loha": LoRA(rank=2 * rank),
@@ -50,7 +50,7 @@ def kinds(rank: int) -> dict[str, TargetKnobs]:
 
 
 def peers(rank: int) -> dict[str, Layer]:
-    """LyCORIS' own modules, where it is installed."""
+    """Return LyCORIS' own modules, where it is installed."""
     try:
         from lycoris import modules
     except ImportError:
@@ -74,7 +74,7 @@ def peers(rank: int) -> dict[str, Layer]:
 
 
 def shapes(model: LatentDiffusion, side: int) -> Counter[Shape]:
-    """How often each shape of module occurs in a step of a picture of `side` pixels."""
+    """Count the module shapes in a step on a picture of `side` pixels."""
     found: Counter[Shape] = Counter()
 
     def note(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], _: object) -> None:
@@ -91,7 +91,7 @@ def shapes(model: LatentDiffusion, side: int) -> Counter[Shape]:
 
 
 def passes(layer: Layer, wanted: Counter[Shape], repeats: int) -> float:
-    """CPU seconds of forward and backward through all modules."""
+    """Return the CPU seconds of forward and backward pass through all modules."""
     total = 0.0
     for (tokens, inputs, outputs), count in wanted.items():
         torch.manual_seed(0)
@@ -109,7 +109,7 @@ def _once(module: torch.nn.Module, x: torch.Tensor) -> float:
 
 
 def layer_of(adapter: TargetKnobs) -> Layer:
-    """What an adapter puts around a module, in the state in which a training begins."""
+    """Return a function that wraps a module in the adapter's layer, with initial values."""
 
     def around(base: torch.nn.Module) -> torch.nn.Module:
         layer = adapter.layer_of(base, adapter.width(True))
@@ -120,7 +120,7 @@ def layer_of(adapter: TargetKnobs) -> Layer:
 
 
 def rows(options: argparse.Namespace) -> Iterator[tuple[str, int | None, float]]:
-    """(kind, bytes kept, seconds)."""
+    """Yield (kind, bytes saved for the backward pass, seconds)."""
     torch.nn.functional.scaled_dot_product_attention = memory.attention
     model = memory.held(SD15)
     wanted = shapes(model, options.side)
@@ -134,7 +134,7 @@ def rows(options: argparse.Namespace) -> Iterator[tuple[str, int | None, float]]
 
 
 def main() -> None:
-    """Measure and say."""
+    """Print the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--rank", type=int, default=8)

@@ -1,4 +1,4 @@
-"""What the page costs while 10,000 jobs are in the queue: CPU time and bytes of the board, for each change and for none.
+"""Cost of the page with 10,000 jobs in the queue: CPU time and bytes of the board, with and without changes.
 
 python benchmarks/board.py
 """
@@ -17,7 +17,7 @@ WAITING, ENDED, ROUNDS = 5000, 5000, 50
 
 
 def filled(folder: Path) -> Queue:
-    """A queue with one job that runs, many that wait and many that have ended."""
+    """Fill a queue with one running job, many waiting and many finished ones."""
     queue = Queue(folder)
     row = "(title, pipeline, sets, device, priority, position, state, added, finished, source, settings, reason)"
     with queue._writing() as db:
@@ -36,7 +36,7 @@ def filled(folder: Path) -> Queue:
 
 
 def cpu_milliseconds(work: Callable[[int], object]) -> float:
-    """The mean of some rounds."""
+    """Return the mean CPU time of several rounds, in ms."""
     begin = time.process_time()
     for number in range(ROUNDS):
         work(number)
@@ -52,7 +52,7 @@ def main() -> None:
         answers = Routes(queue)
 
         def changed(number: int) -> None:
-            queue.tell(claim.job.number, {"stage": "lora", "step": number, "total": 100, "unit": "steps"})
+            queue.record_progress(claim.job.number, {"stage": "lora", "step": number, "total": 100, "unit": "steps"})
             answers.get("board")
 
         seen = answers.get("board")

@@ -1,13 +1,13 @@
-"""What trainings of full size take of a GPU, in memory and time, beside what `lorapipe plan` says they need.
+"""GPU memory and time of full-size trainings, compared with the estimate of `lorapipe plan`.
 
     python benchmarks/card.py                                   # the usual ones
     python benchmarks/card.py sdxl:1024:1:checkpointing sd15:512:4:optimizer=adamw8bit
 
 A case is a family, a resolution, a batch, and knobs of the train stage (`adapter.type=loha` too) or `checkpointing`,
 `compile`; `finetune` trains the whole U-Net, `adafactor` is at fixed rates. Each runs in a process of its own: random
-weights of full size (built in --work when they are not there), pictures prepared by the stage, then its steps; `held` is
-the most that the process had of the card, its context included, `plan` what the plan says, `used` the most that tensors
-took. The text encoders are trained where a case says `text`.
+weights of full size (built in --work if missing), pictures prepared by the stage, then training steps. `held` is the
+process's peak memory on the card, context included, `plan` the estimate, `used` the peak of tensors. With `text` in a
+case, the text encoders are trained.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ GB = 1e9
 
 
 def knobs_of(words: list[str]) -> dict[str, Any]:
-    """The train stage's knobs that a case names."""
+    """Return the train stage's settings of a case."""
     found: dict[str, Any] = {"text_encoder_lr": 0.0, "adapter": {"type": "lora", "rank": 16}}
     for word in words:
         name, _, value = word.partition("=")
@@ -77,19 +77,19 @@ def knobs_of(words: list[str]) -> dict[str, Any]:
 
 
 def most(kind: str) -> float:
-    """The most that was held since the last reset, GB."""
+    """Return the peak memory since the last reset, in GB."""
     return float(getattr(torch.cuda, f"max_memory_{kind}")() / GB) if torch.cuda.is_available() else 0.0
 
 
 def forget() -> None:
-    """Give unused memory back, and begin to look for the most again."""
+    """Free cached memory and reset the peak."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 
 
 def context_size() -> float:
-    """Bytes of the card that are taken beside what torch allocates."""
+    """Return the bytes in use on the card outside torch's allocator."""
     if not torch.cuda.is_available():
         return 0.0
     free, whole = torch.cuda.mem_get_info()
@@ -97,7 +97,7 @@ def context_size() -> float:
 
 
 def measure(case: str, work: Path, device: str) -> dict[str, Any]:
-    """Run a case in this process."""
+    """Run a case in this process, and return its measurements."""
     family, side, batch, *words = case.split(":")
     base = Family.registry.get(family)(checkpoint=Checkpoint(work / family))
     with tempfile.TemporaryDirectory() as name:
@@ -131,7 +131,7 @@ def measure(case: str, work: Path, device: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Each case apart."""
+    """Run each case in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="*", default=USUAL)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lorapipe-full-size")

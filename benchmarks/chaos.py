@@ -1,10 +1,10 @@
-"""Kill -9 at random moments, then run once more: does everything come out right, with nothing done twice?
+"""Kills runs with SIGKILL at random moments, runs once more, and checks that results are right and nothing is done twice.
 
     python benchmarks/chaos.py [--projects 40] [--kills 3] [--seed 0]
 
-Each project is run and killed three times: the run, its worker, or both. Then it is run plainly. Counted are runs that
-refuse to go on, wrong outputs, and stages that were made again although their result had been published. Then two runs of
-one project are started at the same time: each stage must be made once.
+Each project is run and killed three times: the run, its worker, or both. Then it runs undisturbed. The script counts refused
+runs, wrong outputs, and stages that ran again although their result had been published. Then it starts two runs of one
+project at the same time: each stage must run once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ EXPECTED = {"out.html": "<p>2</p>", "again.html": "<p>1</p>"}
 
 
 def start(folder: Path) -> subprocess.Popen[str]:
-    """A run whose events can be read."""
+    """Start a run with readable events."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "toys")])
     environment = {**os.environ, "PYTHONPATH": path, "XDG_CACHE_HOME": str(folder / ".user-cache")}
     command = [sys.executable, "-m", "lorapipe", "run", "p.yaml", "--json"]
@@ -45,13 +45,13 @@ def start(folder: Path) -> subprocess.Popen[str]:
 
 
 def workers_of(pid: int) -> list[int]:
-    """The worker processes of a run."""
+    """Return the worker processes of a run."""
     found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, encoding="utf-8")
     return [int(word) for word in found.stdout.split()]
 
 
 def published(folder: Path) -> set[str]:
-    """The keys of all results in the store."""
+    """Return the keys of all results in the store."""
     keys = set()
     for file in (folder / ".lorapipe" / "store").glob("*/manifest.json"):
         keys.add(json.loads(file.read_bytes())["key"])
@@ -59,13 +59,13 @@ def published(folder: Path) -> set[str]:
 
 
 def started(output: str) -> list[str]:
-    """The keys of the stages that a run has begun to make."""
+    """Return the keys of the stages that a run has started."""
     events = [json.loads(line) for line in output.splitlines() if line.startswith("{") and line.endswith("}")]
     return [event["key"] for event in events if event["event"] == "started"]
 
 
 def torment(folder: Path, kills: int, seed: int) -> tuple[int, int, int]:
-    """Refused, wrong and repeated, of one project."""
+    """Return the numbers of refused runs, wrong outputs and repeated stages of one project."""
     chance = random.Random(seed)
     (folder / "texts").mkdir(parents=True)
     (folder / "texts" / "a.txt").write_text("a b a", encoding="utf-8")
@@ -91,7 +91,7 @@ def torment(folder: Path, kills: int, seed: int) -> tuple[int, int, int]:
 
 
 def together(folder: Path) -> int:
-    """How many stages two runs of one project make twice."""
+    """Return the number of stages that two simultaneous runs of one project run twice."""
     (folder / "texts").mkdir(parents=True)
     (folder / "texts" / "a.txt").write_text("a b a", encoding="utf-8")
     (folder / "p.yaml").write_text(PIPELINE, encoding="utf-8")
@@ -101,7 +101,7 @@ def together(folder: Path) -> int:
 
 
 def main() -> None:
-    """See the module."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--projects", type=int, default=40)
     parser.add_argument("--kills", type=int, default=3)

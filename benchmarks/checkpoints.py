@@ -1,11 +1,11 @@
-"""How long does a training wait for its checkpoints? They are written, with a checksum, and synced between two steps.
+"""Time that checkpoints take from a training: they are written with a checksum and synced, between two steps.
 
     python benchmarks/checkpoints.py [--megabytes 300] [--times 7] [--folder FOLDER]
 
-The same state is written in three ways in turn: to the page cache alone, synced, and as a training does it. The least of
-several times counts, by the clock and of the CPU: what other programs take from the machine only ever adds. A checkpoint is
-written once a minute and at every snapshot; the last column is the share of a minute. Then a training on the pocket base:
-what its checkpoints take of it. The folder says on which disk.
+The same state is written in three ways in turn: to the page cache alone, synced, and as in training. Wall time and CPU
+time are the minimum of several runs, since other programs only ever add. A checkpoint is written once a minute and at
+every snapshot; the last column is its share of a minute. Then follows a training on the pocket base, with its
+checkpoints' share of the time. --folder chooses the disk.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from lorapipe.training.resume_state import Checkpoints, Trainable
 
 
 def trainable(megabytes: float) -> Trainable:
-    """AdamW with its two moments: so many bytes altogether."""
+    """Return parameters with AdamW's two moments, `megabytes` in all."""
     parameter = torch.nn.Parameter(torch.randn(int(megabytes * 1e6 / 12)))
     optimizer = torch.optim.AdamW([parameter])
     parameter.grad = torch.randn_like(parameter)
@@ -43,7 +43,7 @@ def trainable(megabytes: float) -> Trainable:
 
 
 def write(state: Any, path: Path, synced: bool) -> None:
-    """As it was before there were checksums; or without waiting for the disk at all."""
+    """Write without a checksum, synced or not."""
     with path.open("wb") as file:
         torch.save(state, file)
         if synced:
@@ -52,7 +52,7 @@ def write(state: Any, path: Path, synced: bool) -> None:
 
 
 def ways(folder: Path, megabytes: float, times: int) -> None:
-    """The same state, written in three ways in turn."""
+    """Compare the three ways to write the same state."""
     state = trainable(megabytes)
     checkpoints = Checkpoints(folder / "checkpoints")
     step = iter(range(1, 1000))
@@ -75,7 +75,7 @@ def ways(folder: Path, megabytes: float, times: int) -> None:
 
 
 def training(folder: Path) -> None:
-    """The pocket base, with ten snapshots."""
+    """Train on the pocket base, with ten snapshots, and print the checkpoints' share."""
     base = SD15(checkpoint=Checkpoint(pocket.BASE))
     dataset = prepared(folder, base, None, 2, "cpu")
     waits: list[float] = []
@@ -93,14 +93,14 @@ def training(folder: Path) -> None:
 
 
 def seconds(what: Callable[[], object]) -> float:
-    """Of the clock on the wall: what is waited for is the disk."""
+    """Return the wall time: the training waits for the disk."""
     start = time.perf_counter()
     what()
     return time.perf_counter() - start
 
 
 def main() -> None:
-    """See the module."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--megabytes", type=float, default=300)
     parser.add_argument("--times", type=int, default=7)

@@ -1,10 +1,10 @@
-"""What the engine itself costs, in CPU seconds: starting, deciding that nothing is to do, running trivial stages.
+"""Overhead of the engine in CPU seconds: start-up, no-op, trivial stages.
 
     python benchmarks/engine.py [--times 5] [--peers] [--work FOLDER]
 
-`--peers` installs DVC, Snakemake and doit from PyPI, each into an environment of its own in FOLDER, and lets them decide
-the same four stages in turn with us. The least of several times counts: what other programs take from the machine only
-ever adds.
+`--peers` installs DVC, Snakemake and doit from PyPI, each into an environment of its own in FOLDER, and measures their
+no-op on the same four stages in turn with ours. Times are the minimum of several runs, since other programs only ever
+add.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ UNSYNCED = [
     "-c",
     "import os, sys; os.fsync = lambda descriptor: None; from lorapipe.cli import main; sys.exit(main(sys.argv[1:]))",
 ]
-"""The same without waiting for the disk, to see what that costs."""
+"""The same without fsync, to measure its cost."""
 FOUR = """\
 stages:
   a: {uses: words, folder: texts}
@@ -41,7 +41,7 @@ TWO = "stages:\n  a: {uses: words, folder: texts}\n  b: {uses: count, text: $a}\
 
 
 def cpu_seconds(words: list[str], folder: Path, says: str = "") -> float:
-    """User and system time of a command and all it started; its output must hold `says`."""
+    """Return user + system time of a command and its children; its output must contain `says`."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "toys")])
     environment = {**os.environ, "PYTHONPATH": path, "XDG_CACHE_HOME": str(folder / ".user-cache")}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # whoever sets it compiles everything at every start
@@ -57,7 +57,7 @@ def cpu_seconds(words: list[str], folder: Path, says: str = "") -> float:
 
 
 def project(folder: Path, pipeline: str, texts: int = 1, size: int = 6) -> Path:
-    """A folder with a pipeline and its texts."""
+    """Make a folder with a pipeline and its texts."""
     (folder / "texts").mkdir(parents=True)
     for number in range(texts):
         text = os.urandom(size // 2).hex() if size > 6 else "a b a"
@@ -67,7 +67,7 @@ def project(folder: Path, pipeline: str, texts: int = 1, size: int = 6) -> Path:
 
 
 def ours(work: Path, times: int) -> None:
-    """Our own figures beside the limits that they are held to."""
+    """Print our own figures beside their limits."""
 
     def least(name: str, limit: float, words: list[str], folder: Path, says: str = "") -> None:
         figure = min(cpu_seconds([*LORAPIPE, *words], folder, says) for _ in range(times))
@@ -100,7 +100,7 @@ def ours(work: Path, times: int) -> None:
 # ----------------------------------------------------------------------------------------------------------------- peers
 
 STEPS = {"a": ([], "a.txt"), "b": (["a.txt"], "b.txt"), "c": (["a.txt"], "c.txt"), "d": (["b.txt", "a.txt"], "d.txt")}
-"""The same four stages for the others: each joins its inputs."""
+"""The same four stages for the other programs: each joins its inputs."""
 JOIN = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text('x'.join(map(str, sys.argv)))"
 
 
@@ -151,7 +151,7 @@ PEERS: dict[str, Callable[[Path, Path], list[str]]] = {"dvc": dvc, "snakemake": 
 
 
 def peers(work: Path, times: int) -> None:
-    """Four stages with nothing to do, each program in turn."""
+    """Measure the no-op of four stages, each program in turn."""
     four = project(work / "four-peers", FOUR)
     commands = {"lorapipe": ([*LORAPIPE, "run", "p.yaml", "--quiet"], four)}
     for name, write in PEERS.items():
@@ -173,7 +173,7 @@ def peers(work: Path, times: int) -> None:
 
 
 def main() -> None:
-    """See the module."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--peers", action="store_true")

@@ -1,9 +1,9 @@
-"""A base of full size and random weights, of any family, as a diffusers folder: for benchmarks, nothing is downloaded.
+"""Builds a full-size base of any family with random weights, as a diffusers folder, for benchmarks without downloads.
 
     python benchmarks/full_size.py sdxl FOLDER
 
-The numbers mean nothing, but no layer blows them up: what a training costs does not depend on them. The tokenizer is the
-pocket base's, which knows fewer words; ids of its words fit.
+The weights are scaled so that no layer diverges; the cost of a training does not depend on them. The tokenizer is the pocket
+base's, whose smaller vocabulary fits.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from lorapipe.models._weight_files import SingleFile
 
 
 def empty(family: type[StableDiffusion]) -> LatentDiffusion:
-    """A full-size base without weights, to be held in bf16."""
+    """Return a full-size base without weights, for bf16."""
     return family.model(Parts(SingleFile(Path("none"), family.known, family.model.texts)), "meta", "bf16")
 
 
 def filled(module: Any, device: str) -> Any:
-    """A module of the meta device with random half-precision weights on another."""
+    """Materialise a module of the meta device on `device`, with random half-precision weights."""
     module = module.to_empty(device=device).to(torch.float16)
     for name, tensor in module.state_dict().items():
         if tensor.dim() > 1:
@@ -42,7 +42,7 @@ def filled(module: Any, device: str) -> Any:
 
 
 def build(name: str, folder: Path) -> dict[str, Any]:
-    """Write the base; returns its parts."""
+    """Write the base, and return its parts."""
     assert Family.registry is not None
     family = Family.registry.get(name)
     assert issubclass(family, StableDiffusion)
@@ -59,7 +59,7 @@ def build(name: str, folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Build."""
+    """Build the base."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("family")
     parser.add_argument("folder", type=Path)

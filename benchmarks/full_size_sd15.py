@@ -1,9 +1,9 @@
-"""A full-size SD1.5 of random weights: load it as a folder and as a single file, train three steps at 256 px, export.
+"""Time and memory of a full-size SD1.5: load it as a folder and as a single file, train three steps at 256 px, export.
 
     python benchmarks/full_size_sd15.py [--work FOLDER]
 
-Needs about 6 GB of disk in FOLDER and prints seconds and peak memory of each part, each in a process of its own. No
-weights are downloaded: they are random, and the caption tokenizer is the pocket base's.
+Needs about 6 GB of disk in FOLDER, and prints seconds and peak memory of each part, each in a process of its own. The
+weights are random and the tokenizer is the pocket base's, so nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def build(work: Path) -> None:
 
 
 def load(path: Path) -> None:
-    """Load every part and say how long it took after the imports."""
+    """Load every part and print the seconds, without imports."""
     import diffusers
     import transformers
 
@@ -57,7 +57,7 @@ def load(path: Path) -> None:
 
 
 def photographs(folder: Path) -> None:
-    """Three photographs that scikit-image ships."""
+    """Save three photographs that scikit-image ships."""
     from PIL import Image
     from skimage import data
 
@@ -90,7 +90,7 @@ def train(work: Path, checkpoint: str) -> None:
 
 
 def apart(work: Path, *arguments: str) -> None:
-    """Run one part of this file in a process of its own; print its time and the peak memory of the largest so far."""
+    """Run one part of this file in a process of its own; print its time and the peak memory of all processes so far."""
     start = time.perf_counter()
     subprocess.run([sys.executable, __file__, "--work", str(work), *arguments], check=True)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20

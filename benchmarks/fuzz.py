@@ -1,9 +1,9 @@
-"""Damaged and hostile input, for as long as one likes: is all of it used, or refused in words?
+"""Fuzzes readers with damaged and hostile input: each must accept it or refuse it with a message.
 
     python benchmarks/fuzz.py [NAME …] [--seconds 60] [--first 1000]
 
-The fuzzers are the files of tests/fuzzers; each gets the time, from the seed `first` on. A seed that goes wrong is printed:
-it is the same input everywhere, and becomes a test once it is mended.
+The fuzzers are the files of tests/fuzzers; each runs for this time, from seed `first` on. Failing seeds are printed: a seed
+gives the same input everywhere, and becomes a test once the fault is fixed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NAMES = sorted(file.stem for file in (TESTS / "fuzzers").glob("*.py"))
 
 
 def outcome(fuzzer: object, seed: int) -> str:
-    """What went wrong with a seed; empty where nothing did."""
+    """Say what went wrong with a seed; empty where nothing did."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             return fuzzer.case(seed, Path(folder))
@@ -31,7 +31,7 @@ def outcome(fuzzer: object, seed: int) -> str:
 
 
 def main() -> int:
-    """Fuzz; 1 where anything went wrong."""
+    """Run the fuzzers; return 1 if anything went wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", metavar="NAME", nargs="*", help=", ".join(NAMES))
     parser.add_argument("--seconds", type=float, default=60.0)

@@ -1,4 +1,4 @@
-"""What caption dropout does for guidance: the quickstart with and without it, painted at several CFG scales.
+"""Effect of caption dropout on guidance: samples of the quickstart with and without it, at several CFG scales.
 
     python benchmarks/guidance.py [--example penny neon …] [--count 45] [--work FOLDER] [--to docs]
 
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def measure(example: str, dropout: float, options: argparse.Namespace) -> list[list[Image.Image]]:
-    """Train, print what the pictures show at each CFG, and return the first few of each."""
+    """Train, print what samples at each CFG show, and return the first few of each."""
     judge, folder = classifier(example, options.work), options.work / f"{example}-0"
     file, strength, _, _ = quickstart(example, 0, folder, [f"penny.captions.dropout={dropout}"])
     named, prompts = named_prompts(example, options.count)
@@ -50,7 +50,7 @@ def measure(example: str, dropout: float, options: argparse.Namespace) -> list[l
 
 
 def sheet(rows: list[list[list[Image.Image]]]) -> Image.Image:
-    """A row for each dropout, a block of pictures for each CFG, with their names."""
+    """Draw a row for each dropout and a block of pictures for each CFG, with labels."""
     block = SHOWN * SIDE + 12
     canvas = Image.new("RGB", (LABEL + len(SCALES) * block, HEAD + len(rows) * (SIDE + 8)), PAPER)
     draw = ImageDraw.Draw(canvas)

@@ -1,10 +1,10 @@
-"""How much memory a training of each family needs, by counting: full-size models on the meta device hold no numbers.
+"""Counts the activation memory of a training for each family, with full-size models on the meta device.
 
     python benchmarks/memory.py
 
-For each family the bytes that a forward pass keeps for the backward pass, for each pixel of the picture: the `Activations`
-in the families' files. `lorapipe plan` estimates with them, and with the shapes of the tensors of the base (`Footprint`).
-It takes seconds, and no memory.
+Prints for each family the bytes that a forward pass saves for the backward pass, per pixel of the picture: the `Activations`
+in the families' files. `lorapipe plan` estimates with them, and with the shapes of the base's tensors (`Footprint`). Takes
+seconds and no memory.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ RANK = 16
 
 
 class Flash(torch.autograd.Function):
-    """Keeps what the fused kernels of scaled dot-product attention keep; on the meta device torch would take others."""
+    """Saves the tensors that fused scaled dot-product attention saves; on the meta device torch uses another kernel."""
 
     @staticmethod
     def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Queries, keys, values, the output, and a number for each query."""
+        """Save queries, keys, values, the output, and a number for each query."""
         output = torch.empty_like(query)
         ctx.save_for_backward(query, key, value, output, query.new_empty(query.shape[:-1], dtype=torch.float32))
         return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        """Never asked for."""
+        """Never called."""
         raise NotImplementedError
 
 
 def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *rest: Any, **more: Any) -> torch.Tensor:
-    """In place of torch's."""
+    """Replace torch's function."""
     output: torch.Tensor = Flash.apply(query, key, value)
     return output
 
 
 def held(family: type[StableDiffusion]) -> LatentDiffusion:
-    """A full-size base on the meta device, its parts in bf16."""
+    """Return a full-size base on the meta device, in bf16."""
     model = full_size.empty(family)
     for name in (*model.trainable, "vae"):
         part = model.skeleton(name).to(torch.float32 if name == "vae" else torch.bfloat16)
@@ -55,12 +55,12 @@ def held(family: type[StableDiffusion]) -> LatentDiffusion:
 
 
 def kept(model: LatentDiffusion, side: int, checkpointed: bool) -> int:
-    """Bytes that the U-Net's forward pass keeps for a picture of `side` pixels, its parameters not counted."""
+    """Return the bytes that the U-Net's forward pass saves for a picture of `side` pixels, without parameters."""
     sizes: dict[int, int] = {}
     alive = []
     held = [
         tensor.untyped_storage() for tensor in model.part("unet").parameters()
-    ]  # alive, or addresses are used again
+    ]  # kept alive, so that addresses are not reused
     ours = {storage._cdata for storage in held}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
@@ -84,7 +84,7 @@ def kept(model: LatentDiffusion, side: int, checkpointed: bool) -> int:
 
 
 def main() -> None:
-    """Count and say."""
+    """Print the counts."""
     torch.nn.functional.scaled_dot_product_attention = attention
     assert Family.registry is not None
     for name in Family.registry.names():

@@ -1,14 +1,14 @@
-"""What preparing costs beside the least it can: pictures read and resized, and latents encoded.
+"""Throughput of `prepare` compared with the bare minimum: decoding and resizing pictures, encoding latents.
 
     python benchmarks/preparing.py                                  # 500 pictures of 1024 px, to 512 px
     python benchmarks/preparing.py --pictures 100 --to 768
 
-Pictures: how many a CPU second our path brings to the trainer's pixels (read, checksum, decode, EXIF, colours, resize,
-crop), threads ahead of the reader as in `prepare`, beside Pillow, and OpenCV and simplejpeg where they are installed (other
-decoders and an area filter), without any of our care: each from a file to what the encoder takes. `small` ones let the
-decoder make the picture smaller, as far as it can without falling short of the size. How far each one's pixels are from
-exact averages of the whole picture's is said in decibels. Latents: an SD1.5 VAE of random weights through `encode_latents`,
-cache and all, beside the bare VAE on the same pixels. Interleaved; how many cores the threads keep busy is said too.
+Pictures: how many our path turns into the encoder's input per CPU second (read, checksum, decode, EXIF, colours,
+resize, crop, with threads as in `prepare`), compared with Pillow, and with OpenCV and simplejpeg where installed (other
+decoders and an area filter), which do only the decoding and resizing. `small` variants let the decoder downscale as far
+as possible. The deviation of each one's pixels from exact area averages is printed in decibels. Latents: a random SD1.5
+VAE through `encode_latents`, with cache, compared with the bare VAE on the same pixels. Runs are interleaved; the
+number of busy cores is printed too.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from lorapipe.training.data.prefetch import prefetched
 
 THREADS = 2
 FILES = 20
-"""Different files; more would only fill the disk."""
+"""Number of different files."""
 PIECE, ROUNDS = 25, 3
-"""Each way takes a piece in turn, over and over: on a busy machine the ratios within the pieces are what can be trusted."""
+"""Each path takes a piece in turn, several rounds: on a busy machine only ratios within a piece are reliable."""
 
 
 def photographs(folder: Path, side: int) -> None:
-    """Pictures with edges, gradients and grain, as JPEGs of quality 92."""
+    """Write pictures with edges, gradients and grain, as JPEGs of quality 92."""
     y, x = np.mgrid[0:side, 0:side] / side
     for number in range(FILES):
         grain = np.random.default_rng(number).normal(0, 6, (side, side, 3))
@@ -55,7 +55,7 @@ def photographs(folder: Path, side: int) -> None:
 
 
 def manifest_of(folder: Path, count: int, to: int) -> list[Picture]:
-    """The pictures as `prepare` has them."""
+    """Return manifest entries of the pictures."""
     buckets = Buckets((to, to), to // 2, 2 * to, 64)
     found = []
     for number in range(count):
@@ -72,27 +72,27 @@ def manifest_of(folder: Path, count: int, to: int) -> list[Picture]:
 
 
 def pillow(data: bytes, to: int) -> Any:
-    """Decode and resize, nothing else."""
+    """Decode and resize with Pillow."""
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image.resize((to, to), Image.Resampling.HAMMING))
 
 
 def area(image: Any, to: int) -> Any:
-    """OpenCV's area filter."""
+    """Resize with OpenCV's area filter."""
     import cv2
 
     return image if image.shape[:2] == (to, to) else cv2.resize(image, (to, to), interpolation=cv2.INTER_AREA)
 
 
 def opencv(data: bytes, to: int) -> Any:
-    """The same with OpenCV."""
+    """Decode and resize with OpenCV."""
     import cv2
 
     return area(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB), to)
 
 
 def opencv_small(data: bytes, to: int) -> Any:
-    """The same, decoded at 1/2, 1/4 or 1/8."""
+    """Decode at 1/2, 1/4 or 1/8 and resize with OpenCV."""
     import cv2
 
     with Image.open(io.BytesIO(data)) as image:  # reads the head of the file, as the other decoders do by themselves
@@ -103,21 +103,21 @@ def opencv_small(data: bytes, to: int) -> Any:
 
 
 def simplejpeg(data: bytes, to: int) -> Any:
-    """The same with a decoder that does nothing else, and OpenCV's filter."""
+    """Decode with simplejpeg and resize with OpenCV."""
     import simplejpeg
 
     return area(simplejpeg.decode_jpeg(data, "RGB"), to)
 
 
 def simplejpeg_small(data: bytes, to: int) -> Any:
-    """The same, decoded at any number of eighths."""
+    """Decode with simplejpeg at any number of eighths and resize with OpenCV."""
     import simplejpeg
 
     return area(simplejpeg.decode_jpeg(data, "RGB", min_height=to, min_width=to), to)
 
 
 def tensor(array: Any) -> torch.Tensor:
-    """What the encoder takes, the fastest way from an array."""
+    """Convert an array to the encoder's input, the fastest way."""
     planes = array.transpose(2, 0, 1).astype(np.float32, order="C")
     planes /= 127.5
     planes -= 1
@@ -125,7 +125,7 @@ def tensor(array: Any) -> torch.Tensor:
 
 
 def averages(file: Path, to: int) -> torch.Tensor:
-    """What the encoder takes, of exact averages over the area of each new pixel."""
+    """Return the encoder's input by exact averages over the area of each new pixel."""
     pixels = np.asarray(Image.open(file)).astype(np.float32) / 127.5 - 1
     side = pixels.shape[0]
     ends, places = np.arange(to + 1)[:, None] * side / to, np.arange(side)
@@ -134,7 +134,7 @@ def averages(file: Path, to: int) -> torch.Tensor:
 
 
 def seconds(work: Iterable[Any]) -> float:
-    """How long it takes to go through."""
+    """Return the seconds that consuming `work` takes."""
     start = time.perf_counter()
     for _ in work:
         pass
@@ -142,7 +142,7 @@ def seconds(work: Iterable[Any]) -> float:
 
 
 def rivals() -> dict[str, Callable[[bytes, int], Any]]:
-    """The other ways from a file to pixels."""
+    """Return the other paths from a file to pixels."""
     found: dict[str, Callable[[bytes, int], Any]] = {"pillow": pillow}
     if importlib.util.find_spec("cv2"):
         import cv2
@@ -155,7 +155,7 @@ def rivals() -> dict[str, Callable[[bytes, int], Any]]:
 
 
 def pictures(folder: Path, count: int, to: int) -> None:
-    """Compare the paths from file to pixels, on as many threads each."""
+    """Compare the paths from file to pixels, on the same number of threads."""
     found = manifest_of(folder, count, to)
 
     def threaded(path: Callable[[bytes, int], Any]) -> Callable[[list[Picture]], Iterable[torch.Tensor]]:
@@ -219,7 +219,7 @@ def latents(folder: Path, to: int, count: int) -> None:
 
 
 def main() -> None:
-    """Measure and say."""
+    """Print the measurements."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=int, default=500)
     parser.add_argument("--side", type=int, default=1024, help="of the files, in pixels")

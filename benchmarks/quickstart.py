@@ -1,11 +1,11 @@
-"""Does the quickstart convince? What its LoRA's pictures show, by classifiers that were trained on drawings.
+"""Quality of the quickstart: what its LoRA's samples show, by classifiers that were trained on drawings.
 
     python benchmarks/quickstart.py [--example penny|neon|lantern …] [--seeds 3] [--count 45] [--work FOLDER]
 
-Runs `pipelines/quickstart.yaml`, for a style or a concept with that example's pictures and prompts, once for each seed in a
-fresh folder, loads the file that it exports into diffusers, at the strength that the verdict says, and draws `--count`
-prompts that no caption has. *whole*: every part of the subject is there, the style or the thing; *asked*: background, eyes
-and hat are as the prompt says. The pictures are left in `--work`.
+Runs `pipelines/quickstart.yaml` (for a style or a concept with that example's pictures and prompts) once for each seed
+in a new folder, loads the exported file into diffusers at the verdict's strength, and samples `--count` prompts that no
+caption has. *whole*: every part of the subject, the style or the object is there; *asked*: background, eyes and hat are
+as the prompt says. The pictures stay in `--work`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ DRAWINGS, STEPS, SEED, ACROSS = 5000, 1200, 1000, 15
 
 
 def main() -> None:
-    """Measure every example and seed, a line each."""
+    """Measure every example and seed, and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--example", nargs="+", choices=PROMPTS, default=[*PROMPTS])
     parser.add_argument("--seeds", type=int, default=3)
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def measure(example: str, seed: int, count: int, judge: DrawingClassifier, folder: Path) -> None:
-    """Run the quickstart in a fresh `folder` and print what its LoRA draws."""
+    """Run the quickstart in a new `folder` and print what its LoRA's samples show."""
     shutil.rmtree(folder, ignore_errors=True)
     file, strength, step, seconds = quickstart(example, seed, folder)
     named, prompts = named_prompts(example, count)
@@ -75,22 +75,22 @@ def measure(example: str, seed: int, count: int, judge: DrawingClassifier, folde
 
 
 def named_prompts(example: str, count: int) -> tuple[list[dict[str, str]], list[str]]:
-    """What unseen prompts ask for, and the prompts."""
+    """Return the tags of unseen prompts, and the prompts."""
     both = [PROMPTS[example](Random(f"asked {number}"), number) for number in range(count)]
     return [named for named, _ in both], [prompt for _, prompt in both]
 
 
 def shares(judge: DrawingClassifier, pictures: torch.Tensor, named: list[dict[str, str]]) -> tuple[float, float]:
-    """The shares of the pictures that are whole, and of the attributes of `ASKED` that they show as they were named."""
+    """Return the share of pictures that are whole, and the share of attributes of `ASKED` that are as the prompt says."""
     whole, seen = judge.shown(pictures)
     right = [seen[place][name] == each[name] for place, each in enumerate(named) for name in ASKED]
     return sum(whole) / len(whole), sum(right) / len(right)
 
 
 def quickstart(example: str, seed: int, folder: Path, more: Sequence[str] = ()) -> tuple[Path, float, int, float]:
-    """The exported file, the strength and step that the verdict says, and the seconds that it took.
+    """Run the quickstart; return the exported file, the verdict's strength and step, and the seconds.
 
-    What `folder` has from a run before is not made again.
+    Results of an earlier run in `folder` are reused.
     """
     examples = folder / "pipelines" / "examples" / example
     shutil.copytree(ROOT / "pipelines" / "examples" / example, examples, dirs_exist_ok=True)
@@ -107,7 +107,7 @@ def quickstart(example: str, seed: int, folder: Path, more: Sequence[str] = ()) 
 
 
 def painted(file: Path, strength: float, cfg: float, prompts: list[str], sheet: Path) -> torch.Tensor:
-    """A picture for each prompt, (N, 3, 64, 64) in -1..1; all of them side by side in the file `sheet`."""
+    """Sample a picture for each prompt, (N, 3, 64, 64) in -1..1; save all of them side by side as `sheet`."""
     pipeline = load_base(BASE)
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
     pipeline.load_lora_weights(str(file.parent), weight_name=file.name)
@@ -123,7 +123,7 @@ def painted(file: Path, strength: float, cfg: float, prompts: list[str], sheet: 
 
 
 def classifier(example: str, work: Path) -> DrawingClassifier:
-    """The judge of an example's pictures, trained where `work` has none."""
+    """Load an example's classifier from `work`, and train it first if it is missing."""
     work.mkdir(parents=True, exist_ok=True)
     kept = work / f"classifier-{example}.pt"
     if kept.exists():
@@ -153,7 +153,7 @@ PROMPTS = {
     "neon": _of_creatures(style_neon.caption),
     "lantern": _of_creatures(concept_lantern.caption),
 }
-"""What an unseen prompt asks for, and the prompt."""
+"""Example → function that returns the tags of an unseen prompt, and the prompt."""
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""Has a change of the code changed a result? Seeded trainings and stored keys, before and after, in one job.
+"""Proves that a refactoring changes no result: compares seeded trainings and stored keys before and after it.
 
     python benchmarks/refactoring.py [BEFORE]
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def figures(checkout: Path, script: str, folder: Path) -> dict[str, Any]:
-    """What a script of a checkout writes."""
+    """Run a script of a checkout, and return the JSON that it writes."""
     file = folder / "figures.json"
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, str(checkout / "tests" / script), str(file)]
@@ -32,7 +32,7 @@ def figures(checkout: Path, script: str, folder: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Compare; 1 where something differs."""
+    """Compare the results; return 1 if something differs."""
     before = sys.argv[1] if len(sys.argv) > 1 else "HEAD"
     differences = compared = 0
     with tempfile.TemporaryDirectory() as place:

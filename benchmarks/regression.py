@@ -1,13 +1,13 @@
-"""Has a change made anything slower or larger? Start-up, no-op, trainings and the idle watcher, before and after, in turn.
+"""Compares speed and memory before and after a change: start-up, no-op, trainings, idle watcher.
 
     python benchmarks/regression.py [BEFORE] [--times 15] [--instructions] [--only WORD …] [--work FOLDER]
 
-BEFORE is a commit (HEAD if left out); after is the working tree. Each case runs the one and the other in turn, with this
-Python, and for each it says CPU seconds of the whole command with all that it starts (the least of all times, since other
-programs only ever add), the peak of resident memory (the median), and the ratios of after to before.
+BEFORE is a commit (HEAD if left out); after is the working tree. Each case runs both in turn, with this Python, and
+prints the CPU seconds of the command and its children (the minimum, since other programs only ever add), the peak
+resident memory (the median), and the ratios of after to before.
 
-`--instructions` counts instructions in place of seconds, with Valgrind, for the cases that do not train: a busy machine
-changes nothing about those, so that one look at each is enough. It takes a minute or two.
+`--instructions` counts instructions with Valgrind instead, for the cases that do not train: they do not depend on the
+load of the machine, so one run of each is enough. It takes a minute or two.
 """
 
 from __future__ import annotations
@@ -40,42 +40,42 @@ WATCH_SECONDS = 5.0
 
 
 class Case(NamedTuple):
-    """A command that is measured, in a folder that `make` fills once for each checkout."""
+    """A measured command, in a folder that `make` fills once for each checkout."""
 
     name: str
     words: tuple[str, ...]
     make: Callable[[Path], object]
     first: tuple[str, ...] = ()
-    """A command that is run once before, so that nothing is left to do."""
+    """A command that runs once before, so that nothing is left to do."""
     trains: bool = False
     ends: float = 0.0
-    """Seconds after which it is asked to stop; 0 where it ends by itself."""
+    """Seconds after which the command is stopped; 0 where it ends by itself."""
 
 
 class Cost(NamedTuple):
-    """What a command took: CPU seconds or instructions, and bytes of resident memory at its peak."""
+    """Cost of a command: CPU seconds or instructions, and peak resident memory in bytes."""
 
     time: float
     memory: float
 
 
 def many_files(folder: Path) -> None:
-    """2,000 texts that were settled long ago."""
+    """Write 2,000 texts with old modification times."""
     for file in (project(folder, TWO, texts=2000, size=100_000) / "texts").iterdir():
         os.utime(file, (1e9, 1e9))
 
 
 def training(folder: Path, base: str) -> None:
-    """A pipeline that trains on a character."""
+    """Write a pipeline that trains a character."""
     folder.mkdir(parents=True)
     pictures = str(ROOT / "pipelines" / "examples" / "penny")
     (folder / "p.yaml").write_text(TRAINING.replace("PICTURES", pictures).replace("BASE", base), encoding="utf-8")
 
 
 def tiny_base(folder: Path) -> Path:
-    """An SD1.x of half a million random parameters.
+    """Make an SD1.x of half a million random parameters.
 
-    Another process makes it: what this one holds, the system counts as the peak of those that it starts.
+    Another process makes it, since the system counts this process's memory in the peak of its children.
     """
     make = "import sys, pathlib; from lorapipe.models.sd15 import SD15; SD15.tiny(pathlib.Path(sys.argv[1]))"
     if not folder.exists():
@@ -84,7 +84,7 @@ def tiny_base(folder: Path) -> Path:
 
 
 def cases(work: Path) -> list[Case]:
-    """All of them."""
+    """Return all cases."""
 
     def four(folder: Path) -> Path:
         return project(folder, FOUR)
@@ -106,7 +106,7 @@ def cases(work: Path) -> list[Case]:
 
 
 def environment(checkout: Path, folder: Path) -> dict[str, str]:
-    """Where a checkout finds its own code and its toy stages, and a home of its own."""
+    """Return the environment of a checkout: its own code, toy stages, and home."""
     path = os.pathsep.join([str(checkout), str(checkout / "tests" / "toys")])
     homes = {f"XDG_{kind}_HOME": str(folder / f".{kind.lower()}") for kind in ("CACHE", "CONFIG", "DATA", "STATE")}
     found = {**os.environ, **homes, "HOME": str(folder), "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
@@ -115,7 +115,7 @@ def environment(checkout: Path, folder: Path) -> dict[str, str]:
 
 
 def cost(checkout: Path, folder: Path, words: tuple[str, ...], ends: float = 0.0) -> Cost:
-    """What one run of a command takes."""
+    """Measure one run of a command."""
     command = [sys.executable, "-m", "lorapipe", *words]
     with tempfile.TemporaryFile() as output:
         child = subprocess.Popen(
@@ -134,7 +134,7 @@ def cost(checkout: Path, folder: Path, words: tuple[str, ...], ends: float = 0.0
 
 
 def instructions(checkout: Path, folder: Path, words: tuple[str, ...], ends: float = 0.0) -> Cost:
-    """The same, counted by Valgrind; its memory is not the program's."""
+    """Count the instructions of one run with Valgrind; the memory includes Valgrind's."""
     count = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
     command = [*count, sys.executable, "-m", "lorapipe", *words]
     done = subprocess.run(
@@ -146,7 +146,7 @@ def instructions(checkout: Path, folder: Path, words: tuple[str, ...], ends: flo
 
 @contextmanager
 def checked_out(commit: str, folder: Path) -> Iterator[Path]:
-    """The files of a commit, as long as they are needed."""
+    """Check out a commit's files, and remove them on exit."""
     git = ["git", "-C", str(ROOT), "worktree"]
     subprocess.run([*git, "add", "--quiet", "--detach", str(folder), commit], check=True)
     try:
@@ -156,7 +156,7 @@ def checked_out(commit: str, folder: Path) -> Iterator[Path]:
 
 
 def compare(case: Case, checkouts: dict[str, Path], work: Path, times: int, measure: Callable[..., Cost]) -> str:
-    """Run a case in both checkouts in turn; a line of what it cost."""
+    """Run a case in both checkouts in turn; return a line with the costs."""
     folders = {name: work / name / re.sub(r"\W+", "-", case.name) for name in checkouts}
     for name, folder in folders.items():
         case.make(folder)
@@ -176,7 +176,7 @@ def compare(case: Case, checkouts: dict[str, Path], work: Path, times: int, meas
 
 
 def main() -> None:
-    """See the module."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("before", nargs="?", default="HEAD")
     parser.add_argument("--times", type=int, default=15)

@@ -1,11 +1,11 @@
-"""Two hundred folders dropped into an inbox in bursts, while watchers and workers are killed: what becomes of them?
+"""Drops two hundred folders into an inbox in bursts while killing watchers and workers, and checks the results.
 
     python benchmarks/soak.py [--folders 200] [--minutes 6] [--seed 0]
 
-Folders come in bursts, copied slowly, moved in at once, or as zips. One watcher, now and then two on the same inbox, work
-them off; at random moments a watcher, its worker or both are killed with -9, and a watcher is started again. In the end
-every folder must have been a job exactly once, and be done, or have failed with a reason (a few hold too few pictures; a job
-that took lorapipe down twice is set aside); every result that is there must be right, and no stage made twice.
+Folders arrive in bursts: copied slowly, moved in at once, or as zips. One watcher, sometimes two on the same inbox,
+process them; at random moments a watcher, its worker or both get SIGKILL, and a watcher starts again. In the end every
+folder must have been a job exactly once, and be done, or have failed with a reason (a few have too few pictures; a job
+that killed lorapipe twice is set aside); every result must be right, and no stage must have run twice.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ stages:
 PICTURE = ROOT / "pipelines" / "examples" / "penny" / "penny-01.png"
 LEAST = 2
 TOO_FEW = 10
-"""Every so many a folder has fewer pictures than it must have."""
+"""Every n-th folder has too few pictures."""
 
 
 def picture_folder(folder: Path, number: int) -> None:
-    """Pictures with captions; the folder's number is how often they say `a`."""
+    """Write pictures with captions that contain `a` as often as the folder's number."""
     folder.mkdir(parents=True)
     for each in range(1 if number % TOO_FEW == 0 else LEAST):
         shutil.copyfile(PICTURE, folder / f"{each}.png")
@@ -52,7 +52,7 @@ def picture_folder(folder: Path, number: int) -> None:
 
 
 def drop(inbox: Path, outside: Path, numbers: list[int], chance: random.Random) -> None:
-    """One burst, in the ways that folders come."""
+    """Drop one burst of folders into the inbox."""
     for number in numbers:
         name = f"subject {number:03} 가"
         match chance.choice(("copied", "moved", "zipped")):
@@ -69,7 +69,7 @@ def drop(inbox: Path, outside: Path, numbers: list[int], chance: random.Random) 
 
 
 class Watchers:
-    """The watchers of one inbox, and their murderer."""
+    """Starts and kills the watchers of one inbox."""
 
     def __init__(self, work: Path, chance: random.Random) -> None:
         self._work, self._chance = work, chance
@@ -80,7 +80,7 @@ class Watchers:
         self.kills: Counter[str] = Counter()
 
     def start(self, count: int = 1) -> None:
-        """So many, on one inbox and one device."""
+        """Start `count` watchers on one inbox and one device."""
         words = ["watch", "inbox", "--pipeline", "p.yaml", "--device", "cpu", "--quiet"]
         words += [
             part for setting in ("quiet=0.5", f"least={LEAST}", "room=0") for part in ("--set", f"watch.{setting}")
@@ -92,7 +92,7 @@ class Watchers:
                 self._running.append(child)
 
     def kill(self) -> None:
-        """One of them, its worker, or both; then there is one again, or two."""
+        """Kill a watcher, its worker, or both; then start one or two again."""
         victim = self._chance.choice(self._running)
         who = self._chance.choice(("watcher", "worker", "both"))
         workers = workers_of(victim.pid) if who != "watcher" else []
@@ -107,7 +107,7 @@ class Watchers:
             self.start(self._chance.choice((1, 1, 2)))
 
     def stop(self) -> None:
-        """As Ctrl-C does."""
+        """Interrupt the watchers, like Ctrl-C."""
         for each in self._running:
             each.send_signal(signal.SIGTERM)
         for each in self._running:
@@ -115,7 +115,7 @@ class Watchers:
 
 
 def finished(work: Path) -> Iterator[tuple[str, str]]:
-    """(folder, key) of every stage that a run says it has made."""
+    """Yield (folder, key) of every stage that a run reports as made."""
     for file in (work / "outputs").glob("*/.lorapipe/runs/*/events.jsonl"):
         for line in file.read_text("utf-8", errors="replace").splitlines():
             with suppress(ValueError):
@@ -125,7 +125,7 @@ def finished(work: Path) -> Iterator[tuple[str, str]]:
 
 
 def judged(work: Path, count: int) -> bool:
-    """Print what became of the folders; whether all is as it must be."""
+    """Print the fate of the folders; return whether everything is right."""
     os.environ["LORAPIPE_HOME"] = str(work / "home")
     from lorapipe.job_queue.queue import Queue
 
@@ -150,7 +150,7 @@ def judged(work: Path, count: int) -> bool:
 
 
 def all_ended(home: Path, count: int) -> bool:
-    """Whether every folder has been seen and is through."""
+    """Return whether every folder's job has ended."""
     import sqlite3
 
     with suppress(sqlite3.Error), closing(sqlite3.connect(home / "queue.db", timeout=30)) as db:
@@ -160,7 +160,7 @@ def all_ended(home: Path, count: int) -> bool:
 
 
 def main() -> None:
-    """See the module."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--folders", type=int, default=200)
     parser.add_argument("--minutes", type=float, default=6.0, help="after which it is not murdered any more")

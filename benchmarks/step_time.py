@@ -1,16 +1,16 @@
-"""A training step of the train stage against the bare loop: the same model, data sizes and adapter, interleaved.
+"""Time of a training step of the train stage, compared with a bare loop on the same model, data sizes and adapter.
 
     python benchmarks/step_time.py                               # the pocket base, 64 px
     python benchmarks/full_size.py sd15 /tmp/sd15                # once: a random SD1.5 of full size
     python benchmarks/step_time.py --checkpoint /tmp/sd15 --resolution 256 --steps 6 --precision bf16
 
-The bare loop is the least that a LoRA training can do: latents and encoded captions in memory, forward, backward,
-`torch.optim.AdamW` on the LoRA parameters. It knows no order of pictures, no min-SNR, no clipping, no curves, no
-progress, no checkpoints. The stage does all of it, through the very generator that `run` uses, and reads its cache.
+The bare loop is the minimum of a LoRA training: latents and encoded captions in memory, forward pass, backward pass,
+`torch.optim.AdamW` on the LoRA parameters. It has no data order, min-SNR weighting, gradient clipping, metrics, progress or
+checkpoints. The stage has all of them, uses the generator of `run`, and reads its cache.
 
-Steps alternate, bare and ours, in two turns (whoever loads its weights first has the better memory: up to 7 % on a CPU),
-and the ratio is of their medians: CPU seconds of the process on a CPU, so that other
-programs on the machine disturb both little and alike; wall time on a GPU. Run with OMP_NUM_THREADS=1 on a busy machine.
+Steps alternate between the two, in two orders (the one that loads its weights first gets better memory: up to 7 % on a CPU).
+The ratio is that of the medians: CPU seconds of the process on a CPU, so that other programs disturb both little and
+alike; wall time on a GPU. Run with OMP_NUM_THREADS=1 on a busy machine.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ WARM_UP = 3
 
 
 def context(folder: Path, name: str, device: str) -> Context:
-    """A stage's surroundings, as the engine makes them; nothing is shown."""
+    """Make a stage's context like the engine, without output."""
     out, resume = folder / name / "out", folder / name / "resume"
     out.mkdir(parents=True)
     resume.mkdir()
@@ -56,7 +56,7 @@ def context(folder: Path, name: str, device: str) -> Context:
 
 
 def prepared(folder: Path, base: Family, resolution: int | None, batch: int, device: str) -> Dataset:
-    """A dataset of as many coloured squares as make four batches, in one bucket."""
+    """Prepare a dataset of coloured squares: four batches in one bucket."""
     pictures = folder / "pictures"
     pictures.mkdir()
     side = resolution or base.native_size()
@@ -71,7 +71,7 @@ def prepared(folder: Path, base: Family, resolution: int | None, batch: int, dev
 def bare(
     base: SD15, dataset: Dataset, batch: int, where: str, dtype: str, cache: Cache, checkpointing: bool
 ) -> Iterator[torch.Tensor]:
-    """The bare loop; yields the loss of each step."""
+    """Run the bare loop; yield the loss of each step."""
     model = base.load(where, dtype)
     pictures = Manifest.load(dataset.manifest).training
     batches = [pictures[start : start + batch] for start in range(0, len(pictures), batch)]
@@ -98,7 +98,7 @@ def bare(
 
 
 def ours(dataset: Dataset, folder: Path, name: str, options: argparse.Namespace, where: str) -> Iterator[Any]:
-    """The stage's own steps, with a frozen text encoder as in the bare loop."""
+    """Run the stage's steps, with a frozen text encoder as in the bare loop."""
     train = Train(
         dataset=dataset,
         adapter=LoRA(rank=RANK),
@@ -113,7 +113,7 @@ def ours(dataset: Dataset, folder: Path, name: str, options: argparse.Namespace,
 
 
 def seconds(loop: Iterator[Any], where: str) -> float:
-    """The time of one step."""
+    """Return the time of one step."""
     clock = time.process_time if where == "cpu" else time.perf_counter
     start = clock()
     next(loop)
@@ -123,7 +123,7 @@ def seconds(loop: Iterator[Any], where: str) -> float:
 
 
 def main() -> None:
-    """Measure and say."""
+    """Print the measurements."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, default=pocket.BASE, help="an SD1.x checkpoint; the pocket base")
     parser.add_argument("--resolution", type=int, default=None, help="side in pixels; the base's own")

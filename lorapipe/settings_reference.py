@@ -21,7 +21,7 @@ WORDS = {
     "text": "text",
     "path": "path",
     "mapping": "mapping",
-    "source": "path of something that exists",
+    "source": "path of an existing file or folder",
     "destination": "path",
 }
 """Names of kinds of values in the text."""

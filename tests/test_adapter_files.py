@@ -1,4 +1,4 @@
-"""LoRA files of anybody's: every key of one is used, or the file is refused by name."""
+"""LoRA files of other programs: every key is used, or the file is refused with the key's name."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read(folder: Path, tensors: Tensors, metadata: dict[str, str] | None = None)
 
 
 def said(folder: Path, tensors: Tensors, metadata: dict[str, str] | None = None) -> str:
-    """Why a file is refused; every line names it and a cure."""
+    """Return why a file is refused; every line names the file and a cure."""
     with pytest.raises(InputError) as error:
         read(folder, tensors, metadata)
     assert all(each.where.endswith("a.safetensors") and each.cure for each in error.value.problems)
@@ -53,7 +53,7 @@ def update(weights: AdapterWeights) -> dict[tuple[str, str], torch.Tensor]:
 
 
 def by_hand(tensors: Tensors, alpha: float) -> dict[tuple[str, str], torch.Tensor]:
-    """alpha / rank · up · down, written out for each number."""
+    """Compute alpha / rank · up · down element by element."""
     found = {}
     for name, place in PATHS.items():
         down, up = tensors[f"{name}.lora_down.weight"], tensors[f"{name}.lora_up.weight"]
@@ -179,7 +179,7 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
 
 
 def test_diffusers_own_file_of_a_real_base_gives_the_same_update(tmp_path: Path, model: Model) -> None:
-    """Against diffusers: what it loads a file as, and we."""
+    """Compare ΔW of a file as diffusers and as we load it."""
     names = model.kohya_names()
     places = [(part, model.targets(part)[0].path) for part in ("unet", "text_encoder")]
     tensors: Tensors = {}

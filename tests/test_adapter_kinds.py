@@ -1,4 +1,4 @@
-"""Every kind of adapter from a training to a file: stopped and resumed bit for bit, exported, opened by keys, used."""
+"""Every kind of adapter from training to file: resumed bit for bit, exported, read back, sampled with."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from lorapipe.training.adapter_layers.base_weights import weight
 from lorapipe.training.adapter_layers.weights_adapter import WeightsAdapter
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.adapters.full import Full
+from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.adapters.loha import LoHa
 from lorapipe.training.adapters.lokr import LoKr
 from lorapipe.training.adapters.lora import LoRA
@@ -38,9 +39,11 @@ KINDS: dict[str, tuple[Adapter, str, str]] = {
     "lokr": (LoKr(rank=2, factor=4, module_dropout=0.2), "lokr_w2_b", "lokr"),
     "lokr, whole": (LoKr(full_matrix=True, preset="full-lin"), "lokr_w2", "lokr"),
     "oft": (OFT(block_size=4), "oft_blocks", "diag-oft"),
+    "lora and loha": (LoRA(rank=2, module_kinds={"ff\\.net": "loha"}, module_ranks={"attn2": 3}), "hada_w1_a", ""),
+    "t-lora": (LoCon(rank=4, conv_rank=4, noise_rank=2), "lora_down.weight", ""),
     "full": (Full(include=("attn2",), exclude=("to_out",)), "diff", "full"),
 }
-"""An adapter, a tensor that its files have, and LyCORIS' name of the kind."""
+"""(adapter, a tensor in its files, LyCORIS' name of the algorithm)."""
 
 
 def trained(dataset: Dataset, kind: str, bench: tiny.Bench, name: str) -> Weights:
@@ -98,7 +101,7 @@ def test_it_is_trained_stopped_resumed_exported_and_used(
         with safe_open(file, "pt") as opened:
             keys, metadata = opened.keys(), opened.metadata()
         assert any(each.endswith(f".{key}") for each in keys)
-        assert metadata["ss_network_module"] == "lycoris.kohya"
+        assert metadata["ss_network_module"] == ("networks.lora" if kind == "t-lora" else "lycoris.kohya")
         arguments = json.loads(metadata["ss_network_args"])
         assert (not algo or arguments["algo"] == algo) and ("dora" not in kind or arguments["dora_wd"] == "True")
         again = used(model, anybodys, formats.open(file, names), 1.0)
@@ -109,7 +112,7 @@ def test_it_is_trained_stopped_resumed_exported_and_used(
 def test_it_is_exported_as_a_difference_and_as_a_lora(
     kind: str, dataset: Dataset, bench: tiny.Bench, model: Model, tmp_path: Path
 ) -> None:
-    """The difference is the same pictures; the LoRA is as near as singular values allow, and its error is told."""
+    """A dense difference gives equal pictures; a LoRA is as near as its singular values allow, and its error is reported."""
     adapter = KINDS[kind][0]
     weights = trained(dataset, kind, bench, f"converted {kind}")
     names, base = model.kohya_names(), answer(model)

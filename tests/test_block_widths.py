@@ -1,4 +1,4 @@
-"""A rank and a rate for each block of the U-Net, as kohya's block_dims and block_lr."""
+"""Ranks and rates by block of the U-Net, like kohya's block_dims and block_lr."""
 
 from __future__ import annotations
 

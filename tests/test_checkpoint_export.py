@@ -1,4 +1,4 @@
-"""A base with an update in it: a checkpoint that lorapipe, diffusers and an independent layout read as the same weights."""
+"""Exported checkpoints: lorapipe, diffusers and an independent writer of the layout give the same weights."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from torch import Tensor
 
 from lorapipe import formats
 from lorapipe.errors import InputError
+from lorapipe.formats import AdapterWeights
 from lorapipe.formats.diffusers import Diffusers
 from lorapipe.formats.kohya import Kohya
+from lorapipe.formats.peft import Peft
 from lorapipe.models import Checkpoint, Family, Model
 from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline import loader
@@ -251,6 +253,26 @@ def test_a_lora_is_merged_as_a_fine_tune_is(sd15: Tuned, export: Exporter, tmp_p
     assert (answer(base.load("cpu")) - wanted).abs().max() < 1e-5
 
 
+def test_words_have_no_place_in_a_checkpoint(sd15: Tuned, export: Exporter, tmp_path: Path) -> None:
+    words = AdapterWeights(embeddings={"penny": {"text_encoder": torch.randn(2, 32)}})
+    formats.save(words, sd15.model.kohya_names(), tmp_path / "penny.safetensors", Kohya())
+    with pytest.raises(InputError, match="no place for the vectors of words"):
+        export(dataclasses.replace(sd15, snapshot=tmp_path / "penny.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        ({"convert": "checkpoint", "format": Peft()}, "is no form of a checkpoint"),
+        ({"strength": 0.5}, "is for convert: checkpoint alone"),
+        ({"vae": Source(Path("vae"))}, "is for convert: checkpoint alone"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(knobs: dict[str, Any], words: str) -> None:
+    stage = Export(weights=Weights(()), to=Destination(Path("a.safetensors")), **knobs)
+    assert any(words in problem.what for problem in stage.problems())
+
+
 PIPELINE = """\
 stages:
   dataset: {uses: prepare, images: pictures, base: {family: sd15, checkpoint: base}, duplicate_tolerance: 0}
@@ -270,6 +292,10 @@ def test_a_pipeline_tunes_a_base_and_trains_a_lora_on_it(tmp_path: Path) -> None
     assert ends(told) == dict.fromkeys(["dataset", "tuned", "judged", "base", "further", "lora"], "finished"), told
     again = [*Run(loader.load(tmp_path / "pipeline.yaml"), on="inline")]
     assert set(ends(again).values()) == {"reused"}
+    whole = loader.load(tmp_path / "pipeline.yaml").stages
+    assert [*whole["base"].cautions(whole)] == []
+    own = dataclasses.replace(whole["base"], convert="own", format=Kohya())  # type: ignore[type-var]
+    assert ["the changes of a fine-tune" in line for line in own.cautions(whole)] == [True]
     (index,) = (tmp_path / "out").rglob("model_index.json")
     assert json.loads(index.read_text(encoding="utf-8"))["_class_name"] == "StableDiffusionPipeline"
     (tmp_path / "pipeline.yaml").write_text(PIPELINE.replace("convert: checkpoint, ", ""), encoding="utf-8")

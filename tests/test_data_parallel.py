@@ -1,4 +1,4 @@
-"""One training on two devices: two processes on the CPU, which share each batch."""
+"""Data-parallel training: two CPU processes share each batch."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def losses(weights: Weights) -> list[float]:
 
 @pytest.mark.parametrize("text_encoder_lr", [0.0, 1.0])
 def test_two_processes_are_one_with_the_same_batch(bench: tiny.Bench, dataset: Dataset, text_encoder_lr: float) -> None:
-    """Batches of 3, 1 and 1 pictures: uneven shares, and steps in which one process has nothing."""
+    """Batches of 3, 1 and 1 pictures: uneven shards, and steps in which one process has no sample."""
     train = Train(
         dataset=dataset, adapter=LoRA(rank=2), optimizer=Prodigy(), steps=Duration(8), snapshots=Interval(1), batch=3,
         text_encoder_lr=text_encoder_lr,
@@ -93,7 +93,7 @@ def test_a_killed_member_is_an_error_and_leaves_nothing_behind(bench: tiny.Bench
 
 
 def befalls(what: Callable[[BaseProcess], None]) -> None:
-    """Do something to the next process that is started, while the first one waits for it."""
+    """Do something to the next child process while rank 0 waits for it."""
 
     def watch() -> None:
         while True:

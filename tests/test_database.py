@@ -388,7 +388,7 @@ def test_a_later_version_that_has_only_added_columns_is_worked_beside(home: Path
         queue.resume()
         queue.pause()
         assert job is not None
-        queue.tell(job.number, {"step": 1})
+        queue.record_progress(job.number, {"step": 1})
     assert job.title in {each.title for each in all_of(home)[0]}  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""Forward processes against numbers computed another way."""
+"""Diffusion processes compared with independently computed numbers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_mixing_is_what_the_samplers_scheduler_does() -> None:
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_a_perfect_network_leads_back_to_the_picture(name: str) -> None:
-    """Sampling knows what training asks for: from noise, with the true answer at each step, every sampler finds x₀."""
+    """Sampling agrees with training: with the true prediction at each step, every sampler gets from noise to x₀."""
     diffusion, clean = PROCESSES[name], torch.randn(1, 4, 4, 4)
     config = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "prediction_type": name}
     config |= {"clip_sample": False, "timestep_spacing": "leading"}
@@ -66,7 +66,7 @@ def test_a_perfect_network_leads_back_to_the_picture(name: str) -> None:
 
 
 def _noise_in(diffusion: Diffusion, noisy: torch.Tensor, clean: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    """ε of x_t, where x₀ is known: from the SNR alone."""
+    """Return ε of x_t for a known x₀, from the SNR alone."""
     zero, one = torch.zeros_like(clean), torch.ones_like(clean)
     signal, spread = diffusion.mix(one, zero, t), diffusion.mix(zero, one, t)
     return (noisy - signal * clean) / spread

@@ -1,4 +1,4 @@
-"""Textual inversion: what a word with vectors of its own is to the base, to other programs, and to a training."""
+"""Textual inversion: trained words in the base, in other programs' files, and in trainings."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from lorapipe.training.interval import Interval
 
 assert Family.registry is not None
 WORD = "<penny>"
-"""A word that no tokenizer knows."""
+"""A word outside every vocabulary."""
 WHOLE = TextReading(max_tokens=150)
 
 
@@ -58,7 +58,7 @@ def of(family: Family) -> Model:
 
 
 def rows(model: Model, vectors: int = 3, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Vectors that are nothing's, for each text encoder."""
+    """Return random vectors for each text encoder."""
     draw = torch.Generator().manual_seed(seed)
     widths = {part: model.token_table(part).shape[1] for part in model.word_encoders}
     return {part: torch.randn(vectors, width, generator=draw) for part, width in widths.items()}
@@ -77,7 +77,7 @@ def same(ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -
 
 
 def test_a_word_of_the_vocabularys_own_vectors_is_the_text_itself(of: Model) -> None:
-    """Wherever it stands, in whatever case, beside brackets, in a text of several chunks."""
+    """At any position, in any case, beside brackets, in a text of several chunks."""
     words = {part: of.token_rows(part, "a red hat") for part in of.word_encoders}
     for text in ("{}", "a {}, meadow", "{}. {}", "smile, " * 40 + "{}, snow"):
         plain = read(of, text.format("a red hat", "a red hat"), WHOLE)
@@ -285,7 +285,7 @@ def test_an_older_torch_file_is_read_too(tmp_path: Path) -> None:
 
 
 class Code:
-    """A pickle that runs something."""
+    """A pickle that runs code."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, ("touch pickled",)
@@ -447,14 +447,14 @@ def test_previews_are_painted_with_the_word(dataset: Dataset, bench: tiny.Bench)
 def test_captions_must_say_the_word(dataset: Dataset, bench: tiny.Bench) -> None:
     from lorapipe.training.caption_augment import Captioning
 
-    with pytest.raises(InputError, match="no caption says penny_1"):
+    with pytest.raises(InputError, match="no caption contains penny_1"):
         training(dataset, "alone", captions=Captioning()).run(bench.context("words-silent"))
     some = training(
         dataset, "alone", adapter=Embedding(trigger="green", vectors=1, replace=True), captions=Captioning()
     )
     weights = dataclasses.replace(some, steps=Duration(3)).run(bench.context("words-some"))
     assert all(load_file(each.path)["emb_params"].isfinite().all() for each in weights.snapshots)
-    assert any("4 of 5 captions do not say green" in event.text for event in bench.of(Log))
+    assert any("4 of 5 captions do not contain green" in event.text for event in bench.of(Log))
 
 
 def test_a_negative_embedding_is_there_where_prompts_are_read(
@@ -469,7 +469,7 @@ def test_a_negative_embedding_is_there_where_prompts_are_read(
         report = Evaluate(**plain, embeddings=given).run(bench.context(f"words-negative-{place}"))  # type: ignore[arg-type]
         files = sorted((report.page.parent / "pictures").rglob("*.png"))
         pictures.append([file.read_bytes() for file in files])
-    assert len(pictures[0]) == 2 and all(one != other for one, other in zip(*pictures, strict=True))
+    assert len(pictures[0]) == 4 and all(one != other for one, other in zip(*pictures, strict=True))
 
 
 ODD: dict[str, tuple[dict[str, Any], str]] = {

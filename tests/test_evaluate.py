@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from html import unescape
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,6 +16,7 @@ from corpus.disks import damage, flipped
 from PIL import Image
 from safetensors.torch import load_file
 
+from lorapipe.drawing.sheet import Sheet
 from lorapipe.errors import InputError, Interrupted
 from lorapipe.evaluation import report_data, verdict
 from lorapipe.evaluation.grid_plan import BASE, Cell
@@ -191,3 +194,29 @@ def test_the_plan_says_what_being_surer_may_cost(weights: Weights) -> None:
     (never,), (auto,) = (small(weights, surer=surer).outlook({}) for surer in ("never", "auto"))
     assert never == "at most 84 pictures of 3 steps"  # the base, six snapshots × two strengths, one at a low CFG
     assert auto == f"{never}; where that leaves it unsure, up to 336 (surer: auto)"
+
+
+def test_page_grid_log_and_json_never_contradict_each_other(judged: tuple[Report, tiny.Bench]) -> None:
+    report, bench = judged
+    data = json.loads(report.data.read_text("utf-8"))
+    verdict, page = data["verdict"], unescape(report.page.read_text("utf-8"))
+    said = [verdict["headline"], *verdict["reasons"], *(advice["what"] for advice in verdict["advice"])]
+    assert all(text in page for text in said)
+    assert f'-state"><span lang="en">{verdict["state"]}</span>' in page
+    log = " ".join([f"{verdict['state']}:", verdict["headline"], *verdict["reasons"]])
+    assert [event.text for event in bench.of(Log) if event.text.startswith(STATES)] == [log]
+
+    best = Cell(**verdict["best"])
+    assert (report.best.snapshots[0].step, report.best.strength) == (best.step, best.strength)
+    (row,) = re.findall(r'<tr class="best">(.*?)</tr>', page)
+    assert f">{best}<" in row
+    (cell,) = [each for each in data["cells"] if Cell(*(each[key] for key in verdict["best"])) == best]
+    assert re.findall(r"<td>(.*?)</td>", row)[0] == f"{round(100 * cell['identity'])} %"
+    for advice in verdict["advice"]:
+        assert all(f"{knob.split('.')[-1]}: {value:g}" in page for knob, value in advice["patch"].items())
+    with Image.open(report.grid) as grid:
+        sheet = Sheet()
+        sheet.text(36, 36, verdict["headline"], 27)  # where the grid has its title
+        area = (36, 36, min(sheet.right, grid.width), 66)
+        drawn = sheet.drawn((max(sheet.right, grid.width), 80))
+        assert grid.convert("RGB").crop(area).tobytes() == drawn.convert("RGB").crop(area).tobytes()

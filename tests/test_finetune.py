@@ -1,4 +1,4 @@
-"""Full fine-tuning: every weight of the base learns, in place, with little memory, and can be taken back."""
+"""Full fine-tuning: trains every weight of the base in place, with little memory, and restores the base."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def answer(model: Model) -> Tensor:
 
 
 def plain(base: SD15, batches: int = 1, clip: float = 0.0) -> dict[str, Tensor]:
-    """The same by PyTorch alone: AdamW over the modules' own parameters."""
+    """Train with PyTorch alone: AdamW over the modules' own parameters."""
     model = base.load(tiny.DEVICE)
     learning = [
         p
@@ -187,7 +187,7 @@ def test_fused_clipping_limits_each_tensor_for_itself(model: Model) -> None:
 
 
 def test_copies_in_fp32_keep_steps_that_bf16_would_lose(half: Model) -> None:
-    """A step of 1e-4 is below what bf16 can add to most weights: copies and random rounding count it, cutting does not."""
+    """bf16 cannot add a step of 1e-4 to most weights; master copies and stochastic rounding count it, truncation not."""
     before = state(half)
     for adapter in (Finetune(), Finetune(weights="bf16"), Finetune(weights="bf16", fused_backward=True)):
         after = trained(half, adapter)

@@ -1,4 +1,4 @@
-"""Adapter files in every format: what is written is read back, here and by the programs that the formats are from."""
+"""Round trips of adapter files in every format, here and in the programs that define the formats."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FORMATS = [name for name in Format.registry.names() if Format.registry.get(name)
 
 
 def learned_by(adapter: Adapter, model: Model, parts: tuple[str, ...] = PARTS) -> AdapterWeights:
-    """What an adapter has after a training that left nothing at 0."""
+    """Return weights as after a training, none of them 0."""
     attached = adapter.attach(model, parts)
     generator = torch.Generator().manual_seed(2)
     for parameters in attached.parameters().values():
@@ -80,7 +80,7 @@ def test_an_algorithm_of_another_package_goes_through_the_formats_it_is_in(
 
 
 def deltas_of(peft_model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """ΔW of each module that PEFT has wrapped, by its path in the model."""
+    """Return ΔW of each module that PEFT has wrapped, by its path in the model."""
     found = {}
     for path, module in peft_model.named_modules():
         if hasattr(module, "get_delta_weight"):

@@ -1,4 +1,4 @@
-"""Hypernetworks: A1111's files are read and written, and mean what A1111 and ComfyUI make of them."""
+"""Hypernetworks: reading and writing A1111's files, with the results of A1111 and ComfyUI."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def answer(model: Model) -> Tensor:
 
 
 def loaded(path: Path) -> tuple[dict[int, tuple[Theirs, Theirs]], dict[str, Any]]:
-    """A file as A1111 reads it: its networks, by the settings in it."""
+    """Read a file like A1111: its networks, by the settings in it."""
     whole: dict[Any, Any] = torch.load(path, weights_only=True)
     nets = {}
     for width, pair in whole.items():
@@ -136,7 +136,7 @@ def test_a1111_reads_what_is_written_as_the_same_change(kind: str, model: Model,
 
 
 def their_file(**changes: Any) -> dict[Any, Any]:
-    """A file of A1111's, of 2023: dropout counts among the layers, tensors in ordered mappings."""
+    """A file of A1111 of 2023: dropout counts as a layer, tensors are in ordered mappings."""
     told: dict[Any, Any] = {
         "step": 100, "name": "style", "layer_structure": [1, 2, 2, 1], "activation_func": "relu", "is_layer_norm": True,
         "weight_initialization": "Normal", "use_dropout": True, "sd_checkpoint": "81761151", "sd_checkpoint_name": "x",
@@ -253,7 +253,7 @@ def test_what_was_trained_is_judged_and_exported(
         weights=trained, prompts=("penny, red",), strengths=(0.5, 1.0), low_cfg=None, steps=2, snapshots=1, pictures=1
     ).run(bench.context("nets-judged"))
     pictures = sorted((report.page.parent / "pictures").rglob("*.png"))
-    assert len({picture.read_bytes() for picture in pictures}) == 3, "the base, and two strengths"
+    assert len({picture.read_bytes() for picture in pictures}) == 2 * 3, "of two prompts the base, and two strengths"
     assert json.loads(report.data.read_text("utf-8"))
     with pytest.raises(InputError, match="a1111"):
         Export(weights=report.best, to=Destination(tmp_path / "a.safetensors")).run(bench.context("nets-kohya"))

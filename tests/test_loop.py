@@ -20,7 +20,7 @@ from lorapipe.training.weightings.none import NoWeighting
 
 
 class Denoiser(torch.nn.Module):
-    """A real if small ε-predictor: two convolutions with the timestep and a caption vector added between them."""
+    """A small ε-predictor: two convolutions, with timestep and caption vector added between them."""
 
     device = torch.device("cpu")
     dtype = torch.float32
@@ -95,7 +95,7 @@ def test_a_step_is_made_only_when_asked_for() -> None:
 
 
 def test_the_loss_is_the_weighted_mean_of_the_papers() -> None:
-    """One step's loss, computed again from the definitions, sample by sample."""
+    """Compute one step's loss from the definitions, sample by sample."""
     model = Denoiser()
     expected = 0.0
     noises, timesteps, _ = noise.draw(5, 0, range(2), (4, 8, 8), model.diffusion)
@@ -118,7 +118,7 @@ def test_two_batches_of_one_are_one_batch_of_two() -> None:
 
 
 def test_every_sample_weighs_the_same_in_uneven_batches() -> None:
-    """The last batch of a bucket is smaller; its picture must not count for more."""
+    """A bucket's last, smaller batch does not give its picture more weight."""
     one, first = run([[micro(0, 1, 2)]] * 3)
     two, second = run([[micro(0, 1), micro(2)]] * 3)
     assert two == pytest.approx(one, rel=1e-5)
@@ -132,7 +132,7 @@ def test_the_same_seed_is_the_same_curve_and_another_is_another() -> None:
 
 
 def test_what_others_draw_in_between_changes_nothing() -> None:
-    """Previews and evaluations use the global generator; dropout in a model must not notice."""
+    """Previews and evaluations use the global generator, which must not affect dropout in a model."""
 
     class Dropping(Denoiser):
         def predict(self, noisy, timesteps, condition):  # type: ignore[no-untyped-def]
@@ -224,7 +224,7 @@ def test_the_scaler_leaves_the_steps_as_they_are_and_skips_what_overflows() -> N
 
 
 def test_a_trained_text_encoder_is_asked_anew_at_every_step() -> None:
-    """Its weights change; a condition of an earlier step would be stale and its graph gone."""
+    """With a trained text encoder, an earlier step's condition would be stale and its graph freed."""
     model = Denoiser()
     encoder = torch.nn.Linear(3, 3)
     groups = [{"params": [encoder.weight, encoder.bias], "lr": 1e-2, "name": "text_encoder"}]

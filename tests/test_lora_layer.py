@@ -1,4 +1,4 @@
-"""The layer of an update: the same numbers as plain torch, and less memory over a half-precision base."""
+"""Adapter layers: the same results as plain torch, and less memory over a half-precision base."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_it_is_the_sum_of_the_base_and_the_update_and_so_are_its_gradients(
 
 @pytest.mark.parametrize("base", [torch.nn.Linear(1, 8), torch.nn.Conv2d(1, 8, 1)])
 def test_rank_dropout_leaves_out_whole_ranks_and_keeps_the_expected_size(base: torch.nn.Module) -> None:
-    """As kohya's: what is left is scaled by 1 / (1 − p)."""
+    """As in kohya's code, kept values are scaled by 1 / (1 − p)."""
     layer = LoraLayer(base.requires_grad_(False), Width(8, 8.0))
     layer.rank_dropout = 0.25
     with torch.no_grad():
@@ -100,7 +100,7 @@ def test_over_half_precision_it_keeps_the_input_once_and_no_copy_of_the_weights(
 
 
 class PackedLinear(torch.nn.Module):
-    """A quantised Linear: 8-bit whole numbers with a scale for each row, as bitsandbytes and torchao have it."""
+    """A quantised Linear: int8 with a scale for each row, like bitsandbytes and torchao."""
 
     def __init__(self, plain: torch.nn.Linear) -> None:
         super().__init__()

@@ -44,7 +44,7 @@ BASES: dict[str, Callable[[], tuple[torch.nn.Module, torch.Tensor]]] = {
 
 @dataclass(frozen=True)
 class Kind:
-    """LyCORIS' class with its options, and the adapter here that trains the same; None where it is only read."""
+    """(LyCORIS' class, its options, our adapter for the same algorithm, None where it is only read)."""
 
     theirs: str
     options: dict[str, object] = field(default_factory=dict)
@@ -107,7 +107,7 @@ def options_of(kind: str) -> dict[str, object]:
 
 
 def made(kind: str, base: str) -> tuple[torch.nn.Module, torch.Tensor, Any]:
-    """A base, an input, and LyCORIS' module around a copy of the base, with numbers in all its tensors."""
+    """Return a base, an input, and LyCORIS' module around a copy of the base, with random tensors."""
     torch.manual_seed(0)
     layer, x = BASES[base]()
     theirs = wrapped(kind, layer.requires_grad_(False), options_of(kind))
@@ -120,7 +120,7 @@ def made(kind: str, base: str) -> tuple[torch.nn.Module, torch.Tensor, Any]:
 
 
 def wrapped(kind: str, layer: torch.nn.Module, options: dict[str, object]) -> Any:
-    """LyCORIS' module around a copy of a base."""
+    """Wrap a copy of a base in LyCORIS' module."""
     twin = copy.deepcopy(layer)
     theirs = getattr(modules, KINDS[kind].theirs)(NAME, twin, 1.0, **options)
     theirs.apply_to()
@@ -128,7 +128,7 @@ def wrapped(kind: str, layer: torch.nn.Module, options: dict[str, object]) -> An
 
 
 def stored(theirs: Any) -> dict[str, torch.Tensor]:
-    """What LyCORIS writes for it."""
+    """Return the tensors that LyCORIS saves."""
     return {f"{NAME}.{key}": tensor.detach().clone() for key, tensor in theirs.state_dict().items() if "org" not in key}
 
 
@@ -138,7 +138,7 @@ def read(theirs: Any, path: Path) -> ModuleWeights:
 
 
 def layer_of(kind: str, layer: torch.nn.Module, module: ModuleWeights) -> AdapterLayer:
-    """The layer of the adapter here, with the weights in it."""
+    """Return our adapter's layer with these weights."""
     ours = KINDS[kind].ours
     assert ours is not None
     made = ours.layer_of(layer, ours.width(all(side == 1 for side in layer.weight.shape[2:])))
@@ -255,7 +255,7 @@ def test_norms_are_theirs(tmp_path: Path) -> None:
 
 
 def test_the_gradient_of_a_dora_is_pefts() -> None:
-    """Which takes the norm for a constant, as the paper."""
+    """PEFT, too, detaches the norm, as in the paper."""
     peft = pytest.importorskip("peft")
     torch.manual_seed(0)
     base, x = torch.nn.Sequential(torch.nn.Linear(12, 8, bias=False)), torch.randn(5, 12)
@@ -283,7 +283,7 @@ def test_the_gradient_of_a_dora_is_pefts() -> None:
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("ours", [LoCon(rank=4, conv_rank=4, dora=True), LoHa(rank=2, dora=True)], ids=["lora", "loha"])
 def test_the_short_way_of_a_dora_is_the_long_one(ours: LoraKnobs, base: str) -> None:
-    """Without a matrix of the weight's size, and with it: outputs and all gradients."""
+    """The path without a matrix of the weight's size equals the one with it: outputs and all gradients."""
     torch.manual_seed(0)
     layer, x = BASES[base]()
     dora = ours.layer_of(layer.requires_grad_(False), ours.width(base != "3x3"))

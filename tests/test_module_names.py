@@ -1,4 +1,4 @@
-"""The modules of an exported file go by the names that ComfyUI looks for; at full size, without weights."""
+"""Module names in exported files are those that ComfyUI looks for; at full size, without weights."""
 
 from __future__ import annotations
 

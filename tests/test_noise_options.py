@@ -1,4 +1,4 @@
-"""The colours of noise, by what their papers promise of them."""
+"""Noise offset, multires noise and input perturbation, by the formulas of their papers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_it_depends_on_seed_step_and_sample_alone(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_noise_of_a_sample_begins_with_the_same_numbers(kind: str) -> None:
-    """Another colour is another colour of the same noise, so that runs can be compared."""
+    """Noise options transform the same base noise, so that runs are comparable."""
     plain, coloured = many(KINDS["plain"], 8), many(KINDS[kind], 8)
     together = torch.stack([plain.target.flatten(), coloured.target.flatten()])
     assert float(torch.corrcoef(together)[0, 1]) > 0.6

@@ -256,7 +256,7 @@ def test_the_board_and_a_job_with_hostile_names_and_numbers_that_are_none(
         "seconds_left": 9.0,
         "values": {"loss": float("nan")},
     }
-    queue.tell(number, told)
+    queue.record_progress(number, told)
     board = Asked(page, "board").json
     assert board["jobs"][0]["title"] == NASTY and board["jobs"][0]["progress"]["values"]["loss"] is None
     assert board["inbox"] == str(tmp_path / "inbox") and board["arriving"] == {"new": "arriving, 3 pictures so far"}
@@ -294,7 +294,7 @@ def test_with_ten_thousand_jobs_a_change_costs_little(tmp_path: Path, monkeypatc
     claim, answers = start(queue), Routes(queue)
     begin, rounds = time.process_time(), 10
     for step in range(rounds):
-        queue.tell(claim.job.number, {"stage": "lora", "step": step, "total": 9, "unit": "steps"})
+        queue.record_progress(claim.job.number, {"stage": "lora", "step": step, "total": 9, "unit": "steps"})
         body = answers.get("board").body
     assert (time.process_time() - begin) / rounds < 0.09 and len(body) < 200_000
     assert json.loads(body)["counts"] == {"running": 1, "waiting": 4999, "ended": 5000}
@@ -466,9 +466,9 @@ def test_a_training_is_seen_live(watched: Browser, page: Page, queue: Queue, tmp
     watched.sees(NASTY, "waiting", where="main")
     claim = start(queue)
     told = {"stage": "lora", "unit": "steps", "total": 80, "seconds_left": 125.0}
-    queue.tell(number, {**told, "step": 20, "values": {"loss": 0.25, "s/it": 1.5}})
+    queue.record_progress(number, {**told, "step": 20, "values": {"loss": 0.25, "s/it": 1.5}})
     watched.sees("20 / 80", "0.25", "1.5", "2:05", where="main")
-    queue.tell(number, {**told, "step": 40, "values": {"loss": 0.125, "s/it": 1.5}})
+    queue.record_progress(number, {**told, "step": 40, "values": {"loss": 0.125, "s/it": 1.5}})
     watched.sees("40 / 80", where="main")
     assert watched.has("document.querySelector('svg .raw').points.length") == 39  # one was NaN
     assert watched.has("document.querySelector('svg').getAttribute('aria-label')").startswith(
@@ -524,7 +524,9 @@ def test_everything_works_with_the_keyboard(watched: Browser, page: Page, queue:
     watched.do(f"await page.locator('section:nth-of-type(2) li:first-child a[href=\"#{c}\"]').waitFor();")
     assert [job.number for job in queue.jobs()] == [a, c, b]
     watched.do("await page.locator('a.card').first().focus();")
-    queue.tell(a, {"stage": "lora", "step": 3, "total": 9, "unit": "steps", "seconds_left": None, "values": {}})
+    queue.record_progress(
+        a, {"stage": "lora", "step": 3, "total": 9, "unit": "steps", "seconds_left": None, "values": {}}
+    )
     watched.sees("lora · 3 of 9 steps")
     watched.press("Enter")
     watched.sees("job a", where="main")

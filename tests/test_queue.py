@@ -351,7 +351,7 @@ def test_the_command_adds_lists_and_changes(
     ("words", "said"),
     [
         (["lst"], "Did you mean 'list'?"),
-        (["cancel"], "say which job"),
+        (["cancel"], "name a job by its number"),
         (["cancel", "x"], "'x' is not the number of a job"),
         (["cancel", "7"], "there is no job 7"),
         (["add"], "there is no pipeline to add"),

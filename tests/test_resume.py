@@ -1,4 +1,4 @@
-"""Whatever happens to a training, the same command ends in the same file, bit for bit, with the same curve."""
+"""Resuming: after any interruption the same command ends in the same file and metrics, bit for bit."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.interval import Interval
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.optimizers.adafactor import Adafactor
+from lorapipe.training.optimizers.adamw8bit import AdamW8bit
 from lorapipe.training.resume_state import Checkpoints
 
 STEPS = 16
 
 
 def training(dataset: Dataset, optimizer: str) -> Train:
-    """With dropout, so that what modules draw for themselves is tested too."""
+    """Train with dropout, so that random numbers in modules are tested too."""
     spec = Optimizer.registry.get(optimizer)()
     adapter = LoRA(rank=2, dropout=0.1)
     return Train(dataset=dataset, optimizer=spec, adapter=adapter, steps=Duration(STEPS), snapshots=Interval(4))
@@ -42,7 +43,7 @@ def training(dataset: Dataset, optimizer: str) -> Train:
 
 @pytest.fixture(scope="module")
 def unbroken(folder: Path, dataset: Dataset) -> Iterator[dict[str, Weights]]:
-    """Each optimizer's training, made in one go when first asked for."""
+    """Each optimizer's uninterrupted training, made on first use."""
 
     class Made(dict[str, Weights]):
         def __missing__(self, optimizer: str) -> Weights:
@@ -64,7 +65,7 @@ def same(ours: Weights, theirs: Weights) -> None:
 def test_a_killed_process(
     optimizer: str, folder: Path, dataset: Dataset, bench: tiny.Bench, unbroken: dict[str, Weights]
 ) -> None:
-    """Killed with no chance to save anything, at a random step."""
+    """SIGKILL at a random step, without a chance to save."""
     kill_at_random(folder, optimizer)
     same(training(dataset, optimizer).run(bench.context(f"killed-{optimizer}")), unbroken[optimizer])
     assert any("Resumes after step" in event.text for event in bench.of(Log))
@@ -92,7 +93,7 @@ def kill_at_random(folder: Path, optimizer: str, last: int = STEPS - 2) -> None:
 
 @pytest.mark.parametrize("optimizer", Optimizer.registry.names())
 def test_a_stopped_training(optimizer: str, dataset: Dataset, bench: tiny.Bench, unbroken: dict[str, Weights]) -> None:
-    """Asked to stop, twice; every optimizer goes on as if it had not been."""
+    """Stopped twice, every optimizer resumes to the same result."""
     for after in (3, 8):
         stop(bench, dataset, f"stopped-{optimizer}", after, optimizer)
     same(training(dataset, optimizer).run(bench.context(f"stopped-{optimizer}")), unbroken[optimizer])
@@ -102,7 +103,7 @@ KINDS = [name for name in Adapter.registry.names() if name != "lora"]  # type: i
 
 
 def of_kind(kind: str, dataset: Dataset, **knobs: Any) -> Train:
-    """A training of some kind of adapter; one that learns a word learns the captions'."""
+    """Train some kind of adapter; an embedding trains a word of the captions."""
     adapter = Adapter.registry.get(kind)  # type: ignore[union-attr]
     learns_word = any(field.name == "trigger" for field in dataclasses.fields(adapter))
     spec = adapter(trigger="penny", vectors=1, replace=True) if learns_word else adapter()
@@ -114,20 +115,26 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     **{kind: (kind, {}) for kind in KINDS},
     "lora of an average": ("lora", {"ema": 0.9}),
     "finetune of an average": ("finetune", {"ema": 0.9}),
-    "finetune, fused": ("finetune", {"adapter": Finetune(fused_backward=True)}),
-    "finetune in bf16": ("finetune", {"adapter": Finetune(weights="bf16"), "precision": "bf16"}),
     "finetune in bf16, fused": (
         "finetune",
         {"adapter": Finetune(weights="bf16", fused_backward=True), "precision": "bf16", "ema": 0.9},
     ),
     "finetune of copies": ("finetune", {"precision": "bf16", "accumulation": 2}),
+    "finetune in 8 bits": (
+        "finetune",
+        {
+            "adapter": Finetune(weights="bf16", fused_backward=True),
+            "precision": "bf16",
+            "optimizer": AdamW8bit(),
+        },
+    ),
     "finetune with adafactor": ("finetune", {"adapter": Finetune(fused_backward=True), "optimizer": Adafactor()}),
 }
 
 
-@pytest.mark.parametrize("form", ["finetune", "finetune in bf16, fused"])
-def test_a_killed_fine_tune(form: str, folder: Path, dataset: Dataset, bench: tiny.Bench) -> None:
+def test_a_killed_fine_tune(folder: Path, dataset: Dataset, bench: tiny.Bench) -> None:
     """Killed with no chance to save anything: the same weights of the whole base, bit for bit."""
+    form = "finetune in bf16, fused"
     whole = of_form(form, dataset).run(bench.context("whole"))
     kill_at_random(folder, form, last=14)
     bench.told.clear()
@@ -184,7 +191,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 
 
 def test_no_garbage_is_ever_more_than_a_complaint(tmp_path: Path) -> None:
-    """Beginnings of a pickle, of a zip file, and plain noise: a power failure leaves any of them."""
+    """Truncated pickles and zip files, and noise: what a power failure may leave."""
     source = random.Random(0)
     trainable: Any = None  # never asked
     for number in range(600):
@@ -204,7 +211,7 @@ def test_no_checkpoint_can_be_read_at_all(dataset: Dataset, bench: tiny.Bench, u
 def test_what_a_killed_process_leaves_half_written(
     dataset: Dataset, bench: tiny.Bench, unbroken: dict[str, Weights]
 ) -> None:
-    """A line of the curve cut short, lines of steps after the checkpoint, files not yet renamed."""
+    """A truncated line of metrics, lines of steps after the checkpoint, files not yet renamed."""
     stop(bench, dataset, "half", after=8)
     resume = bench.folder / "half" / "resume"
     log = resume / "metrics.jsonl"
@@ -220,7 +227,7 @@ def test_what_a_killed_process_leaves_half_written(
 def test_killed_between_the_last_step_and_the_end(
     dataset: Dataset, bench: tiny.Bench, unbroken: dict[str, Weights]
 ) -> None:
-    """All steps are made, the result is not yet published: nothing is trained again."""
+    """All steps are done but the result is not published: nothing is trained again."""
     train = training(dataset, "adamw")
     train.run(bench.context("finished"))
     bench.told.clear()
@@ -229,7 +236,7 @@ def test_killed_between_the_last_step_and_the_end(
 
 
 def stop(bench: tiny.Bench, dataset: Dataset, name: str, after: int, optimizer: str = "adamw") -> None:
-    """Interrupt a training as the engine does, once it has told of step `after`; it saves and stops after the next."""
+    """Interrupt a training like the engine, when it reports step `after`; it saves and stops after the next."""
     bench.stopping = lambda: len(bench.of(Metric)) >= after
     context = bench.context(name)
     with pytest.raises(Interrupted):

@@ -1,4 +1,4 @@
-"""Damage to what a training goes on from is noticed before a number of it is used, and named; the result is the same."""
+"""Damage to a resume state is detected and named before any of it is used; the result is the same."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def warned(bench: tiny.Bench) -> list[str]:
 
 
 def go_on(dataset: Dataset, bench: tiny.Bench, resume: Path, unbroken: Weights) -> list[int]:
-    """Go on, which must end in what the unbroken training made; the steps that it made."""
+    """Resume, which must end in the uninterrupted result; return the steps that it trained."""
     weights = training(dataset).run(bench.context(resume.parent.name))
     assert weights.log.read_bytes() == unbroken.log.read_bytes()
     assert len(weights.snapshots) == len(unbroken.snapshots) == 4
@@ -119,7 +119,7 @@ def test_a_damaged_snapshot_with_a_checkpoint_before_it_costs_what_is_between(
 def test_the_curve_is_what_the_checkpoint_says(
     how: Any, dataset: Dataset, bench: tiny.Bench, stopped: Path, unbroken: Weights
 ) -> None:
-    """Its file is for people while the training goes on, and none of its numbers is read back."""
+    """The metrics file is for users during a training; resuming does not read it."""
     damage(stopped / "metrics.jsonl", how)
     assert go_on(dataset, bench, stopped, unbroken) == [6, 7, 8]
 
@@ -152,7 +152,7 @@ def test_nothing_left_to_go_on_from_is_said(
 
 
 def test_after_damage_there_are_two_checkpoints_again(dataset: Dataset, bench: tiny.Bench, stopped: Path) -> None:
-    """What was damaged does not take the place of what is whole."""
+    """Damaged states do not displace intact ones."""
     damage(checkpoints(stopped)[0], flipped)
     bench.stopping = lambda: len(bench.of(Metric)) >= 1
     with pytest.raises(Interrupted):
@@ -165,7 +165,7 @@ def test_after_damage_there_are_two_checkpoints_again(dataset: Dataset, bench: t
 
 
 def test_no_damage_at_all_is_overlooked(stopped: Path) -> None:
-    """A real checkpoint, damaged 200 times in all ways: not once is a number of it used."""
+    """A real checkpoint, damaged in 200 ways, is never used."""
     [newest, other] = checkpoints(stopped)
     other.unlink()
     whole, chance = newest.read_bytes(), random.Random(1)
@@ -193,7 +193,7 @@ def test_every_byte_of_a_small_file_counts(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_an_earlier_version_is_refused_in_words(tmp_path: Path) -> None:
-    """That had no checksum: a torch file as it is."""
+    """A checkpoint without a checksum: a plain torch file."""
     torch.save({"version": 1, "step": 4, "parameters": {}}, tmp_path / "step-00000004.pt")
     never: Any = None
     found = Checkpoints(tmp_path).load(never)

@@ -73,7 +73,7 @@ def test_two_projects_take_turns_on_a_device(toys: None, tmp_path: Path) -> None
         events.append(next(second))
     who = f"({tmp_path / 'first'})".replace("(", "(a in ")
     assert who in events[-1].text and "uses the same device" in events[-1].text
-    assert "--device names another one" in events[-1].text
+    assert "--device chooses another device" in events[-1].text
     assert ends(first) == {"a": "finished"} and ends(second) == {"b": "finished"}
     assert apart(tmp_path / "first", tmp_path / "second")
 

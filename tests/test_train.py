@@ -1,4 +1,4 @@
-"""The train stage on a tiny base: what a user gets, what a user is told, and what is refused."""
+"""The train stage on a tiny base: results, messages, and refused settings."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_longer_training_lowers_the_loss(dataset: Dataset, bench: tiny.Bench) 
 def test_captions_that_vary_are_trained_on_encoded_beforehand_or_read_anew(
     dataset: Dataset, bench: tiny.Bench, rate: float
 ) -> None:
-    """With a frozen and with a trained text encoder; what is said changes what is learned, and is the same every time."""
+    """With a frozen and with a trained text encoder: captions affect the result, deterministically."""
     captions = Captioning(shuffle=True, dropout=0.2, variants=3)
     plain = run(bench, f"said-{rate}", short(dataset, text_encoder_lr=rate))
     varied = [
@@ -126,7 +126,7 @@ def test_curves_have_every_step_for_programs_and_for_tensorboard(dataset: Datase
 
 
 def test_epochs_count_batches_of_every_bucket(dataset: Dataset, bench: tiny.Bench) -> None:
-    """Four pictures of one shape and one of another: two a batch are three batches, in twos two steps."""
+    """Four pictures in one bucket and one in another: batch 2 gives three batches, and accumulation 2 two steps."""
     weights = run(
         bench, "epochs", short(dataset, steps=Duration(2, "epochs"), batch=2, snapshots=Interval(1, "epochs"))
     )
@@ -138,7 +138,7 @@ def test_epochs_count_batches_of_every_bucket(dataset: Dataset, bench: tiny.Benc
 def test_the_same_training_twice_is_the_same_file_and_leaves_the_base_alone(
     dataset: Dataset, bench: tiny.Bench
 ) -> None:
-    """Warm or cold: what an earlier training did to the base in memory is undone."""
+    """A training does not change the base in memory: a warm one gives the same result as a cold one."""
     files = [run(bench, name, short(dataset)).snapshots[-1].path.read_bytes() for name in ("once", "twice")]
     cold = tiny.Bench(bench.folder)
     files.append(run(cold, "cold", short(dataset)).snapshots[-1].path.read_bytes())
@@ -148,7 +148,7 @@ def test_the_same_training_twice_is_the_same_file_and_leaves_the_base_alone(
 
 
 def test_a_frozen_text_encoder_is_asked_once_and_gives_the_same_losses(dataset: Dataset, bench: tiny.Bench) -> None:
-    """The cached captions are those of the live text encoder: until something is learnt, the losses agree."""
+    """Cached captions equal those of the live text encoder: before the first update the losses agree."""
     frozen = run(bench, "frozen", short(dataset, text_encoder_lr=0.0))
     live = run(bench, "live", short(dataset))
     assert losses(frozen)[0] == pytest.approx(losses(live)[0], rel=1e-5)
@@ -218,7 +218,7 @@ def test_gradient_checkpointing_changes_memory_not_results(dataset: Dataset, ben
 
 
 def test_a_compiled_network_gives_the_same_losses_and_is_left_as_it_was(model: Model) -> None:
-    """With torch's eager backend: what is tested is the going in and out; compilers are torch's."""
+    """Uses torch's eager backend: the test is about attaching and restoring, not about torch's compilers."""
     unet = model.part("unet")
     latents, times = torch.ones(1, 4, 8, 8, device=model.device), torch.tensor([7], device=model.device)
     with torch.no_grad():
@@ -347,7 +347,7 @@ def test_a_file_that_cannot_be_begun_with_is_named_before_anything_runs(
 
 
 def test_running_out_of_memory_names_the_cures(dataset: Dataset, bench: tiny.Bench) -> None:
-    """A real refusal of the allocator: no machine has the memory for such a batch of such pictures."""
+    """The allocator really fails: no machine has the memory for such a batch."""
     from lorapipe.training.device import memory_explained
 
     with pytest.raises(LorapipeError, match="out of memory") as error, memory_explained():
@@ -404,7 +404,7 @@ def test_defaults_are_fine_for_every_optimizer() -> None:
         ({"optimizer": "prodigy", "adapter": {"type": "lora", "lora_plus": 4}}, "adapter asks for several"),
         ({"optimizer": "schedule_free_adamw", "scale_weight_norms": 1}, "keeps its own average"),
         ({"optimizer": {"type": "library", "use": "os.system"}}, "has no optimizer 'os.system'"),
-        ({"optimizer": {"type": "adamw", "arguments": {"weight_decay": 0}}}, "is given as an argument"),
+        ({"optimizer": {"type": "adamw", "arguments": {"weight_decay": 0}}}, "is among the arguments"),
         ({"noise": {"offset_random": True}}, "which is 0"),
         ({"scheduler": {"type": "cosine", "warmup": "100 %"}}, "would leave nothing"),
         ({"max_tokens": 77}, "75, 150, 225"),
@@ -425,7 +425,7 @@ def test_bad_settings_are_refused_with_the_reason(knobs: dict[str, Any], words: 
         ({"optimizer": "prodigy", "scheduler": "constant"}, []),
         ({"optimizer": "prodigy", "scheduler": "cosine"}, ["lowers what it has found"]),
         ({"optimizer": "prodigy", "unet_lr": 0.05, "text_encoder_lr": 0.05}, ["unet_lr 0.05", "text_encoder_lr 0.05"]),
-        ({"optimizer": "schedule_free_adamw", "scheduler": "linear"}, ["does it twice"]),
+        ({"optimizer": "schedule_free_adamw", "scheduler": "linear"}, ["lowers the rate too"]),
         ({"optimizer": "dadapt_adam"}, ["alpha 1"]),
         ({"optimizer": "dadapt_adam", "adapter": {"type": "lora", "alpha": 1}}, []),
         ({"optimizer": "sgd_nesterov", "steps": 1000}, ["learns very slowly"]),

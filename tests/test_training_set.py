@@ -1,4 +1,4 @@
-"""Masks, several datasets and regularisation pictures: what a training is fed, and what counts of it."""
+"""Masks, several datasets and regularisation pictures: samples and loss weights of a training."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_changed_mask_makes_other_latents(bench: tiny.Bench, base: SD15) -> No
 
 
 class Still:
-    """A model that always answers 0, so that the loss is the noise squared."""
+    """A model that always predicts 0, so that the loss is the squared noise."""
 
     device = torch.device("cpu")
     dtype = torch.float32

@@ -334,3 +334,69 @@ def test_snapshots_are_picked_evenly_with_the_last() -> None:
     assert evenly_spaced(range(1, 11), 5) == [2, 4, 6, 8, 10]
     assert evenly_spaced(range(1, 11), 4)[-1] == 10 and len(set(evenly_spaced(range(1, 11), 7))) == 7
     assert evenly_spaced([1, 2], 6) == [1, 2]
+
+
+def heeding(identity: float, heeded: float, copied: float = 0.0, sound: float = 1.0) -> Scores:
+    """Eight pictures of four prompts, the last of which asks for nothing."""
+    asked = (*[heeded] * 6, math.nan, math.nan)
+    return Scores((identity,) * 8, asked, (sound,) * 8, (copied,) * 2 + (0.0,) * 6, asked)
+
+
+def rows(full: Scores, half: Scores) -> dict[Cell, Scores]:
+    return {cell(step, strength): full if strength == 1 else half for step in (80, 160, 240) for strength in (0.5, 1.0)}
+
+
+def test_a_subject_whose_pictures_heed_no_prompt_leaks_or_has_wrong_captions() -> None:
+    found = results([(0.9, 0.9)] * 3, more=rows(heeding(0.9, 0.2), heeding(0.4, 0.7)))
+    assert judge(found).state == "wrong captions"
+    leaks = judge(replace(found, untaught=("beach", "snow")))
+    assert leaks.state == "leaks" and "beach, snow" in leaks.advice[0].what
+    assert judge(replace(found, kind="style")).state not in ("wrong captions", "leaks"), (
+        "a style has no scene of its own"
+    )
+
+
+def test_prompts_that_a_lower_strength_heeds_are_over_training() -> None:
+    assert judge(results([(0.9, 0.9)] * 3, more=rows(heeding(0.9, 0.2), heeding(0.85, 0.8)))).state == "over-trained"
+
+
+def test_two_copies_in_a_cell_at_strength_1_are_copying() -> None:
+    assert judge(results([(0.9, 0.9)] * 3, more=rows(heeding(0.9, 0.8, 0.7), heeding(0.8, 0.8)))).state == "copies"
+    assert judge(results([(0.9, 0.9)] * 3, more=rows(heeding(0.9, 0.8), heeding(0.8, 0.8, 0.7)))).state == "good"
+
+
+def test_nothing_but_artefacts_at_every_strength_is_broken_whatever_the_features_show() -> None:
+    ruined = heeding(0.95, 0.8, sound=0.05)
+    assert judge(results([(0.9, 0.9)] * 3, more=rows(ruined, ruined))).state == "broken"
+    assert judge(results([(0.9, 0.9)] * 3, more=rows(ruined, heeding(0.8, 0.8)))).state != "broken"
+
+
+def test_what_guidance_hides_is_not_called_under_trained() -> None:
+    low = LowGuidance(4.0, 1.5, scores(0.9, 0.9))
+    hidden = results([(0.1, 0.9), (0.15, 0.9)], low_guidance=low)
+    assert judge(hidden).state == "burns" and judge(replace(hidden, kind="style")).state == "style not shown"
+    assert "CFG 1.5" in judge(hidden).headline
+    weak = replace(hidden, low_guidance=LowGuidance(4.0, 1.5, scores(0.15, 0.9)))
+    assert judge(weak).state in ("no effect", "under-trained")
+
+
+def test_a_part_that_is_best_left_out_keeps_a_quarter_of_its_rate() -> None:
+    apart = {Cell(240, 1.0, each): scores(0.9, 0.9 if each == 0 else 0.5) for each in (0.0, 0.5, 1.5, 2.0)}
+    verdict = judge(results([(0.9, 0.5)] * 3, more=apart))
+    assert {"text_encoder_lr": 1.3e-05} in [advice.patch for advice in verdict.advice]
+    assert any(advice.what.startswith("The text encoder learns too fast") for advice in verdict.advice)
+
+
+def test_where_it_is_not_sure_strength_1_is_used_rather_than_a_lower_one() -> None:
+    chosen = []
+    for seed in range(6):
+        luck = random.Random(seed)
+
+        def lucky(middle: float, luck: random.Random = luck) -> Scores:
+            return Scores(tuple(middle + luck.choice((-0.4, 0.4)) for _ in range(PICTURES)), (0.8,) * PICTURES)
+
+        more = {cell(step, strength): lucky(0.55) for step in (80, 160, 240) for strength in (0.5, 1.0, 1.5)}
+        verdict = judge(results([(0.5, 0.8)] * 3, more=more))
+        if verdict.state == "not sure":
+            chosen.append(verdict.best.strength)
+    assert chosen and all(strength == 1 for strength in chosen)

@@ -1,1 +1,1 @@
-"""What makes and measures the repository; no part of the installed package."""
+"""Developer tools that generate files and measure the code; not part of the installed package."""

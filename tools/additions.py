@@ -1,9 +1,9 @@
-"""What does an addition cost elsewhere? Samples are put into a copy of the code and held to their contract tests.
+"""Counts the lines that an addition needs elsewhere, by adding samples to a copy of the code and running contract tests.
 
     python tools/additions.py [KIND ...]
 
-Each folder in tests/additions is a sample of a kind: files to be laid over a checkout. Files that are new to it are what one
-writes to add such a thing; lines that differ in files that it has are what had to be touched besides, and should be none.
+Each folder in tests/additions is a sample of a kind: files that are copied over a checkout. New files are the addition;
+changed lines in existing files are its cost elsewhere, which should be 0.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "tests" / "additions"
 ELSEWHERE = {"family": {"lorapipe/models/small_flow.py": ROOT / "tests" / "families" / "tiny_flow.py"}}
-"""Samples that have other uses in the tests: where a file is put, and where it is."""
+"""Samples that tests also use otherwise: path in the code → file."""
 COPIED = ("lorapipe", "comfy_nodes", "tests", "tools", "pyproject.toml", "schemas", "pipelines", "__init__.py")
 EVERY_KIND = ("tests/contracts/test_specs.py", "tests/contracts/test_imports.py")
 TESTS = {
@@ -35,13 +35,13 @@ TESTS = {
     "stage": EVERY_KIND,
     "weighting": ("tests/contracts/test_weightings.py", *EVERY_KIND),
 }
-"""The contract tests that a kind is held to, those with the sample's name in theirs, and those of all at once."""
+"""Contract tests of each kind: those with the sample's name in theirs, and those over all names at once."""
 OF_ALL = "all_that_need_no_clip or measures_hold_on_every_family"
 
 
 @dataclass(frozen=True)
 class Addition:
-    """A sample: `name` as it is registered, lines that are new, lines touched in files that were there."""
+    """An added sample: its registered `name`, the number of new lines, and of lines changed in existing files."""
 
     kind: str
     name: str
@@ -52,18 +52,18 @@ class Addition:
 
 
 def kinds() -> list[str]:
-    """Kinds of which there is a sample."""
+    """Return the kinds that have a sample."""
     return sorted({*ELSEWHERE, *(folder.name for folder in SAMPLES.iterdir() if folder.is_dir())})
 
 
 def sample(kind: str) -> dict[Path, Path]:
-    """A kind's sample: the place of each of its files in the code, and the file."""
+    """Return a kind's sample: path in the code → file."""
     files = {file.relative_to(SAMPLES / kind): file for file in sorted((SAMPLES / kind).rglob("*.py"))}
     return files | {Path(place): file for place, file in ELSEWHERE.get(kind, {}).items()}
 
 
 def add(kind: str, copy: Path) -> Addition:
-    """Put a kind's sample into a new copy of the code at `copy`, and run its contract tests there."""
+    """Add a kind's sample to a new copy of the code at `copy`, and run its contract tests there."""
     for name in COPIED:
         source = ROOT / name
         ignored = shutil.ignore_patterns("__pycache__", "additions")
@@ -81,13 +81,13 @@ def add(kind: str, copy: Path) -> Addition:
 
 
 def _changed(before: Path, after: Path) -> int:
-    """Lines that two versions of a file do not share."""
+    """Count the lines in which two versions of a file differ."""
     texts = (file.read_text(encoding="utf-8").splitlines() for file in (before, after))
     return sum(1 for line in difflib.ndiff(*texts) if line[:1] in "+-")
 
 
 def _contract_tests(kind: str, name: str, copy: Path) -> tuple[int, str]:
-    """How many tests with its name passed, and what pytest says where one did not."""
+    """Return the number of passed tests with the sample's name, and pytest's output if one failed."""
     environment = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     environment.pop("PYTEST_XDIST_WORKER", None)
     command = [
@@ -107,7 +107,7 @@ def _contract_tests(kind: str, name: str, copy: Path) -> tuple[int, str]:
 
 
 def main() -> int:
-    """Print a line a sample; 1 where one needs lines elsewhere, or fails its contract."""
+    """Print a line for each sample; return 1 if one changes lines elsewhere or fails its contract."""
     print(f"{'kind':10} {'sample':14} {'new lines':>9} {'touched elsewhere':>18} {'contract tests passed':>22}")
     bad = 0
     for kind in sys.argv[1:] or kinds():

@@ -1,4 +1,4 @@
-"""Figures of the code itself: sizes, complexity, types, import cycles, and what only a model should know.
+"""Measures the code: sizes, complexity, types, import cycles, mentions of the U-Net outside models.
 
     python tools/code_measures.py [FOLDER]
 
@@ -20,12 +20,12 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("lorapipe", "comfy_nodes")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DENOISER_FILES = ("lorapipe/models/", "lorapipe/pocket/", "lorapipe/metadata.py")
-"""Where a U-Net may be called one: models, and kohya's metadata."""
+"""Files that may say "unet": models, and kohya's metadata."""
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function's size: `lines` from `def` to its end, complexity as radon counts it."""
+    """A function's size: `lines` from `def` to its end, and radon's complexity."""
 
     file: str
     name: str
@@ -35,7 +35,7 @@ class Function:
 
 
 def files(root: Path = ROOT) -> dict[str, ast.Module]:
-    """The syntax tree of every source file by its path below `root`."""
+    """Return the syntax tree of every source file, by its path below `root`."""
     return _parsed(root)
 
 
@@ -46,12 +46,12 @@ def _parsed(root: Path) -> dict[str, ast.Module]:
 
 
 def line_counts(root: Path = ROOT) -> dict[str, int]:
-    """Lines of every source file."""
+    """Count the lines of every source file."""
     return {name: len((root / name).read_text(encoding="utf-8").splitlines()) for name in files(root)}
 
 
 def functions(root: Path = ROOT) -> list[Function]:
-    """Every function and method, also those inside others."""
+    """Return all functions and methods, nested ones included."""
     return [
         Function(file, node.name, _length(node), complexity(node), _parameter_count(node.args))
         for file, tree in files(root).items()
@@ -70,7 +70,7 @@ def _parameter_count(args: ast.arguments) -> int:
 
 
 def complexity(node: ast.AST) -> int:
-    """Cyclomatic complexity by radon's rules: one more for each way to branch, nested functions apart."""
+    """Compute cyclomatic complexity by radon's rules: 1 plus the number of branches, without nested functions."""
     total, waiting = 1, list(ast.iter_child_nodes(node))
     while waiting:
         each = waiting.pop()
@@ -104,7 +104,7 @@ def _is_wildcard(pattern: ast.pattern) -> bool:
 
 
 def any_counts(root: Path = ROOT) -> dict[str, tuple[int, int]]:
-    """How often `Any` is written, its imports too, and lines, by package."""
+    """Count uses of `Any`, imports included, and lines, by package."""
     found: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     lines = line_counts(root)
     for name, tree in files(root).items():
@@ -115,17 +115,17 @@ def any_counts(root: Path = ROOT) -> dict[str, tuple[int, int]]:
 
 
 def package_of(name: str) -> str:
-    """`lorapipe/training/data/scan.py` is of `lorapipe.training.data`."""
+    """Return the package of a file: `lorapipe.training.data` for `lorapipe/training/data/scan.py`."""
     return ".".join(Path(name).parent.parts)
 
 
 def module_name(name: str) -> str:
-    """The dotted name of a source file."""
+    """Return the dotted name of a source file."""
     return ".".join(Path(name).with_suffix("").parts).removesuffix(".__init__")
 
 
 def import_graph(root: Path = ROOT) -> dict[str, set[str]]:
-    """Each module and those of ours that it imports: at its top, inside functions, and for type checkers alone."""
+    """Return each module's imports of our modules: at the top, inside functions, and for type checkers alone."""
     modules = {module_name(name): tree for name, tree in files(root).items()}
     packages = {module_name(name) for name in files(root) if name.endswith("__init__.py")}
     graph = {}
@@ -149,7 +149,7 @@ def _imported(tree: ast.Module, package: str, modules: Mapping[str, object]) -> 
 
 
 def import_cycles(root: Path = ROOT) -> list[list[str]]:
-    """The strongly connected groups of modules, each of two or more."""
+    """Return the strongly connected components of two or more modules."""
     graph = import_graph(root)
     reach = {module: _reachable(graph, module) for module in graph}
     groups = {tuple(sorted(other for other in reach[module] if module in reach[other]) or [module]) for module in graph}
@@ -167,7 +167,7 @@ def _reachable(graph: Mapping[str, set[str]], start: str) -> set[str]:
 
 
 def denoiser_mentions(root: Path = ROOT) -> list[str]:
-    """Files outside models and kohya's metadata that call the denoiser `unet`, as a text or an attribute."""
+    """Return files outside models and kohya's metadata that contain `unet` as a string or attribute."""
     return [
         name
         for name, tree in files(root).items()
@@ -182,7 +182,7 @@ def _is_unet(node: ast.AST) -> bool:
 
 
 def referring_docstrings(root: Path = ROOT) -> Counter[str]:
-    """Docstrings that only say `See X.y`, by file: inheritance says the same."""
+    """Count docstrings that only say `See X.y`, by file: methods inherit their docstring."""
     return Counter(
         name
         for name, tree in files(root).items()
@@ -192,7 +192,7 @@ def referring_docstrings(root: Path = ROOT) -> Counter[str]:
 
 
 def report(root: Path) -> Iterator[str]:
-    """The lines to print."""
+    """Yield the lines to print."""
     sizes, every, anys = line_counts(root), functions(root), any_counts(root)
     lengths = sorted(function.lines for function in every)
     yield f"files {len(sizes)}, lines {sum(sizes.values())}"

@@ -1,8 +1,8 @@
-"""Writes all that is made from the code: the schemas, the nodes' help pages, docs/reference, the tables in docs.
+"""Writes the generated files: schemas, help pages of the nodes, docs/reference, tables in docs.
 
     python tools/generate.py
 
-tests/test_docs.py holds the files against what this would write.
+tests/test_docs.py checks that the files are current.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ MADE = "<!-- Written by tools/generate.py. -->"
 GLOSSARY = ROOT / "docs" / "glossary.md"
 IMPORTS = ("<!-- import table: tools/generate.py -->\n", "<!-- end of the import table -->\n")
 FLAGS = ("<!-- kohya's flags: tools/generate.py -->\n", "<!-- end of kohya's flags -->\n")
-"""What stands around a table that is made, in a page that people write."""
+"""Markers around a generated table in a hand-written page."""
 
 
 def shown(*words: str) -> str:
-    """What `lorapipe show WORDS` prints."""
+    """Return the output of `lorapipe show WORDS`."""
     from lorapipe.cli import main
 
     text = io.StringIO()
@@ -40,19 +40,19 @@ def shown(*words: str) -> str:
 
 
 def kinds() -> dict[str, list[str]]:
-    """Every kind of thing that can be chosen, and its names, as `lorapipe show` lists them."""
+    """Return every registry's kind and names, as `lorapipe show` lists them."""
     rows = (line.split() for line in shown().splitlines() if line.startswith("  "))
     return {kind: names for kind, *names in rows if kind}
 
 
 def groups() -> set[str]:
-    """Settings of stages that have settings of their own, such as `noise`."""
+    """Return the groups of settings, such as `noise`."""
     pages = "".join(shown("stage", name) for name in kinds()["stage"])
     return set(re.findall(r"^ *(\w+): settings of its own", pages, re.MULTILINE))
 
 
 def reference_pages() -> dict[Path, str]:
-    """A page for each kind, in which each name is explained as `lorapipe show KIND NAME` does; and their index."""
+    """Return a page for each kind with the output of `lorapipe show KIND NAME`, and an index."""
     found = kinds()
     pages = {REFERENCE / f"{kind}.md": _page(kind, names) for kind, names in found.items()}
     rows = "".join(
@@ -77,7 +77,7 @@ def _page(kind: str, names: list[str]) -> str:
 
 
 def import_table() -> str:
-    """The table of tests/contracts/test_imports.py, as Markdown."""
+    """Return the table of tests/contracts/test_imports.py as Markdown."""
     for folder in (ROOT / "tests" / "contracts", ROOT / "tests"):
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
@@ -121,7 +121,7 @@ def _module(name: str) -> str:
 
 
 def flag_table() -> str:
-    """kohya's flags and the settings here, from the specs; and the flags that need no setting."""
+    """Return the table of kohya's flags and our settings, from the specs, and of flags that need no setting."""
     from lorapipe.kohya_flags import SYNONYMS, WITHOUT_SETTING
     from lorapipe.settings_search import all_settings
 
@@ -138,26 +138,26 @@ def flag_table() -> str:
 
 
 def _written(place: SettingMatch) -> str:
-    """Where a setting is written: in a stage, or in something that is chosen there."""
+    """Return the place of a setting in a document: in a stage, or in something that is chosen there."""
     return f"`{place.path}` of {place.owner}" if place.kind == "stage" else f"`{place.kind}.{place.path}`"
 
 
 def with_table(text: str, between: tuple[str, str], table: str) -> str:
-    """A page with one of its tables as it is now."""
+    """Return a page with the table between two markers replaced."""
     start, end = between
     assert start in text and end in text, start
     return re.sub(f"{re.escape(start)}.*?{re.escape(end)}", lambda _: f"{start}\n{table}\n{end}", text, flags=re.DOTALL)
 
 
 def documents() -> Iterator[tuple[Path, str]]:
-    """Each document that is made, and its text."""
+    """Yield each generated file and its text."""
     yield from reference_pages().items()
     yield ARCHITECTURE, with_table(ARCHITECTURE.read_text(encoding="utf-8"), IMPORTS, import_table())
     yield GLOSSARY, with_table(GLOSSARY.read_text(encoding="utf-8"), FLAGS, flag_table())
 
 
 def write() -> None:
-    """Write them all, and take away pages of kinds that are gone."""
+    """Write all files, and delete pages of kinds that no longer exist."""
     from lorapipe.cli import main
 
     assert main(["schema", "--write"]) == 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import json
+import pickle
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +17,10 @@ import numpy as np
 from benchmarks.judging import archive, subjects, truth
 from benchmarks.judging.grids import BASE, CFG, LOW, LOW_CFG, Bench, Cell
 from benchmarks.judging.trainings import PENS, Training, View
+from lorapipe.evaluation import k_means, measures
+from lorapipe.evaluation import scorer as scorer_module
 from lorapipe.evaluation.measures import Reference
-from lorapipe.evaluation.results import LowGuidance, Results
+from lorapipe.evaluation.results import Kind, LowGuidance, Results
 from lorapipe.evaluation.scorer import CellScores, Scorer
 from lorapipe.evaluation.selection import Probe, Scores, merit
 from lorapipe.evaluation.verdict import Verdict, judge
@@ -36,13 +41,19 @@ RIGHT: dict[str, tuple[str, ...]] = {
     "U-Net cold": ("under-trained",),
     "text encoder hot": ("over-trained",),
     "leaking object": ("good",),
-    "leaking scene": ("good",),
+    "leaking scene": ("leaks",),
     "no trigger": ("good",),
-    "wrong captions": ("good",),
+    "wrong captions": ("wrong captions",),
     "few pictures": ("good", "copies"),
 }
 """States that are right for a case."""
 NOT_SURE = "not sure"
+CLEAR = 0.08
+"""Truths that differ by this much say of themselves what a training is, whatever was planted."""
+LEAKS, KEPT = 0.5, 0.8
+"""What is shown of the scenes asked for, in truth: below the first a scene leaks, above the second it does not."""
+SEEN = 0.2
+"""Identity below this, in truth, is no effect."""
 
 
 def plain(case: str) -> str:
@@ -62,21 +73,69 @@ class Judged:
     truths: dict[Cell, float]
     rho: float
     regret: float
+    shown: float
+    followed: float
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The states that are right: by the truth where it is clear, else by what was planted."""
+        planted = RIGHT[plain(self.case)]
+        if "broken" in planted or plain(self.case) in ("memorised", "few pictures"):
+            return planted
+        if plain(self.case) == "wrong captions":
+            return planted
+        if plain(self.case) == "leaking scene":
+            planted = ("leaks",) if self.followed < LEAKS else ("good", "leaks") if self.followed < KEPT else ("good",)
+            if planted == ("leaks",):
+                return planted
+        if self.shown < SEEN:
+            return ("no effect", "under-trained", *(each for each in planted if each != "good"))
+        at = {strength: max(self.of_strength(strength)) for strength in {cell.strength for cell in self.uniform}}
+        best = max(at, key=lambda strength: at[strength])
+        if at[best] - at[1.0] > CLEAR:
+            return ("under-trained",) if best > 1 else ("over-trained",)
+        rising = [self.truths[cell] for cell in sorted(self.uniform) if cell.strength == 1]
+        if rising[-1] == max(rising) and rising[-1] - rising[-2] > CLEAR:
+            return ("good", "under-trained", *planted)
+        return planted if planted[0] in ("good", "over-trained") and best <= 1 else ("good", *planted)
+
+    @property
+    def uniform(self) -> list[Cell]:
+        """The cells with both parts alike."""
+        return [cell for cell in self.truths if cell.uniform]
+
+    def of_strength(self, strength: float) -> list[float]:
+        """The truths of all snapshots at a strength."""
+        return [self.truths[cell] for cell in self.uniform if cell.strength == strength]
 
     @property
     def right(self) -> bool:
         """Whether the state is one of those that the case should have."""
-        return self.verdict.state in RIGHT[plain(self.case)]
+        return self.verdict.state in self.states
 
     @property
     def named(self) -> bool | None:
-        """Whether the advice names the part that is off, and its direction; None where no part is."""
+        """Whether the advice names the part that is off, and its direction; None where none is, in truth."""
         if plain(self.case) not in CAUSES:
             return None
         knob, direction = CAUSES[plain(self.case)]
+        if not self._off(knob, direction):
+            return None
         rates = self.training.rates
         alone = [each.patch[knob] for each in self.verdict.advice if {*each.patch} & {*rates} == {knob}]
         return any((float(value) - rates[knob]) * direction > 0 for value in alone)
+
+    def _off(self, knob: str, direction: int) -> bool:
+        """Whether, in truth, the part is better at another strength in the direction that was planted."""
+        step = max(cell.step for cell in self.truths)
+        both = self.truths[Cell(step, 1.0, 1.0)]
+
+        def of(cell: Cell) -> tuple[float, float]:
+            ours, other = cell.strength, cell.text_encoder
+            return (ours, other) if knob == "unet_lr" else (other, ours)
+
+        alone = [true for cell, true in self.truths.items() if of(cell)[1] == 1 and (of(cell)[0] - 1) * direction > 0]
+        return max(alone) - both > CLEAR
 
     @property
     def steady(self) -> bool:
@@ -90,11 +149,28 @@ class Figures:
 
     scored: Mapping[str, CellScores]
     truths: Mapping[str, float]
-    scorer: Scorer
+    shown: Mapping[str, float]
+    scenes: Mapping[str, float]
+    kind: Kind
+    untaught: Sequence[str]
 
 
 def figures(bench: Bench) -> Figures:
-    """Scores and truth of every painted cell."""
+    """Scores and truth of every painted cell, kept until the measures are written otherwise."""
+    sources = [Path(inspect.getfile(module)) for module in (k_means, scorer_module, truth, archive)]
+    sources += sorted(Path(inspect.getfile(measures)).parent.glob("*.py"))
+    code = hashlib.sha256(b"".join(each.read_bytes() for each in sources)).hexdigest()
+    file = bench.folder / "figures.pickle"
+    if file.exists():
+        found: tuple[str, Figures] = pickle.loads(file.read_bytes())
+        if found[0] == code:
+            return found[1]
+    made = _measured(bench)
+    file.write_bytes(pickle.dumps((code, made)))
+    return made
+
+
+def _measured(bench: Bench) -> Figures:
     seen, training, images = archive.kept(bench.seen), bench.training, bench.images
     captions = [each.caption for each in bench.manifest.training]
     reference = Reference(seen.pop("training"), captions, seen[BASE.slug], images.prompts, images.prompt_of)
@@ -102,14 +178,21 @@ def figures(bench: Bench) -> Figures:
     with np.load(bench.folder / "said.npz") as stored:
         said = {name: truth.by_head(stored[name]) for name in stored.files}
     asked = [list(training.prompts().values())[prompt] for prompt in images.prompt_of]
+    scenes = [{name: tag for name, tag in each.items() if name == "background"} for each in asked]
+    shown = {name: _shown(training, each) for name, each in said.items() if name != "training"}
+    followed = {name: float(np.nanmean(truth.following(said[name], asked))) for name in shown}
     return Figures(
         {name: scorer(each) for name, each in seen.items()},
-        {name: _true(training, each, asked) for name, each in said.items() if name != "training"},
-        scorer,
+        {name: each * followed[name] for name, each in shown.items()},
+        shown,
+        {name: float(np.nanmean(truth.following(said[name], scenes))) for name in shown},
+        scorer.kind,
+        scorer.untaught,
     )
 
 
-def _true(training: Training, said: truth.Said, asked: Sequence[Mapping[str, str]]) -> float:
+def _shown(training: Training, said: truth.Said) -> float:
+    """The truth about identity, 0 … 1."""
     match training.what:
         case "subject":
             shown = truth.identity(said, subjects.subject(training.subject))
@@ -117,7 +200,7 @@ def _true(training: Training, said: truth.Said, asked: Sequence[Mapping[str, str
             shown = truth.style(said, PENS[training.subject].__name__.lower())
         case _:
             shown = truth.concept(said)
-    return float(shown.mean() * np.nanmean(truth.following(said, asked)))
+    return float(shown.mean())
 
 
 def judged(work: Path, training: Training) -> Iterator[Judged]:
@@ -133,7 +216,14 @@ def judged(work: Path, training: Training) -> Iterator[Judged]:
         yield Judged(
             training, case, verdict, [judge(_of_noise(results, noise)) for noise in range(bench.images.count)], true,
             _rho(results, true), max(true[cell] for cell in true if cell.uniform) - true[verdict.best],
+            max(found.shown[real.slug] for cell, real in view.cells().items() if cell.uniform),
+            _asked_for(found, view),
         )  # fmt: skip
+
+
+def _asked_for(found: Figures, view: View) -> float:
+    """What the pictures of the last snapshot at strength 1 show of the scenes asked for, in truth."""
+    return found.scenes[view.real(Cell(view.steps[-1], 1.0, 1.0)).slug]
 
 
 def results_of(bench: Bench, view: View, found: Figures, probes: Mapping[str, Any]) -> Results:
@@ -148,7 +238,8 @@ def results_of(bench: Bench, view: View, found: Figures, probes: Mapping[str, An
         broken=frozenset(cell for cell, real in cells.items() if found.scored[real.slug].broken),
         knobs={"steps": float(view.steps[-1]), "adapter.rank": 16.0, "captions.dropout": 0.0, **bench.training.rates},
         prompt_of=bench.images.prompt_of,
-        kind=found.scorer.kind,
+        kind=found.kind,
+        untaught=found.untaught,
         low_guidance=LowGuidance(CFG, LOW_CFG, low) if low and unscaled else None,
     )
 
@@ -163,6 +254,8 @@ def _of_noise(results: Results, noise: int) -> Results:
 def _rho(results: Results, true: dict[Cell, float]) -> float:
     """Spearman's rank correlation of merit and truth over the cells with both parts alike."""
     pairs = [(merit(each), true[cell]) for cell, each in results.pooled.items()]
+    if len(pairs) < 3:
+        return float("nan")
     ranks = [np.argsort(np.argsort(values)) for values in zip(*pairs, strict=True)]
     return float(np.corrcoef(*ranks)[0, 1])
 
@@ -186,7 +279,7 @@ def _line(each: Judged) -> str:
     part = "" if each.named is None else "; part named" if each.named else "; part NOT named"
     return (
         f"{mark} {each.training.key:18} {each.case:26} {each.verdict.state:14} {each.verdict.agreement:.2f} "
-        f"rho {each.rho:+.2f} regret {each.regret:.2f} "
+        f"({'/'.join(each.states)}) rho {each.rho:+.2f} regret {each.regret:.2f} "
         f"best {each.verdict.best}{part}; by noise {', '.join(one.state for one in each.by_noise)}"
     )
 
@@ -197,7 +290,7 @@ def _share(values: Iterable[bool | None]) -> str:
 
 
 def _summary(some: Sequence[Judged]) -> str:
-    good = [each for each in some if RIGHT[plain(each.case)] == ("good",)]
+    good = [each for each in some if each.states == ("good",)]
     alarms = statistics.fmean(each.verdict.state not in ("good", NOT_SURE) for each in good) if good else 0.0
     return (
         f"states right {statistics.fmean(each.right for each in some):.0%}, wrong "

@@ -172,15 +172,15 @@ def _work(queue: Queue, options: argparse.Namespace) -> int:
     from lorapipe.watch.job_hooks import InboxHooks
 
     with Stop() as stop:
-        stop.view = teller = Teller(as_json=options.json)
+        stop.view = display = QueueDisplay(as_json=options.json)
         runner = QueueRunner(queue, parse_devices(options.device), hooks=InboxHooks(), stopping=stop.level)
         nothing = True
         with closing(runner.events()) as events:
             for told in events:
                 nothing = False
-                teller.show(told)
+                display.show(told)
         if nothing and not stop.level():
-            teller.note(
+            display.note(
                 "Nothing waits." if not queue.is_paused else "The queue is paused: `lorapipe queue resume` goes on."
             )
     return INTERRUPTED if stop.level() else DONE
@@ -190,7 +190,7 @@ def _ui(queue: Queue, options: argparse.Namespace) -> int:
     from lorapipe.commands.run import Stop
     from lorapipe.errors import LorapipeError
 
-    with Stop() as stop, open_page(queue, Teller(as_json=options.json)) as page:
+    with Stop() as stop, open_page(queue, QueueDisplay(as_json=options.json)) as page:
         while not (stop.level() or page.trouble):
             time.sleep(0.3)
     if page.trouble:
@@ -199,14 +199,17 @@ def _ui(queue: Queue, options: argparse.Namespace) -> int:
 
 
 def open_page(
-    queue: Queue, teller: Teller, inbox: Path | None = None, arriving: Callable[[], Mapping[str, str]] | None = None
+    queue: Queue,
+    display: QueueDisplay,
+    inbox: Path | None = None,
+    arriving: Callable[[], Mapping[str, str]] | None = None,
 ) -> Page:
     """Return the page that shows a queue; it is served while its context is entered."""
     from lorapipe.page.routes import Routes, nothing_arrives
     from lorapipe.page.server import Page
 
     page = Page(Routes(queue, inbox, arriving or nothing_arrives), queue.root)
-    teller.note(f"The page: {page.address}")
+    display.note(f"The page: {page.address}")
     return page
 
 
@@ -240,7 +243,7 @@ def _line(text: str) -> None:
     Printer(sys.stdout).line(text)
 
 
-class Teller:
+class QueueDisplay:
     """Prints the events of the queue on standard output: a line when a job or one of its stages begins or ends."""
 
     def __init__(self, *, as_json: bool, quiet: bool = False) -> None:

@@ -37,7 +37,7 @@ def main(options: argparse.Namespace) -> int:
     """Watch the inbox and run the queue until stopped."""
     import threading
 
-    from lorapipe.commands.queue import Teller, open_page
+    from lorapipe.commands.queue import QueueDisplay, open_page
     from lorapipe.commands.run import Stop
     from lorapipe.errors import LorapipeError
     from lorapipe.job_queue.queue import Queue
@@ -52,29 +52,29 @@ def main(options: argparse.Namespace) -> int:
     settings, sets = watching(options.set, Path.cwd())
     pipeline = options.pipeline.absolute() if options.pipeline else None
     terms = Terms(settings, pipeline, tuple(_from_here(text, Path.cwd()) for text in sets))
-    teller = Teller(as_json=options.json, quiet=options.quiet)
+    display = QueueDisplay(as_json=options.json, quiet=options.quiet)
     with closing(Queue()) as queue, Stop() as stop:
         inbox = Inbox(options.inbox, queue, terms)
-        watcher = SupervisedThread("inbox", lambda: inbox.run(found, teller.note, over))
+        watcher = SupervisedThread("inbox", lambda: inbox.run(found, display.note, over))
 
         def stopping() -> int:
             return max(stop.level(), int(bool(watcher.reason)))
 
         runner = QueueRunner(queue, devices, hooks=InboxHooks(), stopping=stopping, forever=True)
-        stop.view = teller
-        teller.note(f"Watching {inbox.folder}; results go to {inbox.outputs}. Ctrl-C stops.")
+        stop.view = display
+        display.note(f"Watching {inbox.folder}; results go to {inbox.outputs}. Ctrl-C stops.")
         over = threading.Event()
 
         def found(job: QueueJob) -> None:
-            teller.note(f"{job.number:>4}  waiting    {job.title}")
+            display.note(f"{job.number:>4}  waiting    {job.title}")
             runner.wake()
 
-        page = open_page(queue, teller, inbox.folder, inbox.arriving) if options.ui else nullcontext()
+        page = open_page(queue, display, inbox.folder, inbox.arriving) if options.ui else nullcontext()
         watcher.start()
         try:
             with page, closing(runner.events()) as events:
                 for told in events:
-                    teller.show(told)
+                    display.show(told)
         finally:
             over.set()
             watcher.join(10)

@@ -21,7 +21,7 @@ from lorapipe.evaluation.probe import Prober
 from lorapipe.evaluation.results import Kind, LowGuidance, Results
 from lorapipe.evaluation.scorer import CellScores, Scorer
 from lorapipe.evaluation.selection import Probe
-from lorapipe.evaluation.verdict import judge
+from lorapipe.evaluation.verdict import judge, voted
 from lorapipe.formats import AdapterWeights
 from lorapipe.models import Model
 from lorapipe.pipeline.events import Log
@@ -111,18 +111,19 @@ class Evaluator:
                     self.grid.sample(cell, adapter)
             scored |= score(cells)
             results = self._results(scored, scorer, base, probes)
-        results, low = self._with_low_guidance(results, scorer, read)
-        verdict, scored = judge(results), {BASE: scorer.base, **scored}
+        vote = voted(results)
+        results, low = self._with_low_guidance(results, vote[1], scorer, read)
+        verdict, scored = judge(results, vote), {BASE: scorer.base, **scored}
         nearest = nearest_pictures(scorer.reference.training.latents, latents[verdict.best])
         return EvaluationResult(results, verdict, scored, images, self.training, scorer.measures, low, nearest)
 
     def _with_low_guidance(
-        self, results: Results, scorer: Scorer, read: FeatureReader
+        self, results: Results, best: Cell, scorer: Scorer, read: FeatureReader
     ) -> tuple[Results, ImageStore | None]:
-        """Sample the cell that is chosen once more with little guidance, and add its scores."""
+        """Sample the best cell once more with little guidance, and add its scores."""
         if self.plan.low_cfg is None:
             return results, None
-        best, grid = judge(results).best, self.grid.at(self.plan.low_cfg)
+        grid = self.grid.at(self.plan.low_cfg)
         with self._attached() as adapter:
             adapter.load(self._weights(best.step))
             grid.sample(best, adapter)
@@ -171,4 +172,5 @@ class Evaluator:
             denoiser=self.model.denoiser_title,
             prompt_of=self.grid.images.prompt_of,
             kind=scorer.kind,
+            untaught=scorer.untaught,
         )

@@ -53,7 +53,8 @@ class Results:
     `scores` is empty where nothing can be measured, which `unscored` explains; `probes` are by step; `broken` are cells
     with pictures of one colour or of no numbers; `knobs` are the train stage's and their values: `steps`, `adapter.rank`,
     those of `RATE_KNOBS` or, where the optimizer finds its rate, `optimizer.d_coef`; those that it has not are missing.
-    `prompt_of` has the prompt of each of a cell's pictures. `denoiser` is what people call it: U-Net, transformer.
+    `prompt_of` has the prompt of each of a cell's pictures, `untaught` the tags of prompts that no caption has. `denoiser`
+    is what people call it: U-Net, transformer.
     """
 
     cells: Sequence[Cell]
@@ -71,6 +72,7 @@ class Results:
     kind: Kind = "subject"
     chosen: Cell | None = None
     low_guidance: LowGuidance | None = None
+    untaught: Sequence[str] = ()
 
     @cached_property
     def valid(self) -> dict[Cell, Scores]:

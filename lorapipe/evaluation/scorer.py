@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lorapipe.evaluation import measures
 from lorapipe.evaluation.measures import Measure, Reference
+from lorapipe.evaluation.measures.taught import tags
 from lorapipe.evaluation.results import ImageStats, Kind
 from lorapipe.evaluation.selection import Scores
 
@@ -21,7 +24,8 @@ IDENTITY: Mapping[Kind, str] = {"subject": "parts", "style": "style"}
 """The measure that says whether a picture shows what was trained, by the training's kind."""
 BLANK = 1e-4
 """Contrast below this is one colour, as samplers paint NaN."""
-FOLLOWING, ARTEFACTS, COPIES = "taught", "artefacts", "copies"
+FOLLOWING, ARTEFACTS, COPIES, HEEDED = ("taught", "contrast"), "artefacts", "copies", "contrast"
+"""Following is the mean of its two opinions, of those that there are for a picture."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Scorer:
         self.reference = reference
         self.measures: Mapping[str, Measure] = measures.fitted(reference)
         self.kind: Kind = kind or ("subject" if "parts" in self.measures else "style")
+        self.untaught = _untaught(reference)
         self.training = _stats(reference.training)
 
     @cached_property
@@ -67,7 +72,25 @@ class Scorer:
         if identity is None:
             return None
         sound = tuple(1 - each for each in figures.get(ARTEFACTS, ()))
-        return Scores(identity, figures.get(FOLLOWING), sound, figures.get(COPIES, ()))
+        asked = _mean([figures[name] for name in FOLLOWING if name in figures])
+        return Scores(identity, asked, sound, figures.get(COPIES, ()), figures.get(HEEDED, ()))
+
+
+def _untaught(reference: Reference) -> tuple[str, ...]:
+    """Tags that no caption has, where each prompt that asks for something asks for one of these: no scene was taught."""
+    said = {tag for caption in reference.captions for tag in tags(caption)}
+    prompts = [dict.fromkeys(tags(prompt)) for prompt in reference.prompts]
+    shared = set(prompts[0]).intersection(*prompts)
+    missing = [dict.fromkeys(tag for tag in one if tag not in said | shared) for one in prompts if one.keys() - shared]
+    return tuple(dict.fromkeys(tag for one in missing for tag in one)) if all(missing) else ()
+
+
+def _mean(opinions: Sequence[tuple[float, ...]]) -> tuple[float, ...] | None:
+    """Picture by picture, the mean of the opinions that are numbers; None where there is no opinion."""
+    if not opinions:
+        return None
+    known = [[each for each in of_one if not math.isnan(each)] for of_one in zip(*opinions, strict=True)]
+    return tuple(fmean(each) if each else math.nan for each in known)
 
 
 def _stats(seen: Seen) -> ImageStats:

@@ -36,13 +36,16 @@ class Scores:
 
     `identity`: 0 none of the subject or style, 1 as the training pictures show it. `following`: the share of what was
     asked for that can be seen, NaN where nothing was; None where it cannot be measured. `sound`: 1 no artefacts, 0
-    nothing but these. `copied`: 1 a training picture itself, 0 as far from them as they are from each other.
+    nothing but these. `copied`: 1 a training picture itself, 0 as far from them as they are from each other. `heeded`:
+    how much it is of its own prompt and not of the others, by what the base paints of them, NaN where a prompt asks for
+    nothing.
     """
 
     identity: tuple[float, ...]
     following: tuple[float, ...] | None = None
     sound: tuple[float, ...] = ()
     copied: tuple[float, ...] = ()
+    heeded: tuple[float, ...] = ()
 
     def of(self, places: Sequence[int]) -> Scores:
         """The same of some of its pictures, which may be there more than once."""
@@ -51,7 +54,7 @@ class Scores:
             return tuple(values[place] for place in places) if values else ()
 
         asked = None if self.following is None else some(self.following)
-        return Scores(some(self.identity), asked, some(self.sound), some(self.copied))
+        return Scores(some(self.identity), asked, some(self.sound), some(self.copied), some(self.heeded))
 
 
 def identity(scores: Scores, without: int | None = None) -> float:
@@ -62,6 +65,11 @@ def identity(scores: Scores, without: int | None = None) -> float:
 def following(scores: Scores, without: int | None = None) -> float | None:
     """Mean following of the pictures for which something was asked, 0 … 1."""
     return None if scores.following is None else _share(scores.following, without)
+
+
+def heeded(scores: Scores) -> float | None:
+    """Mean of `heeded` over the pictures whose prompt asks for something, 0 … 1; None where there are none."""
+    return _share(scores.heeded, None) if any(not math.isnan(each) for each in scores.heeded) else None
 
 
 def merit(scores: Scores, without: int | None = None) -> float:
@@ -87,9 +95,9 @@ def margin(first: Scores, second: Scores) -> float:
     return min(max(error, LEAST_MARGIN), MOST_MARGIN)
 
 
-def worse(cell: Scores, than: Scores) -> bool:
-    """Whether a cell's merit is lower by more than chance."""
-    return merit(than) - merit(cell) > margin(than, cell)
+def worse(cell: Scores, than: Scores, errors: float = 1.0) -> bool:
+    """Whether a cell's merit is lower by more than chance, which is so many standard errors."""
+    return merit(than) - merit(cell) > errors * margin(than, cell)
 
 
 def pooled(scores: Mapping[Cell, Scores]) -> dict[Cell, Scores]:
@@ -116,15 +124,21 @@ def _mixed(scores: Scores, beside: Sequence[Scores]) -> Scores:
         None if scores.following is None else mean(scores.following, asked),
         mean(scores.sound, [each.sound for each in beside]) if scores.sound else (),
         scores.copied,
+        mean(scores.heeded, [each.heeded for each in beside]) if scores.heeded else (),
     )
 
 
-def choose(scores: Mapping[Cell, Scores], order: Mapping[int, tuple[bool, float]] | None = None) -> Cell:
-    """The cell to use, of those given; their scores must be finite. `order` is of snapshots, see `order_of_equals`."""
+def choose(
+    scores: Mapping[Cell, Scores], order: Mapping[int, tuple[bool, float]] | None = None, errors: float = 1.0
+) -> Cell:
+    """The cell to use, of those given; their scores must be finite. `order` is of snapshots, see `order_of_equals`.
+
+    Cells within so many standard errors of the highest are equal to it.
+    """
     most = max(identity(each) for each in scores.values())
     shown = {cell: each for cell, each in scores.items() if identity(each) >= GATE * most}
     highest = max(shown.values(), key=merit)
-    equals = [cell for cell, each in shown.items() if not worse(each, highest)]
+    equals = [cell for cell, each in shown.items() if not worse(each, highest, errors)]
     known = order or {}
 
     def rank(cell: Cell) -> tuple[float, float, tuple[bool, float], int]:

@@ -3,26 +3,28 @@
 The rules are in `verdict_rules`. Figures come from a few pictures, so prompts and noises are drawn anew with replacement
 (a bootstrap: Efron & Tibshirani 1993), and the rules are asked each time. The state that most draws give is the verdict,
 and the cell that most of these choose is the best (bagging: Breiman 1996), which is steadier than what one draw says. If
-less than half of the draws agree, the verdict is that it is not sure, and how many pictures more would make it so.
+less than half of the draws agree, the verdict is that it is not sure, and how many pictures more would make it so. Used is
+then the strength nearest 1 that is within two standard errors of the highest, since nothing else speaks against it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from lorapipe.evaluation.advice import Advice, Patch, part_rate
+from lorapipe.evaluation.advice import Advice, Patch
 from lorapipe.evaluation.grid_plan import Cell
+from lorapipe.evaluation.part_strengths import part_advice
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import merit, worse
+from lorapipe.evaluation.selection import choose, order_of_equals
 from lorapipe.evaluation.verdict_rules import Finding, State, finding
 from lorapipe.evaluation.verdict_text import reasons
 
 if TYPE_CHECKING:
-    from lorapipe.models import Role
+    pass
 
 __all__ = ["Advice", "Patch", "State", "Verdict", "judge"]
 
@@ -48,13 +50,19 @@ class Verdict:
     agreement: float = 1.0
 
 
-def judge(results: Results) -> Verdict:
-    """Judges the results."""
-    found, best, agreement, rival = _bagged(results)
+Vote = tuple[Finding, Cell, float, State]
+"""What most replicates find, the cell that most of these choose, their share, and the state found most besides."""
+
+
+def judge(results: Results, vote: Vote | None = None) -> Verdict:
+    """Judge the results; `vote` is theirs where it was taken already. A low CFG's pictures have none."""
+    found, best, agreement, rival = voted(results) if vote is None else vote
     results = replace(results, chosen=best)
     if agreement < SURE:
+        best = choose(results.pooled, order_of_equals(results.probes, results.probe), errors=2.0)
+        results = replace(results, chosen=best)
         found = _not_sure(results, found, rival)
-    advice = _joined(found.advice, tuple(_parts(results))) + tuple(_guidance(results))
+    advice = _joined(found.advice, tuple(part_advice(results))) + tuple(_guidance(results))
     return Verdict(found.state, best, found.headline, reasons(results), advice, agreement)
 
 
@@ -64,8 +72,8 @@ def _joined(found: tuple[Advice, ...], parts: tuple[Advice, ...]) -> tuple[Advic
     return parts + tuple(advice for advice in found if not named & {*advice.patch}) if named else found + parts
 
 
-def _bagged(results: Results) -> tuple[Finding, Cell, float, State]:
-    """What most replicates find, the cell that most of these choose, their share, and the state found most besides."""
+def voted(results: Results) -> Vote:
+    """Draw replicates, and count what they find: most of the time that judging takes."""
     found = finding(results)
     if len({*results.prompt_of}) < 2 or not results.pooled or found.state == "broken":
         return found, results.best, 1.0, found.state
@@ -99,26 +107,3 @@ def _guidance(results: Results) -> Iterator[Advice]:
     else:
         more = "and show some pictures without their captions, so that guidance moves what was learnt less"
         yield Advice(f"{what}, {more}.", {DROPOUT: ENOUGH_DROPOUT})
-
-
-def _parts(results: Results) -> Iterator[Advice]:
-    """Where the parts were tried at strengths of their own: which one is off."""
-    apart = {cell: each for cell, each in results.valid.items() if not cell.uniform}
-    if not apart:
-        return
-    step = next(iter(apart)).step
-    alike = results.valid.get(Cell(step, 1.0, 1.0)) or results.valid.get(results.best)
-    if alike is None:
-        return
-    cell = max(apart, key=lambda cell: merit(apart[cell]))
-    if not worse(alike, apart[cell]):
-        yield Advice(f"{results.denoiser} and text encoder are in balance: no pair of different strengths is better.")
-        return
-    strengths: Mapping[Role, float] = {"denoiser": cell.strength, "text_encoder": cell.text_encoder}
-    patch: dict[str, float | int | str] = {}
-    for role, strength in strengths.items():
-        if strength not in (0, 1):
-            patch |= part_rate(results, role, strength)
-    name = results.denoiser
-    what = f"It is better with the {name} at {cell.strength:g} and the text encoder at {cell.text_encoder:g}: give"
-    yield Advice(f"{what} each part its rate.", patch)

@@ -17,9 +17,21 @@ from typing import Literal
 from lorapipe.evaluation.advice import Advice, double_rank, half_rank, longer, loss_still_falls, rates
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import Scores, following, identity, merit, risen, worse
+from lorapipe.evaluation.selection import GATE, Scores, following, heeded, identity, merit, risen, worse
 
-State = Literal["good", "under-trained", "over-trained", "copies", "no effect", "broken", "not sure"]
+State = Literal[
+    "good",
+    "under-trained",
+    "over-trained",
+    "copies",
+    "no effect",
+    "broken",
+    "style not shown",
+    "burns",
+    "leaks",
+    "wrong captions",
+    "not sure",
+]
 
 NO_EFFECT = 0.2
 """Identity below this is not seen in the pictures."""
@@ -27,10 +39,16 @@ WEAK = 0.6
 """Identity below this is a family resemblance, no likeness."""
 FAITHLESS = 0.5
 """Following below this: most of what the prompt asks for is missing."""
-COPY, COPYING = 0.5, 0.25
-"""A picture with `copied` of the first is a copy; a cell with the second share of such pictures copies."""
-RUINED = 0.5
+COPY, COPYING = 0.5, 0.1
+"""A picture with `copied` of the first is a copy; with the second share of such pictures a training copies."""
+RUINED = 0.25
 """Soundness below this: noise and burnt colours, whatever is shown."""
+HEEDED, FOLLOWED = 0.5, 0.6
+"""Below the first the pictures of a prompt are hardly more of it than those of the others; above the second they are."""
+PRESENT = 0.5
+"""Identity above this is a picture with the subject in it."""
+HIDDEN = 0.2
+"""Identity that little guidance must add for guidance to be what hides it."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +92,8 @@ def _diverged(results: Results, step: int) -> bool:
     cells = [cell for cell in results.cells if cell.step == step and cell.uniform]
     if all(cell in results.broken for cell in cells):
         return True
+    if _ruined(results, cells):
+        return True
     probe = results.probes.get(step)
     if probe is None or not any(cell.strength >= 1 for cell in cells):
         return False
@@ -83,8 +103,28 @@ def _diverged(results: Results, step: int) -> bool:
     return loss > 1.05 * fmean(results.probe.training) and _most_shown(results, cells) < WEAK
 
 
+def _ruined(results: Results, cells: Sequence[Cell]) -> bool:
+    """Whether nothing but artefacts is painted at strength 1 and at every lower one."""
+    scores = [results.valid[cell] for cell in cells if cell.strength <= 1 and cell in results.valid]
+    sound = [fmean(each.sound) for each in scores if each.sound]
+    return bool(sound) and max(sound) < RUINED
+
+
 def _most_shown(results: Results, cells: Sequence[Cell]) -> float:
     return max((identity(results.valid[cell]) for cell in cells if cell in results.valid), default=0.0)
+
+
+def _hidden(results: Results) -> Finding | None:
+    """It is learnt, and guidance hides it: with little guidance the pictures have it."""
+    low, scores = results.low_guidance, results.scores_at(results.best.step)
+    if low is None or scores is None or identity(scores) >= WEAK:
+        return None
+    if identity(low.scores) < WEAK or identity(low.scores) < identity(scores) + HIDDEN or not results.burns:
+        return None
+    use_low = f"{use(results)}, at CFG {low.low_cfg:g}: guidance of {low.cfg:g}"
+    if results.kind == "style":
+        return Finding("style not shown", f"{use_low} hides the style that it has learnt.")
+    return Finding("burns", f"{use_low} burns what it has learnt.")
 
 
 def _no_effect(results: Results) -> Finding | None:
@@ -109,16 +149,49 @@ def copying_cells(results: Results) -> Sequence[Cell]:
 
 
 def _copies(results: Results) -> Finding | None:
-    """It paints its training pictures again."""
-    cells = copying_cells(results)
-    usable = [cell for cell in results.pooled if cell.strength <= 1 and identity(results.pooled[cell]) >= WEAK]
-    if not cells or not usable or sum(cell in cells for cell in usable) * 2 < len(usable):
+    """It paints its training pictures again, where it is used as LoRAs are: at the strength nearest 1, in all snapshots."""
+    usual = min(results.strengths, key=lambda strength: abs(strength - 1))
+    usable = [cell for cell in results.pooled if cell.strength == usual and identity(results.pooled[cell]) >= NO_EFFECT]
+    copied = [share >= COPY for cell in usable for share in results.valid[cell].copied]
+    if sum(copied) < 2 or fmean(copied) < COPYING:
         return None
     advice = (
         Advice("Add pictures that differ: this is the cure that lasts. Until then train less.", rates(results, 0.5)),
         *half_rank(results),
     )
     return Finding("copies", f"{use(results)} if you must: it paints copies of its training pictures.", advice)
+
+
+def _unheeded(results: Results) -> Finding | None:
+    """The subject is there, and at strength 1 its pictures are the same whatever is asked for, in every snapshot.
+
+    Where a lower strength has the subject and follows the prompts it is over-trained, which is another rule's.
+    """
+    if results.kind != "subject" or not results.pooled or _followed_when_lowered(results):
+        return None
+    usual = min(results.strengths, key=lambda strength: abs(strength - 1))
+    present = [each for cell, each in results.pooled.items() if cell.strength == usual and identity(each) >= PRESENT]
+    said = [share for each in present if (share := heeded(each)) is not None]
+    if not said or max(said) >= HEEDED:
+        return None
+    if results.untaught:
+        what = (
+            f"No caption says {', '.join(results.untaught[:4])}, and prompts that do change nothing: what all the pictures "
+            "share comes with the trigger. Say in the captions where each picture is and what in it is not the subject, or "
+            "add pictures elsewhere."
+        )
+        return Finding("leaks", f"{use(results)}: what all its pictures share comes unasked.", (Advice(what),))
+    what = (
+        "The captions have the prompts' tags, and asking for them changes nothing: look whether each caption is its own "
+        "picture's. A tag that the picture does not show is learnt for something else."
+    )
+    return Finding("wrong captions", f"{use(results)}: tags do not do what they say.", (Advice(what),))
+
+
+def _followed_when_lowered(results: Results) -> bool:
+    most = max(map(identity, results.pooled.values()))
+    lower = [each for cell, each in results.pooled.items() if cell.strength < 1 and identity(each) >= GATE * most]
+    return any((share := heeded(each)) is not None and share >= FOLLOWED for each in lower)
 
 
 def _needs_lowering(results: Results) -> Finding | None:
@@ -215,8 +288,10 @@ def _good(results: Results) -> Finding:
 
 RULES: tuple[Callable[[Results], Finding | None], ...] = (
     _broken,
+    _hidden,
     _no_effect,
     _copies,
+    _unheeded,
     _needs_lowering,
     _needs_raising,
     _still_rising,

@@ -1,8 +1,8 @@
-"""File formats: what modules and tensors are called in adapter files, around one in-memory type.
+"""File formats of adapters: names of modules and tensors in files, and `AdapterWeights` in memory.
 
-A file is a format (names) times an algorithm (formulas, `lorapipe.formats.algorithms`). `AdapterWeights` is what both are
-read into: an update for each module. Module names come from a table that the model gives (`Model.kohya_names`), so no format
-knows a family. `open` finds a file's formats by its keys, and `save` writes one.
+A file combines a format (names) and an algorithm (formulas, `lorapipe.formats.algorithms`); `AdapterWeights` holds the
+update of each module. Module names come from the model's table (`Model.kohya_names`), so no format knows a family. `open`
+detects a file's formats by its keys, and `save` writes one.
 
 To add a format, create a file here: a `Format` with `split`, `place` and `key`.
 """
@@ -32,38 +32,38 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Format(KeyScheme, Spec, contract="type"):
-    """What an adapter's file calls modules and their tensors; see `KeyScheme`, which says what a format must give."""
+    """A registered format; `KeyScheme` is its contract."""
 
     def load(self, tensors: Mapping[str, Tensor], names: Names) -> AdapterWeights:
-        """The adapter in tensors of this format alone; a key that fits no module is an `InputError` that names it."""
+        """Read an adapter from tensors of this format alone. `InputError` names a key that fits no module."""
         from lorapipe.formats import _reader
 
         return _reader.learned(Stored(tensors), names, [self])
 
 
 def all_formats() -> list[Format]:
-    """One of each registered format, kohya's first."""
+    """Return one instance of each registered format, kohya's first."""
     registry = Format.registry
     assert registry is not None
     return [registry.get(name)() for name in sorted(registry.names(), key=lambda name: (name != "kohya", name))]
 
 
 def open(path: Path, names: Names) -> Learned:
-    """What a file or folder has learnt, whatever its format. `InputError`, with the path, for all that is wrong."""
+    """Read an adapter's file or folder in any format. `InputError`, with the path, for everything that is wrong."""
     from lorapipe.formats import _reader
 
     return _reader.load(path, names, all_formats())
 
 
 def complaints(path: Path) -> Iterator[Problem]:
-    """What is wrong with an adapter's file, as far as its header tells: light and quick, and without torch."""
+    """Yield what is wrong with an adapter's file, from its header alone: fast, and without torch."""
     from lorapipe.formats import _reader
 
     return _reader.complaints(path, all_formats())
 
 
 def serialize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """The bytes of a safetensors file: the same for the same tensors and metadata."""
+    """Return the bytes of a safetensors file, deterministically."""
     from lorapipe.formats import _safetensors_file
 
     return _safetensors_file.serialize(tensors, metadata)
@@ -78,9 +78,11 @@ def save(
     dtype: str = "fp32",
     metadata: Callable[[Mapping[str, Tensor]], Mapping[str, str]] | None = None,
 ) -> None:
-    """Write a file, or a folder, in a format and a precision; `metadata` is asked for each safetensors file's header.
+    """Write an adapter's file, or folder, in a format and a dtype (fp32, fp16, bf16).
 
-    The same weights and metadata are the same bytes. What fp16 could not hold is brought into its range; ΔW is the same.
+    `metadata` returns the header of a safetensors file, given its tensors. Equal weights and metadata give equal bytes. For
+    fp16, factors are scaled into its range, which leaves ΔW as it is. `InputError` where the format has no place for a
+    tensor.
     """
     from lorapipe.formats import _writer
 

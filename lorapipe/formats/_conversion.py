@@ -1,4 +1,4 @@
-"""An update in another form: as a LoRA, by singular values, or as the dense difference. For programs that read no other."""
+"""Conversion of updates to a LoRA (truncated SVD) or to the dense difference, for programs that read nothing else."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 Form = Literal["lora", "diff"]
 EXACT_SIDE = 512
-"""Up to this many rows or columns all singular values are found; beyond, the largest, by random projection."""
+"""Matrices with a side up to this get an exact SVD; larger ones a randomised SVD."""
 OVERSAMPLING, ITERATIONS = 16, 4
-"""Further directions and power iterations of that (Halko et al. 2011, arXiv:0909.4061): within 1 % of the best error."""
+"""Of the randomised SVD (Halko et al. 2011, arXiv:0909.4061): its error is within 1 % of the best."""
 
 
 @dataclass(frozen=True)
 class Converted:
-    """Weights in another form. `error` is ‖ΔW' − ΔW‖ / ‖ΔW‖ over all modules; `biases` counts changes that were lost."""
+    """Converted weights. `error` is ‖ΔW' − ΔW‖ / ‖ΔW‖ over all modules; `biases` is the number of Δb that were dropped."""
 
     weights: AdapterWeights
     error: float
@@ -35,10 +35,10 @@ def converted(
     shape: Callable[[Place], tuple[int, ...]],
     weight: Callable[[Place], Tensor],
 ) -> Converted:
-    """The weights with every module that is not of the form yet brought into it.
+    """Convert every module to a form, `lora` of at most this rank or `diff`; modules of that form stay.
 
-    `shape` and `weight` give those of a module in the base; W is asked for where ΔW depends on it. Normalisations, which are
-    vectors, stay as they are. A LoRA has no biases.
+    `shape` and `weight` return the shape and W of a module in the base; W is needed only where ΔW depends on it.
+    Normalisations, which are vectors, stay. A LoRA has no biases.
     """
     modules, lost, whole, biases = {}, 0.0, 0.0, 0
     for place, module in weights.modules.items():
@@ -59,7 +59,7 @@ def converted(
 
 
 def low_rank(delta: Tensor, rank: int) -> ModuleWeights:
-    """The LoRA of a rank that is nearest to a ΔW (out, in[, k, k]), its scale split evenly between down and up."""
+    """Return the best rank-r approximation of ΔW (out, in[, k, k]), as down = √Σ Vᵀ and up = U √Σ."""
     import torch
 
     (out, inputs, *kernel), flat = delta.shape, delta.flatten(1)

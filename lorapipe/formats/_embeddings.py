@@ -1,10 +1,10 @@
-"""Embeddings (textual inversion) in files: the keys by which programs know a word's vectors.
+"""Embeddings (textual inversion) in files: the keys of a word's vectors.
 
-| key | who writes it |
+| key | written by |
 |---|---|
-| `emb_params` | sd-scripts and A1111, of a base with one text encoder; OneTrainer spells it `emp_params` |
-| `clip_l`, `clip_g` | all of them, of SDXL |
-| `*` | A1111's `.pt`, as its `string_to_param` |
+| `emb_params` | sd-scripts and A1111, for a base with one text encoder; OneTrainer spells it `emp_params` |
+| `clip_l`, `clip_g` | all of them, for SDXL |
+| `*` | A1111 in its `.pt`, within `string_to_param` |
 | the word itself | diffusers, as the only tensor of a file |
 | `bundle_emb.WORD.…` | OneTrainer, in a LoRA's file: `clip_l`, `clip_g`, or `string_to_param.*` |
 """
@@ -25,17 +25,17 @@ Keys = dict[str, dict[str, str]]
 """Word → text encoder → the key of its vectors."""
 
 ENCODERS = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
-"""What files call the text encoders of a base that has two."""
+"""Files' name of a text encoder → its part, for a base with two."""
 ONLY = "text_encoder"
 NAMELESS = ("emb_params", "emp_params", "*", "string_to_param.*", "clip_h")
-"""Keys of a base's only text encoder that do not tell the word."""
+"""Keys, for a base with one text encoder, that do not contain the word."""
 BUNDLED = re.compile(r"bundle_emb\.(.+)\.(string_to_param\.\*|[^.*]+)")
 OTHERS = re.compile(r"\.|^lora_|_weight$|alpha$")
-"""How keys look that are no word of diffusers'."""
+"""Matches keys that are not a word in diffusers' format."""
 
 
 def sorted_keys(keys: Sequence[str], word: str) -> tuple[Keys, list[str]]:
-    """The keys of a file that are vectors of words, and the others. `word` is the file's name, which is its word's."""
+    """Split a file's keys into those of words' vectors, and others. `word` is the file's name, for keys without a word."""
     found, rest = _bundled(keys)
     if rest and set(rest) <= ENCODERS.keys():
         found[word] = {ENCODERS[key]: key for key in rest}
@@ -49,7 +49,7 @@ def sorted_keys(keys: Sequence[str], word: str) -> tuple[Keys, list[str]]:
 
 
 def _bundled(keys: Sequence[str]) -> tuple[Keys, list[str]]:
-    """The words beside an adapter, by their keys' prefix, and the other keys."""
+    """Split keys into those of words bundled with an adapter, and others."""
     found: Keys = {}
     rest: list[str] = []
     for key in keys:
@@ -61,7 +61,7 @@ def _bundled(keys: Sequence[str]) -> tuple[Keys, list[str]]:
 
 
 def vectors(keys: Keys, tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Word → text encoder → (n, d), of tensors without a flaw."""
+    """Return word → text encoder → vectors (n, d), for tensors that `flaws` has passed."""
     return {
         word: {part: tensors[key].reshape(-1, tensors[key].shape[-1]) for part, key in of_word.items()}
         for word, of_word in keys.items()
@@ -69,7 +69,7 @@ def vectors(keys: Keys, tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Te
 
 
 def flaws(keys: Keys, tensors: Mapping[str, Tensor]) -> Iterator[Problem]:
-    """Tensors that cannot be vectors of a word, and words whose text encoders have different numbers of them."""
+    """Yield tensors that cannot be vectors, and words with a different number of vectors for each text encoder."""
     for word, of_word in keys.items():
         found = {key: tensors[key] for key in of_word.values()}
         odd = [key for key, each in found.items() if each.dim() not in (1, 2) or not each.numel()]
@@ -83,7 +83,7 @@ def flaws(keys: Keys, tensors: Mapping[str, Tensor]) -> Iterator[Problem]:
 
 
 def kohya_keys(word: str, encoders: Sequence[str], bundled: bool) -> dict[str, str]:
-    """Text encoder → the key of a word's vectors for it, as A1111 and ComfyUI read it alone, or within a LoRA."""
+    """Return text encoder → key of a word's vectors, as A1111 and ComfyUI read them alone or `bundled` in a LoRA's file."""
     names = {part: name for name, part in ENCODERS.items()}
     if bundled:
         alone = [*encoders] == [ONLY]

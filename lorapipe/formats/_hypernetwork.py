@@ -1,7 +1,7 @@
-"""Hypernetworks (A1111's): small networks through which attention's keys and values see their context.
+"""Hypernetworks (A1111's): small networks that transform the context of attention's keys and values.
 
-For each width of contexts there are two, of the keys and of the values: net(x) = x + f(x), where f is a sequence of Linear,
-an activation but after the last, and LayerNorm if it has some (`hypernetwork.py` of stable-diffusion-webui).
+Each context width has two, for keys and for values: net(x) = x + f(x), where f is a sequence of Linear, an activation after
+all but the last, and optionally LayerNorm (`hypernetwork.py` of stable-diffusion-webui).
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 ACTIVATIONS = ("linear", "relu", "leakyrelu", "elu", "tanh", "sigmoid", "softsign", "mish", "swish")
 """The activations that A1111, Forge and ComfyUI all know; their `swish` is torch's Hardswish."""
 KEY = re.compile(r"hypernetwork\.(\d+)\.([01])\.linear(?:\.(\d+)|([12]))\.(weight|bias)")
-"""Width, 0 of keys or 1 of values, place in the sequence (of files of 2022: 1 or 2), what it is."""
+"""Groups: context width, 0 for keys or 1 for values, index in the sequence (in files of 2022: 1 or 2), weight or bias."""
 SETTINGS = "hypernetwork"
-"""The entry of a file's metadata that has the settings."""
+"""Metadata key of the settings."""
 Layers = tuple[tuple["Tensor", "Tensor | None"], ...]
-"""Weight and bias of each layer in order: Linear where the weight has two sides, else LayerNorm."""
+"""(weight, bias) of each layer in order: Linear where the weight is 2-dimensional, else LayerNorm."""
 
 
 @dataclass(frozen=True)
 class Hypernetwork:
-    """Context width → the layers of its network of keys, and of values."""
+    """A hypernetwork; `nets` maps a context width to the layers for keys and for values."""
 
     nets: Mapping[int, tuple[Layers, Layers]]
     activation: str = "linear"
@@ -45,11 +45,11 @@ class Hypernetwork:
 
     @property
     def has_layer_norm(self) -> bool:
-        """Whether LayerNorm is among the layers."""
+        """Whether it has LayerNorm layers."""
         return any(weight.dim() == 1 for nets in self.nets.values() for weight, _ in nets[0])
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors by our keys: `hypernetwork.320.0.linear.0.weight`, as A1111 counts what stands in its sequence."""
+        """Return all tensors by our keys: `hypernetwork.320.0.linear.0.weight`, with A1111's index in the sequence."""
         return {
             f"hypernetwork.{width}.{which}.{key}": tensor
             for width, nets in self.nets.items()
@@ -58,7 +58,7 @@ class Hypernetwork:
         }
 
     def _named(self, layers: Layers) -> dict[str, Tensor]:
-        """The tensors of a network by A1111's keys, in which activations have a number, too."""
+        """Return a network's tensors by A1111's keys, whose index also counts activations."""
         found, place = dict[str, "Tensor"](), 0
         last = max(index for index, (weight, _) in enumerate(layers) if weight.dim() == 2)
         for index, (weight, bias) in enumerate(layers):
@@ -70,7 +70,7 @@ class Hypernetwork:
         return found
 
     def plain(self) -> dict[str, object]:
-        """The settings as A1111's files have them. No dropout: ComfyUI would leave things out when it samples."""
+        """Return the settings as in A1111's files, without dropout, which ComfyUI would apply in sampling."""
         return {
             "layer_structure": [int(side) if side == int(side) else side for side in self.structure],
             "activation_func": self.activation,
@@ -83,7 +83,7 @@ class Hypernetwork:
         }
 
     def a1111(self, name: str) -> dict[int | str, object]:
-        """What A1111 saves with torch.save."""
+        """Return the object that A1111 saves with torch.save."""
         found: dict[int | str, object] = {}
         for width, of_width in self.nets.items():
             found[width] = tuple(self._named(layers) for layers in of_width)
@@ -93,12 +93,12 @@ class Hypernetwork:
 
 
 def sorted_keys(keys: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The keys of a file that are a hypernetwork's, and the others."""
+    """Split a file's keys into a hypernetwork's, and others."""
     return [key for key in keys if KEY.fullmatch(key)], [key for key in keys if not KEY.fullmatch(key)]
 
 
 def read(keys: Sequence[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Hypernetwork | None:
-    """The hypernetwork that these keys are of; None where there are none. `InputError` where they are not one."""
+    """Read the hypernetwork of these keys; None if there are none. `InputError` where it is damaged or unknown."""
     if not keys:
         return None
     told = json.loads(metadata.get(SETTINGS, "{}"))
@@ -114,7 +114,7 @@ def read(keys: Sequence[str], tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def _places(keys: Sequence[str], width: int, which: str) -> dict[int, dict[str, str]]:
-    """Place in a network's sequence → `weight` and `bias` → the key."""
+    """Return index in a network's sequence → `weight` or `bias` → key."""
     found: dict[int, dict[str, str]] = {}
     for key in keys:
         match = KEY.fullmatch(key)
@@ -129,7 +129,7 @@ def _layers(keys: Sequence[str], tensors: Mapping[str, Tensor], width: int, whic
 
 
 def _flaws(keys: Sequence[str], tensors: Mapping[str, Tensor]) -> Iterator[Problem]:
-    """Networks that do not lead from their width to their width."""
+    """Yield networks whose layers do not fit together or do not end at the context width."""
     for width in sorted({int(found[1]) for key in keys if (found := KEY.fullmatch(key))}):
         for which, whose in (("0", "keys"), ("1", "values")):
             if (what := _flaw(width, _places(keys, width, which), tensors)) is not None:
@@ -137,7 +137,7 @@ def _flaws(keys: Sequence[str], tensors: Mapping[str, Tensor]) -> Iterator[Probl
 
 
 def _flaw(width: int, layers: Mapping[int, Mapping[str, str]], tensors: Mapping[str, Tensor]) -> str | None:
-    """What is wrong with the layers of one network; None where nothing is."""
+    """Say what is wrong with the layers of one network; None where nothing is."""
     side = width
     for place, keys in layers.items():
         if "weight" not in keys:

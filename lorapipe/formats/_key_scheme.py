@@ -1,4 +1,4 @@
-"""How a format names modules and tensors."""
+"""Contract of a format: keys of modules and tensors."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ALPHA = "alpha"
-"""The suffix of a module's scale."""
+"""Suffix of a module's alpha."""
 
 
 class KeyScheme(ABC):
-    """What an adapter's file calls modules and their tensors: a key is a module's name and a suffix.
+    """Names of modules and tensors in an adapter's file: a key is a module's name and a suffix.
 
-    Suffixes inside the program are kohya's and LyCORIS' (`Algorithm.keys`, and `alpha`), in whatever format they were.
+    Inside the program suffixes are kohya's and LyCORIS' (`Algorithm.keys`, and `alpha`), whatever the format.
     """
 
     ending: ClassVar[str] = ".safetensors"
-    """Of a file's name; empty where a folder is written."""
+    """Extension of its files; empty for a format that is a folder."""
     alphas: ClassVar[Literal["tensors", "settings", "folded"]] = "tensors"
-    """Where a module's alpha is: in a tensor, in a text beside the tensors, or multiplied into them."""
+    """Where alpha is: in a tensor, in a settings file beside the tensors, or multiplied into them."""
 
     updates: ClassVar[bool] = True
-    """Whether files have a place for updates of modules; else only for embeddings."""
+    """Whether files can hold updates of modules, and not embeddings and hypernetworks alone."""
 
     @abstractmethod
     def split(self, key: str) -> tuple[str, str] | None:
-        """A key of this format as (module's name, kohya's suffix); None for any other key."""
+        """Split a key of this format into (module name, kohya's suffix); None for any other key."""
 
     @abstractmethod
     def place(self, module: str, table: NameTable) -> Place | None:
-        """The model's module that one of its names means; None where there is none."""
+        """Find the model's module of a name; None where there is none."""
 
     @abstractmethod
     def key(self, place: Place, suffix: str, table: NameTable) -> str:
-        """The key of a module's tensor, whose suffix is one of `suffixes`."""
+        """Return the key of a module's tensor; the suffix is one of `suffixes`."""
 
     def suffixes(self, algorithm: Algorithm) -> Mapping[str, str]:
-        """An algorithm's short names → this format's suffixes; empty where it has no such adapter."""
+        """Return an algorithm's short names → this format's suffixes; empty where the format lacks the algorithm."""
         return algorithm.keys
 
     def alpha(self, module: str, usual: float, stored: Stored) -> float:
-        """The alpha of a module whose file has no such tensor; `InputError` where its scale cannot be told."""
+        """Return the alpha of a module without an alpha tensor, by default `usual`; `InputError` where it is unknown."""
         return usual
 
     def embedding_keys(self, word: str, encoders: Sequence[str], bundled: bool) -> dict[str, str]:
-        """Text encoder → the key of a word's vectors for it; `bundled` where others are in the file too.
+        """Return text encoder → key of a word's vectors; `bundled` where the file holds other things too.
 
         `InputError` where the format has no place for them.
         """
@@ -66,30 +66,30 @@ class KeyScheme(ABC):
         raise InputError(what, cure="Export it in kohya's format.")
 
     def hypernetwork_tensors(self, weights: Hypernetwork) -> dict[str, Tensor]:
-        """The tensors of a hypernetwork by their keys; `InputError` where the format has no place for one."""
+        """Return a hypernetwork's tensors by their keys; `InputError` where the format has no place for one."""
         what = "has a hypernetwork, for which this format has no place."
         raise InputError(what, cure="Export it with format: a1111, to a name that ends in .pt.")
 
     def encode(self, stored: Stored) -> bytes:
-        """The bytes of a file that holds these tensors and this metadata."""
+        """Return the bytes of a file with these tensors and this metadata."""
         from lorapipe.formats._safetensors_file import serialize
 
         return serialize(stored.tensors, stored.metadata)
 
     def read(self, path: Path) -> Stored | None:
-        """What a folder of this format holds, or a file that belongs to one; None for any other path."""
+        """Read a folder of this format, or a file that belongs to one; None for any other path."""
         return None
 
     def holds(self, path: Path) -> bool:
-        """Whether a path is a folder of this format; `InputError` where its settings are wrong. Without torch."""
+        """Return whether a path is a folder of this format, without torch; `InputError` where its settings are wrong."""
         return False
 
     def matches(self, keys: Collection[str]) -> bool:
-        """Whether a file with these keys has some of this format."""
+        """Return whether any of a file's keys is of this format."""
         return any(self.split(key) is not None for key in keys)
 
     def save(self, weights: AdapterWeights, names: Names) -> dict[str, Tensor]:
-        """An adapter's tensors by their keys. `InputError` where the format has no place for its algorithm."""
+        """Return an adapter's tensors by their keys; `InputError` where the format lacks its algorithm."""
         import torch
 
         table, tensors = NameTable(names), dict[str, torch.Tensor]()
@@ -105,7 +105,7 @@ class KeyScheme(ABC):
         return tensors | self._others(weights)
 
     def _others(self, weights: AdapterWeights) -> dict[str, Tensor]:
-        """The tensors of what is no update of a module, by their keys."""
+        """Return the tensors of embeddings and hypernetworks, by their keys."""
         tensors: dict[str, Tensor] = {}
         bundled = bool(weights.modules) or len(weights.embeddings) > 1
         for word, vectors in weights.embeddings.items():
@@ -114,14 +114,14 @@ class KeyScheme(ABC):
         return tensors if weights.hypernetwork is None else tensors | self.hypernetwork_tensors(weights.hypernetwork)
 
     def files(self, weights: AdapterWeights, names: Names) -> Mapping[str, Stored]:
-        """The files of an adapter by their paths in a folder; `""` is the one file. A single word is their `name`."""
+        """Return an adapter's files by their paths in a folder; `""` for a single file. A single word is its `name`."""
         name = dict.fromkeys(["name"] if len(weights.embeddings) == 1 else [], "".join(weights.embeddings))
         told = {} if weights.hypernetwork is None else {SETTINGS: json.dumps(weights.hypernetwork.plain())}
         return {"": Stored(self.save(weights, names), {**name, **told})}
 
 
 def suffix_table(to: Literal["keys", "peft_keys"] = "keys") -> Mapping[str, str]:
-    """Of every algorithm: the suffixes of its `keys` or `peft_keys` → kohya's."""
+    """Return the suffixes in `keys` or `peft_keys` of all algorithms → kohya's suffixes."""
     return _suffix_table(to, tuple(Algorithm.registry.names()))
 
 

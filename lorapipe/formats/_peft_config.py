@@ -1,4 +1,4 @@
-"""PEFT's settings of an adapter: `adapter_config.json`, and the same in a header of diffusers'."""
+"""PEFT's settings of an adapter: `adapter_config.json`, and their copy in the header of diffusers' files."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from lorapipe.formats.algorithms import Algorithm
 
 FILE, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 HEADER = "lora_adapter_metadata"
-"""Where diffusers keeps the settings in a safetensors header, the part's name before each."""
+"""Metadata key of the settings in diffusers' safetensors header; each is prefixed with the part's name."""
 UNREAD = ("use_dora", "lora_bias", "modules_to_save", "trainable_token_indices", "layer_replication", "fan_in_fan_out")
-"""Settings with which the tensors mean another update than they do here."""
+"""Settings that change the meaning of the tensors, and are not supported."""
 CURE = "Save it in kohya's format, where each module has its alpha."
 
 Config = Mapping[str, Any]
@@ -36,11 +36,11 @@ SCHEMA: Mapping[str, object] = {
         "target_modules": {"type": ["array", "string", "null"]},
     },
 }
-"""As much of the file as is read here."""
+"""The settings that are read here."""
 
 
 def parse(text: str) -> Config:
-    """The settings in an `adapter_config.json`; `InputError` where they are none, or not ones that are read."""
+    """Parse an `adapter_config.json`; `InputError` where it is invalid or has unsupported settings."""
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -51,7 +51,7 @@ def parse(text: str) -> Config:
 
 
 def flaws(config: object) -> Iterator[Problem]:
-    """What is wrong with settings, or cannot be read."""
+    """Yield invalid and unsupported settings."""
     for error in _validator().iter_errors(config):
         where = ".".join(map(str, error.absolute_path))
         yield Problem(f"its {FILE} is not right: {where + ': ' if where else ''}{error.message}.", cure=CURE)
@@ -65,12 +65,12 @@ def flaws(config: object) -> Iterator[Problem]:
 
 
 def unread(config: Config) -> list[str]:
-    """The settings that give the tensors another meaning."""
+    """Return the settings of `UNREAD` that are on."""
     return [name for name in UNREAD if config.get(name)]
 
 
 def of_header(metadata: Mapping[str, str], part: str) -> Config:
-    """The settings of a part in a safetensors header; empty where there are none."""
+    """Return a part's settings from a safetensors header; empty where there are none."""
     try:
         told = json.loads(metadata.get(HEADER, "{}"))
         found = {name.removeprefix(f"{part}."): value for name, value in told.items() if name.startswith(f"{part}.")}
@@ -82,7 +82,7 @@ def of_header(metadata: Mapping[str, str], part: str) -> Config:
 
 
 def alpha_of(config: Config, path: str, rank: float) -> float:
-    """The alpha of a module in kohya's sense, whose scale is alpha / rank; the rank where nothing is said."""
+    """Return a module's alpha in kohya's sense (scale = alpha / rank); the rank where the settings have none."""
     usual = config.get("lora_alpha", config.get("alpha", rank))
     patterns: Mapping[str, float] = config.get("alpha_pattern") or {}
     found = next((value for pattern, value in patterns.items() if _means(pattern, path)), usual)
@@ -90,9 +90,9 @@ def alpha_of(config: Config, path: str, rank: float) -> float:
 
 
 def made_of(weights: AdapterWeights, paths: Mapping[tuple[str, str], str]) -> dict[str, object]:
-    """The settings of weights of one part, `paths` being what its modules are called.
+    """Make the settings for the weights of one part; `paths` maps places to module paths.
 
-    The most frequent rank and alpha are written once, and others module by module.
+    The most frequent rank and alpha become the defaults; the other modules get patterns.
     """
     (algorithm,) = map(Algorithm.of, weights.algorithms)
     ranks = {paths[place]: module.rank for place, module in weights.modules.items()}
@@ -114,7 +114,7 @@ def _plain(number: float) -> float:
 
 
 def _means(pattern: str, path: str) -> bool:
-    """Whether a key of a pattern is about a module, as PEFT has it: the path, its end, or a regular expression of it."""
+    """Return whether a pattern's key matches a module, by PEFT's rule: its path, the path's end, or a regular expression."""
     try:
         return re.match(rf"(.*\.)?({pattern})$", path) is not None
     except re.error:

@@ -1,4 +1,4 @@
-"""A file's tensors → what was learnt, or everything that is wrong with them."""
+"""Reads adapters from files, and reports everything that is wrong with them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAMILY = "Is it of another family?"
 
 
 def load(path: Path, names: Mapping[str, Place], formats: Sequence[KeyScheme]) -> AdapterWeights:
-    """What a file or folder has learnt; `InputError` with its path for all that is wrong."""
+    """Read an adapter's file or folder; `InputError`, with the path, for everything that is wrong."""
     try:
         for format in formats:
             if (folder := format.read(path)) is not None:
@@ -36,7 +36,7 @@ def load(path: Path, names: Mapping[str, Place], formats: Sequence[KeyScheme]) -
 
 
 def complaints(path: Path, formats: Sequence[KeyScheme]) -> Iterator[Problem]:
-    """What is wrong with a file, as far as its header tells: light and quick, and without torch."""
+    """Yield what is wrong with a file, from its header alone: fast, and without torch."""
     try:
         reader = _torch_file if _torch_file.is_one(path) else _safetensors_file
         keys = None if _is_folder(path, formats) else reader.keys(path)
@@ -49,13 +49,13 @@ def complaints(path: Path, formats: Sequence[KeyScheme]) -> Iterator[Problem]:
 
 
 def _is_folder(path: Path, formats: Sequence[KeyScheme]) -> bool:
-    """Whether a path is a folder of a format; `InputError` where that format finds its settings wrong."""
+    """Return whether a path is a folder of a format; `InputError` where its settings are wrong."""
     return any(each.holds(path) for each in formats)
 
 
 @dataclass
 class _Module:
-    """What a file has of one module."""
+    """Tensors of one module in a file."""
 
     name: str
     format: KeyScheme
@@ -63,12 +63,12 @@ class _Module:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     """By kohya's suffix."""
     keys: dict[str, str] = field(default_factory=dict)
-    """What the file calls them, by kohya's suffix."""
+    """kohya's suffix → key in the file."""
 
 
 @dataclass(frozen=True)
 class NamedModule:
-    """A module of a file without a model to look it up in: under the name that the file has for it."""
+    """A module of a file, by its name in the file: there is no model to look it up in."""
 
     name: str
     format: KeyScheme
@@ -76,32 +76,32 @@ class NamedModule:
     tensors: Mapping[str, Tensor]
     """By the algorithm's short names."""
     keys: Mapping[str, str]
-    """What they are called in the file, by short names."""
+    """Short name → key in the file."""
     alpha_key: str
-    """Empty where the file has no alpha for it."""
+    """Empty where the file has no alpha."""
     flaw: str
-    """Why its tensors make no update; empty where they do."""
+    """Why its tensors give no ΔW; empty where they do."""
 
     def usual_alpha(self, stored: Stored) -> float:
-        """Its alpha where no tensor says it."""
+        """Return the alpha where no tensor holds it."""
         return self.format.alpha(self.name, self.algorithm.usual_alpha(self.tensors), stored)
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What the keys and shapes of a file tell without a model."""
+    """Contents of a file by its keys and shapes, without a model."""
 
     modules: tuple[NamedModule, ...]
     words: Mapping[str, Mapping[str, str]]
     """Word → text encoder → key of its vectors."""
     others: tuple[str, ...]
-    """Keys of which nothing is known."""
+    """Unknown keys."""
     flaws: tuple[Problem, ...]
-    """What is wrong with the vectors of words."""
+    """Problems of words' vectors."""
 
 
 def contents(stored: Stored, formats: Sequence[KeyScheme], word: str) -> Contents:
-    """What a file holds, by keys and shapes: its tensors may be anything that has `shape`, `dim`, `numel`, `flatten`."""
+    """List a file's contents by keys and shapes; tensors may be any objects with `shape`, `dim`, `numel`, `flatten`."""
     words, rest = _embeddings.sorted_keys([*stored.tensors], stored.metadata.get("name", word))
     updates = replace(stored, tensors={key: stored.tensors[key] for key in rest})
     modules, others = _sorted(updates, NameTable({}), [each for each in formats if each.matches(rest)])
@@ -118,7 +118,7 @@ def _named(module: _Module) -> NamedModule:
 def learned(
     stored: Stored, names: Mapping[str, Place], formats: Sequence[KeyScheme], word: str = "embedding"
 ) -> AdapterWeights:
-    """What tensors hold. Every key is used, or the file refused. `word` is an embedding's where no key tells it."""
+    """Read an adapter from tensors. `InputError` unless every key is used. `word` names an embedding whose key has none."""
     if not stored.tensors:
         raise InputError("holds no LoRA: there is no tensor in it.", cure="Is it the right file?")
     of_nets, rest = _hypernetwork.sorted_keys([*stored.tensors])
@@ -136,7 +136,7 @@ def learned(
 
 
 def _sorted(stored: Stored, table: NameTable, formats: Sequence[KeyScheme]) -> tuple[list[_Module], list[str]]:
-    """The tensors by module, and the keys of those that are no part of an adapter."""
+    """Group tensors by module; the second list has keys of no format."""
     modules: dict[str, _Module] = {}
     keys: dict[tuple[str, str], str] = {}
     others: list[str] = []
@@ -155,7 +155,7 @@ def _sorted(stored: Stored, table: NameTable, formats: Sequence[KeyScheme]) -> t
 
 
 def _algorithm(module: _Module) -> Algorithm:
-    """The algorithm whose tensors a module has: of those that may have them all the smallest, else the likeliest."""
+    """Find a module's algorithm: with the fewest unknown tensors, then the fewest missing, then the fewest keys."""
     suffixes = module.tensors.keys() - {ALPHA}
 
     def unlikeliness(algorithm: Algorithm) -> tuple[int, int, int]:
@@ -184,7 +184,7 @@ def _weights(module: _Module, stored: Stored) -> ModuleWeights:
 
 
 def _foreign(names: Sequence[str], is_alone: bool) -> Problem:
-    """Modules that the base does not have; whether that is all that is wrong."""
+    """Return the problem of modules that the base lacks; `is_alone` where nothing else is wrong."""
     if is_alone and len(names) == 1:
         return Problem(f"the file's module {names[0].lstrip('/')} is not in this base model.", cure=FAMILY)
     what = f"{len(names)} of the file's modules are not in this base model: {first_few(names)}."
@@ -209,7 +209,7 @@ def _problems(stored: Stored, modules: Sequence[_Module], others: Sequence[str])
 
 
 def _flaw(module: _Module) -> str:
-    """Why the tensors of a module make no ΔW; empty where they do."""
+    """Say why a module's tensors give no ΔW; empty where they do."""
     algorithm = _algorithm(module)
     tensors = _by_short_name(algorithm, module)
     if missing := algorithm.missing(tensors):
@@ -224,7 +224,7 @@ def _flaw(module: _Module) -> str:
 
 
 def _no_numbers(tensors: Mapping[str, Tensor]) -> Iterator[Problem]:
-    """Tensors of whole numbers (a quantised file's), and those in which something is infinite or NaN."""
+    """Yield integer tensors (of a quantised file), and tensors with infinite or NaN values."""
     flags = tuple(f".{suffix}" for suffix in (ALPHA, *_flags()))
     whole = [key for key, tensor in tensors.items() if not tensor.is_floating_point() and not key.endswith(flags)]
     if whole:
@@ -237,6 +237,6 @@ def _no_numbers(tensors: Mapping[str, Tensor]) -> Iterator[Problem]:
 
 
 def _flags() -> list[str]:
-    """Suffixes of tensors that are settings, and whole numbers."""
+    """Return the suffixes of integer tensors that are settings."""
     known = map(Algorithm.of, Algorithm.registry.names())
     return [algorithm.keys[short] for algorithm in known for short in algorithm.flags]

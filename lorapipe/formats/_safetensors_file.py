@@ -1,4 +1,4 @@
-"""A safetensors file: what is in it, or why it cannot be read; and how one is written."""
+"""Reads and writes safetensors files, and says why a file cannot be read."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_HEADER = 100_000_000
-"""Bytes of a header: the format allows no more."""
+"""Largest header that the format allows, in bytes."""
 MOST_LOOKED_AT = 4_000_000
-"""Bytes of one that is looked at before anything runs: a LoRA's has some hundred thousand."""
+"""Largest header that is checked before a run, in bytes; a LoRA's has some hundred thousand."""
 BEGINNINGS = (
     (b"<", "is a web page, not a LoRA", "Download the file itself."),
     (b"version https://git-lfs", "is a pointer to a file that was not downloaded (git LFS)", "Fetch the file itself."),
@@ -26,17 +26,17 @@ BEGINNINGS = (
     (b"\x80", "is a pickle, not safetensors", "Save it as safetensors."),
     (b"\0\0\0\0\0\0\0\0", "holds nothing but zeros", "Copy it again."),
 )
-"""How a file begins that is no safetensors file, what it is, and what to do."""
+"""(first bytes, what the file is, cure) of files that are not safetensors."""
 OTHERS = {
     **dict.fromkeys(PICTURES, ("is a picture, not a LoRA", "Name a LoRA's file.")),
     **dict.fromkeys(PACKED, ("is a packed archive", "Unpack it, and name the file in it.")),
     "GGUF": ("is a GGUF file, not a LoRA", "Name a LoRA's .safetensors file."),
 }
-"""The same of kinds that are known by their first bytes."""
+"""Kind of `file_signatures` → (what the file is, cure)."""
 
 
 def read(path: Path) -> Stored:
-    """The tensors and the metadata of a file; `InputError` where it is no whole safetensors file."""
+    """Read a file's tensors and metadata; `InputError` where it is no complete safetensors file."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -52,9 +52,9 @@ def read(path: Path) -> Stored:
 
 
 def keys(path: Path) -> list[str] | None:
-    """The keys of a file, as its header tells: light and quick, and without torch.
+    """Return a file's keys from its header alone: fast, and without torch.
 
-    `InputError` where it is no whole safetensors file; None where the header is so long that only reading it all tells.
+    `InputError` where it is no complete safetensors file; None where the header is too long to check.
     """
     header = None
     try:
@@ -78,7 +78,7 @@ def keys(path: Path) -> list[str] | None:
 
 
 def serialize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A file's bytes. The library orders metadata by chance, anew in each process; here it is sorted."""
+    """Return a file's bytes, with sorted metadata: the library's order differs from process to process."""
     from safetensors.torch import save
 
     plain = save(dict(tensors))
@@ -90,7 +90,7 @@ def serialize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> byt
 
 
 def _end(header: Mapping[str, Any]) -> int:
-    """Where the numbers end, counted from the header's end; 0 where a header says nothing that can be right."""
+    """Return the length of the data by a header; 0 where the header is invalid."""
     try:
         return max((entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"), default=0)
     except (TypeError, KeyError, IndexError):
@@ -98,7 +98,7 @@ def _end(header: Mapping[str, Any]) -> int:
 
 
 def unreadable(error: OSError) -> Problem:
-    """Why a file could not be opened."""
+    """Return the problem of a file that cannot be opened."""
     return Problem(f"cannot be read: {error.strerror or error}.", cure="Is it the right file?")
 
 

@@ -1,4 +1,4 @@
-"""A file of torch.save with what was learnt, as A1111 and diffusers once wrote embeddings: read without unpickling it."""
+"""Reads `torch.save` files, in which A1111 and early diffusers wrote embeddings, without unpickling them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ENDINGS = (".pt", ".bin", ".pth")
 
 
 def is_one(path: Path) -> bool:
-    """Whether a path is such a file, by its name and its first bytes."""
+    """Return whether a path is a `torch.save` file, by its extension and first bytes."""
     if path.suffix.lower() not in ENDINGS:
         return False
     try:
@@ -26,7 +26,7 @@ def is_one(path: Path) -> bool:
 
 
 def read(path: Path) -> Stored:
-    """The tensors of a file; `InputError` where it is damaged, or asks for anything that tensors do not need."""
+    """Read a file's tensors; `InputError` where it is damaged, or its pickle needs anything but tensors."""
     from lorapipe.models._tensor_index import settings_of
     from lorapipe.models._weight_files import read_tensors
 
@@ -36,7 +36,7 @@ def read(path: Path) -> Stored:
 
 
 def keys(path: Path) -> list[str]:
-    """The keys of its tensors; light, and without torch."""
+    """Return the keys of a file's tensors, without torch."""
     from lorapipe.models._tensor_index import keys_of
 
     if found := [*keys_of(path)]:

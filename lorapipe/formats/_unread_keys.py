@@ -1,4 +1,4 @@
-"""Says what a file is, by keys in it that no format here reads."""
+"""Identifies a file by keys that no format here reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS: tuple[tuple[str, str], ...] = (
     (r"\.(lora_A|lora_B)\.|\.lora\.(down|up)\.|lora_linear_layer|_lora\.(down|up)\.|^base_model\.", "is in PEFT's keys"),
     (r"^(transformer|diffusion_model|lycoris|lora_transformer|lora_prior)|(double|single)_blocks", "is for another base"),
 )  # fmt: skip
-"""How a key looks that is not read, and what a file is that has it; the first that fits counts."""
+"""(pattern of an unread key, what the file is); the first match counts."""
 
 BASES: tuple[tuple[str, str], ...] = (
     (r"^(model\.diffusion_model|first_stage_model|cond_stage_model|conditioner|model_ema)\.", "is a base model"),
@@ -23,14 +23,14 @@ BASES: tuple[tuple[str, str], ...] = (
     (r"^(?:encoder|decoder)\.(?:conv_in|down|up|mid)", "is a VAE"),
     (r"^(?:text_model\.)?(?:encoder\.layers|embeddings|final_layer_norm)\.", "is a text encoder"),
 )  # fmt: skip
-"""The same of keys of a base or its parts. Most look like an adapter's too: the file is called this alone."""
+"""(pattern, what the file is) for keys of a base or its parts; checked first, since adapters' patterns match them too."""
 OF_AN_ADAPTER = re.compile(r"lora|hada_|lokr_|oft|dora|ia3|diff|magnitude")
 
 SHOWN = 3
 
 
 def problems(keys: Iterable[str]) -> Iterator[Problem]:
-    """What a file is, by the keys in it that are not read: a problem for each kind, with some of its keys."""
+    """Yield a problem for each kind of unread key, which says what the file is and shows some keys."""
     keys = list(keys)
     plain = [key for key in keys if not OF_AN_ADAPTER.search(key.removeprefix("model.diffusion_model"))]
     for pattern, words in BASES:
@@ -48,6 +48,6 @@ def problems(keys: Iterable[str]) -> Iterator[Problem]:
 
 
 def first_few(names: Sequence[str]) -> str:
-    """A few of many names."""
+    """List the first names, and count the others."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

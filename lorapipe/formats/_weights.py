@@ -1,4 +1,4 @@
-"""What a training has learnt, apart from any file and any model; and what files hold of it."""
+"""Adapter weights in memory, independent of files and models; and the contents of files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 Place = tuple[str, str]
 """A module of a model: (part, dotted path)."""
 EMBEDDING = "embedding"
-"""What is called a part where the vectors of words are meant, which are of no module."""
+"""Name of the part that stands for vectors of words, which belong to no module."""
 Names = Mapping[str, Place]
-"""A file's module name → its place: `Model.kohya_names()`. Of several names of a module the first is written."""
+"""Module name in files → place: `Model.kohya_names()`. Where a module has several names, files get the first."""
 
 
 @dataclass(frozen=True)
 class ModuleWeights:
-    """The update of one module: the tensors of an algorithm (`lorapipe.formats.algorithms`) by its short names."""
+    """Update of one module: an algorithm's tensors (`lorapipe.formats.algorithms`) by its short names."""
 
     algorithm: str
     tensors: Mapping[str, Tensor]
@@ -31,12 +31,12 @@ class ModuleWeights:
 
     @property
     def rank(self) -> int:
-        """The update's rank, as its algorithm counts it."""
+        """Rank, as its algorithm counts it."""
         return Algorithm.of(self.algorithm).rank(self.tensors)
 
     @property
     def scale(self) -> float:
-        """What alpha multiplies the tensors' product by."""
+        """Factor on the tensors' product, by alpha."""
         return Algorithm.of(self.algorithm).scale(self.tensors, self.alpha)
 
     @property
@@ -45,7 +45,7 @@ class ModuleWeights:
         return Algorithm.of(self.algorithm).needs_weight(self.tensors)
 
     def delta(self, weight: Tensor | None = None) -> Tensor:
-        """ΔW in float32, see `Algorithm.delta`; `weight` is the base's, for algorithms that need it."""
+        """Compute ΔW in float32, see `Algorithm.delta`; `weight` is the base's W, for algorithms that need it."""
         import torch
 
         tensors = {name: tensor.to(torch.float32) for name, tensor in self.tensors.items()}
@@ -53,32 +53,32 @@ class ModuleWeights:
         return Algorithm.of(self.algorithm).delta(tensors, self.alpha, weight)
 
     def delta_bias(self) -> Tensor | None:
-        """What is added to the module's bias, in float32; None where it is left alone."""
+        """Return Δb in float32; None where the bias is unchanged."""
         found = Algorithm.of(self.algorithm).delta_bias(self.tensors)
         return None if found is None else found.float()
 
     def scaled(self, factor: float) -> ModuleWeights:
-        """factor · ΔW, with the same alpha."""
+        """Return factor · ΔW, with the same alpha."""
         return replace(self, tensors=Algorithm.of(self.algorithm).scaled(self.tensors, factor))
 
     def balanced(self) -> ModuleWeights:
-        """The same ΔW in tensors that half precision can hold."""
+        """Return the same ΔW with tensors in float16's range."""
         return replace(self, tensors=Algorithm.of(self.algorithm).balanced(self.tensors))
 
     def portable(self) -> ModuleWeights:
-        """The same ΔW in tensors that most programs read."""
+        """Return the same ΔW in tensors that most programs read."""
         return replace(self, tensors=Algorithm.of(self.algorithm).portable(self.tensors))
 
     def folded(self) -> ModuleWeights:
-        """The same ΔW with the rank as alpha: the scale is in the tensors."""
+        """Return the same ΔW with alpha = rank, the scale multiplied into the tensors."""
         return self if self.scale == 1 else replace(self.scaled(self.scale), alpha=float(self.rank))
 
 
 @dataclass(frozen=True)
 class AdapterWeights:
-    """Everything an adapter has learnt: (part, module path) → its update, the vectors of words (textual inversion).
+    """Trained weights of an adapter: (part, module path) → update, embeddings (textual inversion), hypernetwork.
 
-    `embeddings`: word → text encoder → its vectors (n, d). `hypernetwork` is what attention's contexts go through.
+    `embeddings` is word → text encoder → vectors (n, d).
     """
 
     modules: Mapping[Place, ModuleWeights] = field(default_factory=dict)
@@ -87,36 +87,36 @@ class AdapterWeights:
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """The registered names of the algorithms in it, sorted."""
+        """Registered names of its algorithms, sorted."""
         return tuple(sorted({module.algorithm for module in self.modules.values()}))
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts of the model that it changes, in the order of its modules; with words, `embedding` is the last."""
+        """Parts of the model that it changes, in the order of its modules; `embedding` comes last."""
         return (*dict.fromkeys(part for part, _ in self.modules), *([EMBEDDING] if self.embeddings else []))
 
     def balanced(self) -> AdapterWeights:
-        """The same updates in tensors that half precision can hold."""
+        """Return the same updates with tensors in float16's range."""
         return replace(self, modules={place: module.balanced() for place, module in self.modules.items()})
 
     def portable(self) -> AdapterWeights:
-        """The same updates in tensors that most programs read."""
+        """Return the same updates in tensors that most programs read."""
         return replace(self, modules={place: module.portable() for place, module in self.modules.items()})
 
     def folded(self) -> AdapterWeights:
-        """The same updates with each module's rank as its alpha."""
+        """Return the same updates with alpha = rank in each module."""
         return replace(self, modules={place: module.folded() for place, module in self.modules.items()})
 
 
 Learned: TypeAlias = AdapterWeights
-"""What files hold that can be put into a model."""
+"""Weights that files hold and models can load."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """The contents of a file, or of a folder that counts as one.
+    """Contents of a file, or of a folder that counts as one.
 
-    `tensors` by their keys; `metadata` of a safetensors header; `texts` are further files by their names.
+    `tensors` by key; `metadata` of a safetensors header; `texts` are further files by name.
     """
 
     tensors: Mapping[str, Tensor]
@@ -125,30 +125,30 @@ class Stored:
 
 
 TOP = "text_model."
-"""Transformers has it in front of a CLIP text model's paths in some versions, and not in others."""
+"""Prefix of a CLIP text model's paths in some versions of transformers, absent in others."""
 
 
 @dataclass(frozen=True)
 class NameTable:
-    """A model's modules by the names that formats have for them."""
+    """Lookup of a model's modules by their names in files."""
 
     names: Names
 
     @cached_property
     def written(self) -> dict[Place, str]:
-        """Place → kohya's name, the first of several."""
+        """Place → kohya's name, the first where there are several."""
         found: dict[Place, str] = {}
         for name, place in self.names.items():
             found.setdefault(place, name)
         return found
 
     def find(self, part: str, path: str) -> Place | None:
-        """The module of a part with a dotted path, with or without `text_model.` before it."""
+        """Find a part's module by its dotted path, with or without the prefix `text_model.`; None where there is none."""
         return self._by_path.get((part, path.removeprefix(TOP)))
 
     @cached_property
     def parts(self) -> tuple[str, ...]:
-        """The parts that have modules."""
+        """Parts that have modules."""
         return tuple(dict.fromkeys(part for part, _ in self.written))
 
     @cached_property

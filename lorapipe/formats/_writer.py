@@ -1,4 +1,4 @@
-"""The tensors of an adapter → its file, or its folder of files."""
+"""Writes an adapter's tensors into its file or folder."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Metadata = Callable[[Mapping[str, torch.Tensor]], Mapping[str, str]]
 
 
 def write(files: Mapping[str, Stored], path: Path, format: KeyScheme, dtype: str, metadata: Metadata | None) -> None:
-    """Write one file (whose name is `""`) to a path, or several into a folder there.
+    """Write one file (named `""`) to `path`, or several into the folder `path`.
 
-    A folder in a file's place makes way.
+    A folder where a file should be is replaced.
     """
     for name, stored in files.items():
         file = path / name if name else path
@@ -36,7 +36,7 @@ def write(files: Mapping[str, Stored], path: Path, format: KeyScheme, dtype: str
 
 
 def _cast(tensors: Mapping[str, torch.Tensor], dtype: str) -> dict[str, torch.Tensor]:
-    """The tensors in the file's dtype; alpha keeps float32, since bf16 rounds it above 256, and so do magnitudes."""
+    """Cast tensors to the file's dtype. Alphas, which bf16 rounds above 256, and DoRA magnitudes stay float32."""
     algorithms = [Algorithm.of(name) for name in Algorithm.registry.names()]
     precise = (".alpha", *(f".{each.keys[short]}" for each in algorithms for short in each.precise))
 

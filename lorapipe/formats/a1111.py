@@ -1,4 +1,4 @@
-"""A1111's embeddings and hypernetworks as its own trainers write them: a `.pt` file of torch.save."""
+"""A1111's own files of embeddings and hypernetworks: `.pt`, written with torch.save."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ NOBODYS = {"step": None, "sd_checkpoint": None, "sd_checkpoint_name": None}
 
 @dataclass(frozen=True)
 class A1111(Format):
-    """An embedding: `string_to_param: {"*": vectors}`, the word as `name`; `clip_l` and `clip_g` of SDXL. Or a hypernetwork.
+    """An embedding (`string_to_param: {"*": vectors}`, the word as `name`; `clip_l`, `clip_g` for SDXL), or a hypernetwork.
 
-    As `textual_inversion.py` and `hypernetwork.py` of stable-diffusion-webui save them. It is a pickle, which some programs
-    refuse; of an embedding, kohya's format is read by all of them, A1111 included.
+    The same as `textual_inversion.py` and `hypernetwork.py` of stable-diffusion-webui save. The file is a pickle, which some
+    programs refuse; all of them, A1111 included, read embeddings in kohya's format.
     """
 
     ending: ClassVar[str] = ".pt"

@@ -1,4 +1,4 @@
-"""diffusers' keys: `pytorch_lora_weights.safetensors`, which `load_lora_weights` reads of one adapter for all parts."""
+"""diffusers' keys: `pytorch_lora_weights.safetensors`, which `load_lora_weights` reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lorapipe.formats._weights import TOP
 from lorapipe.formats.algorithms import Algorithm
 
 WRAPPER = "base_model.model."
-"""What PEFT puts before the paths of a model that it has wrapped."""
+"""Prefix of paths in a model that PEFT has wrapped."""
 ADAPTER_NAME = re.compile(r"\.default(?=\.weight$|$)")
 OLDER = (
     (re.compile(r"\.processor\.(to_[qkv])_lora\.(down|up)\.weight$"), r".\1.lora.\2.weight"),
@@ -24,7 +24,7 @@ OLDER = (
     (re.compile(r"\.lora\.down\.weight$"), ".lora_A.weight"),
     (re.compile(r"\.lora\.up\.weight$"), ".lora_B.weight"),
 )
-"""How earlier releases of diffusers spelled keys, in the order in which they are brought up to date."""
+"""(key pattern of earlier diffusers, its newer spelling), applied in this order."""
 OF_A_U_NET = re.compile(r"(down_blocks|mid_block|up_blocks|conv_in|conv_out|time_embedding|add_embedding)\b")
 OF_A_TEXT_ENCODER = re.compile(r"encoder\.layers\.")
 
@@ -33,10 +33,10 @@ OF_A_TEXT_ENCODER = re.compile(r"encoder\.layers\.")
 class Diffusers(Format):
     """`unet.….lora_A.weight`, `unet.….lora_B.weight`; older spellings and PEFT's `base_model.model.` are read too.
 
-    Those of a U-Net are written as diffusers did before 0.20 (`….attn1.processor.to_q_lora.down.weight`), and a text
-    encoder's with `text_model.`: all of diffusers' releases read that, and so do ComfyUI and Forge (`comfy/lora.py`).
+    Keys of a U-Net are written in the spelling before diffusers 0.20 (`….attn1.processor.to_q_lora.down.weight`), those
+    of a text encoder with `text_model.`: all releases of diffusers read that, and so do ComfyUI and Forge (`comfy/lora.py`).
 
-    There is no alpha among the tensors: files are written with the scale in them. One in the header
+    Files have no alpha tensors: the scale is multiplied into the tensors. An alpha in the header
     (`lora_adapter_metadata`, diffusers 0.34) is read.
     """
 
@@ -66,7 +66,7 @@ class Diffusers(Format):
         return algorithm.peft_keys
 
     def embedding_keys(self, word: str, encoders: Sequence[str], bundled: bool) -> dict[str, str]:
-        """`load_textual_inversion` reads a file of one word: its only tensor, or one for each text encoder."""
+        """Return the keys that `load_textual_inversion` reads: one word per file, one tensor per text encoder."""
         if bundled:
             return super().embedding_keys(word, encoders, bundled)
         return {encoders[0]: word} if len(encoders) == 1 else kohya_keys(word, encoders, bundled)
@@ -77,6 +77,6 @@ class Diffusers(Format):
 
 
 def _older(key: str) -> str:
-    """A key of a U-Net's module as diffusers spelled it before it took over PEFT's."""
+    """Return a U-Net's key in diffusers' spelling before it adopted PEFT's."""
     older = key.replace(".lora_A.", ".lora.down.").replace(".lora_B.", ".lora.up.")
     return re.sub(r"\.(to_[qkv]|to_out)(?:\.0)?\.lora\.", r".processor.\1_lora.", older)

@@ -1,4 +1,4 @@
-"""kohya's keys: what ComfyUI, A1111, Forge and diffusers all load."""
+"""kohya's keys, which ComfyUI, A1111, Forge and diffusers all load."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lorapipe.formats._embeddings import kohya_keys
 from lorapipe.formats._key_scheme import ALPHA, suffix_table
 
 OFT_PREFIX = re.compile(r"^oft_unet_")
-"""What sd-scripts' `networks/oft.py` puts before a module's name in place of `lora_unet_`."""
+"""Prefix of sd-scripts' `networks/oft.py` in place of `lora_unet_`."""
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Kohya(Format):
     """`lora_unet_….lora_down.weight`, `.lora_up.weight`, `.alpha`; module names in diffusers' style.
 
-    As sd-scripts writes them (`networks/lora.py`), and LyCORIS. A missing alpha means the rank, as in kohya's own loader;
-    every module is written with its alpha, since a missing one means different things elsewhere.
+    The keys of sd-scripts (`networks/lora.py`) and LyCORIS. A missing alpha means the rank, as in kohya's own loader; every
+    module is written with its alpha, since other programs read a missing one differently.
     """
 
     def split(self, key: str) -> tuple[str, str] | None:
@@ -40,5 +40,5 @@ class Kohya(Format):
         return kohya_keys(word, encoders, bundled)
 
     def hypernetwork_tensors(self, weights: Hypernetwork) -> dict[str, Tensor]:
-        """In keys of our own, for snapshots: other programs read A1111's file."""
+        """Return our own keys, for snapshots; other programs read A1111's file."""
         return weights.tensors()

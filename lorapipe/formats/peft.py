@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Peft(Format):
-    """A folder for the part that was trained; where it was several, one in it for each: `unet/`, `text_encoder/`.
+    """A folder for the trained part; where several parts were trained, a subfolder for each: `unet/`, `text_encoder/`.
 
-    So PEFT's own DreamBooth example writes them. Keys are `base_model.model.….lora_A.weight`; alpha is in the settings.
+    The layout of PEFT's own DreamBooth example. Keys are `base_model.model.….lora_A.weight`; alpha is in the settings.
     """
 
     ending: ClassVar[str] = ""
@@ -88,7 +88,7 @@ class Peft(Format):
 
 
 def _texts(path: Path) -> dict[str, str]:
-    """Part → its settings; `InputError` where they are not right."""
+    """Return part → text of its settings; `InputError` where they are invalid."""
     found: dict[str, str] = {}
     for part, folder in _folders(path):
         with open_regular(folder / FILE) as file:
@@ -98,7 +98,7 @@ def _texts(path: Path) -> dict[str, str]:
 
 
 def _folders(path: Path) -> Iterator[tuple[str, Path]]:
-    """(part, its folder) of a folder, or of the tensors in one; a part that no folder's name tells is empty."""
+    """Yield (part, folder) for a folder or its tensors' file; the part is empty where no folder is named after it."""
     folder = path.parent if path.name == TENSORS and (path.parent / FILE).is_file() else path
     if (folder / FILE).is_file():
         yield "", folder

@@ -85,7 +85,7 @@ def _words(inspected: InspectedFile, reader: Reader) -> str:
 
 
 def read_modules(inspected: InspectedFile) -> list[ReadModule]:
-    """The modules of a file as readers ask for them."""
+    """Return the modules of a file in the form that readers use."""
     return [_read(inspected, module) for module in inspected.contents.modules]
 
 

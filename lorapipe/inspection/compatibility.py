@@ -1,4 +1,4 @@
-"""What programs will not make of a file what it means, and what would be read rightly in its place: for `export`."""
+"""Compatibility of adapter files with other programs, and the settings that would help: warnings of `export`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Modules = Sequence[ReadModule]
 
 @dataclass(frozen=True)
 class Misreading:
-    """A program and what it makes of a file. `is_silent`: it loads the file, and nobody is told."""
+    """A program that reads a file wrongly. `is_silent`: it loads the file without an error."""
 
     program: str
     what: str
@@ -29,7 +29,7 @@ class Misreading:
 
 
 def misreadings(path: Path) -> Iterator[Misreading]:
-    """What each program that is known does not make of a file what it means, by `lorapipe inspect --for`'s figures."""
+    """Yield the known programs that read a file wrongly, with the figures of `lorapipe inspect --for`."""
     from lorapipe.inspection._comparison import read_modules, readings
 
     found = _report.inspected(path)
@@ -46,7 +46,7 @@ def misreadings(path: Path) -> Iterator[Misreading]:
 
 
 def unread(modules: Modules, keys: Sequence[str]) -> Iterator[Misreading]:
-    """What no program reads rightly of modules that are still to be trained; empty where one does. Without torch."""
+    """Yield every program's objection to modules that are not trained yet; nothing if one reads them. Without torch."""
     found = []
     for reader in _readers():
         if not (what := _objection(reader, modules, keys)):
@@ -60,24 +60,24 @@ def _readers() -> list[Reader]:
 
 
 def _objection(reader: Reader, modules: Modules, keys: Sequence[str] | None = None) -> str:
-    """Why a program does not make of modules what they mean; empty where it does."""
+    """Return why a program reads modules wrongly; empty if it does not."""
     all_keys = [key for module in modules for key in module.keys] if keys is None else keys
     if why := reader.refusal(modules, all_keys):
         return f"refuses the file: {why}"
     return next((why for module in modules if (why := reader.ignores(module) or reader.misreads(module))), "")
 
 
-# ------------------------------------------------------------------------------------------------- what would be right
+# ---------------------------------------------------------------------------------------------------------------- cures
 
 
 def _cure(reader: Reader, modules: Modules) -> str:
-    """The settings with which a program would read it, each tried by its rules."""
+    """Return a cure: the settings with which the program would read the modules, tested by its rules."""
     found = [words for words, changed in _forms(modules) if not _objection(reader, changed)]
     return f"It is read rightly with {' or '.join(found)}." if found else ""
 
 
 def _forms(modules: Modules) -> Iterator[tuple[str, Modules]]:
-    """Settings, and what they would make of the modules; from the cheapest."""
+    """Yield settings with the modules that they would give, the cheapest first."""
     kohya = [*map(_kohya, modules)]
     too = "" if all(module.name.style == "kohya" for module in modules) else "format: kohya and "
     if too:
@@ -89,7 +89,7 @@ def _forms(modules: Modules) -> Iterator[tuple[str, Modules]]:
 
 
 def _kohya(module: ReadModule) -> ReadModule:
-    """A module as it is called in kohya's format."""
+    """Return a module under its name in kohya's format."""
     path = module.name.path.replace(".", "_")
     if module.name.part != DENOISER and not path.startswith("text_model"):
         path = f"text_model_{path}"
@@ -98,7 +98,7 @@ def _kohya(module: ReadModule) -> ReadModule:
 
 
 def _as(algorithm: str, shorts: Collection[str], module: ReadModule) -> ReadModule:
-    """A module in another form; a normalisation's stays as it is."""
+    """Return a module in another form; one of a normalisation is unchanged."""
     if module.algorithm.name == "norm":
         return module
     changed = replace(module, algorithm=Algorithm.of(algorithm), shorts=frozenset(shorts), of_outputs=False)

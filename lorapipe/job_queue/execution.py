@@ -49,19 +49,19 @@ class Execution:
         pool: Callable[[], Pool],
         asked: Callable[[], int],
         stopping: StopLevel,
-        heard: Callable[[Event], None],
-        numbered: Callable[[int], None],
+        on_event: Callable[[Event], None],
+        on_run_number: Callable[[int], None],
     ) -> None:
         self._job = job
         self._hooks = hooks
         self._pool = pool
         self._asked = asked
         self._stopping = stopping
-        self._heard = heard
-        self._numbered = numbered
+        self._on_event = on_event
+        self._on_run_number = on_run_number
         self._level = 0
         self._runs = False
-        self.is_left_behind = False
+        self.is_abandoned = False
         """Whether its thread did not end in time: its events are then ignored, and its workers must be closed."""
 
     def outcome(self) -> Outcome:
@@ -74,12 +74,12 @@ class Execution:
             if self._level > before:
                 wanted_at = time.monotonic()
             if self._level and time.monotonic() - wanted_at > self._patience:
-                self.is_left_behind = True
+                self.is_abandoned = True
                 break
             thread.join(LOOK_SECONDS)
         if self._asked():
             return Outcome("cancelled")
-        if self._stopping() or (self.is_left_behind and self._level):
+        if self._stopping() or (self.is_abandoned and self._level):
             return Outcome("waiting")
         return self._ended(thread)
 
@@ -99,7 +99,7 @@ class Execution:
         if self._level:
             return Outcome("waiting")
         with Run(pipeline, pool=self._pool(), stopping=self._stop_level) as run:
-            self._follow(run)
+            self._forward_events(run)
         if run.failures:
             return _of(run.failures)
         if not self._level:
@@ -107,19 +107,19 @@ class Execution:
         return Outcome("done")
 
     def _stop_level(self) -> int:
-        return 2 if self.is_left_behind else self._level
+        return 2 if self.is_abandoned else self._level
 
-    def _follow(self, run: Run) -> None:
+    def _forward_events(self, run: Run) -> None:
         """Pass on a run's events."""
         for event in run:
             if not self._runs and run.number is not None:
-                self._numbered(run.number)
+                self._on_run_number(run.number)
             self._runs = True
-            if self.is_left_behind:
+            if self.is_abandoned:
                 return
             with suppress(OSError):
                 self._hooks.note(self._job, event)
-            self._heard(event)
+            self._on_event(event)
 
 
 def _of(failures: Sequence[Failed]) -> Outcome:

@@ -27,9 +27,10 @@ from lorapipe.pipeline.locks import Busy, take
 MOST_CRASHES = 2
 """A job that has crashed its owner this often is set aside, so that the queue continues."""
 MANY = 500
-REST = 50
-MOST_REST_SECONDS = 10.0
-"""An unsuccessful search among `MANY` jobs is not repeated for `REST` times its CPU time, at most `MOST_REST_SECONDS`."""
+BACKOFF = 50
+MOST_BACKOFF_SECONDS = 10.0
+"""An unsuccessful search among `MANY` jobs is not repeated for `BACKOFF` times its CPU time, at most for
+`MOST_BACKOFF_SECONDS`."""
 
 
 class JobClaims(JobTable):
@@ -70,7 +71,7 @@ class JobClaims(JobTable):
     def _remember_search(self, device: str, now: dict[State, tuple[int, int]], seconds: float) -> None:
         """Remember an unsuccessful search among many jobs that took `seconds` of CPU time."""
         if now["waiting"][0] >= MANY:
-            self._searches[device] = now, time.monotonic() + min(REST * seconds, MOST_REST_SECONDS)
+            self._searches[device] = now, time.monotonic() + min(BACKOFF * seconds, MOST_BACKOFF_SECONDS)
 
     @mended
     def finish(self, claim: Claim, state: State, reason: str = "") -> QueueJob:
@@ -122,7 +123,7 @@ class JobClaims(JobTable):
             db.execute("UPDATE job SET run = ? WHERE number = ?", (run, number))
 
     @mended
-    def tell(self, number: int, told: Mapping[str, object]) -> None:
+    def record_progress(self, number: int, told: Mapping[str, object]) -> None:
         """Record the job's progress for other processes; call it once a second at most."""
         with self._writing() as db:
             row = (number, self._clock(), json.dumps(told, ensure_ascii=False))

@@ -90,7 +90,7 @@ class JobTable:
 
     @mended
     def progress(self) -> dict[int, dict[str, object]]:
-        """Return the last progress of each running job: `at` (Unix seconds) and the values given to `tell`."""
+        """Return the last progress of each running job: `at` (Unix seconds) and the values given to `record_progress`."""
         with self._guard:
             rows = self._db.execute("SELECT number, at, told FROM progress").fetchall()
         return {number: {"at": at, **json.loads(told)} for number, at, told in rows}

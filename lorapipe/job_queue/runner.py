@@ -36,13 +36,13 @@ log = logging.getLogger("lorapipe")
 
 LOOK_SECONDS = 1.0
 """Seconds between an idle device's checks for new jobs, and a busy one's checks whether its job is cancelled."""
-TELL_SECONDS = 1.0
+PROGRESS_SECONDS = 1.0
 """Seconds between two records of progress for other processes."""
 ENDED_SECONDS = 120.0
 """Most seconds for the hooks at a job's end."""
 ENDED_WHEN_STOPPING_SECONDS = 5.0
 """The same when the runner stops."""
-LEAVE_SECONDS = 90.0
+JOIN_SECONDS = 90.0
 """Most seconds for the threads to end: more than anything they wait for."""
 
 
@@ -67,22 +67,22 @@ class QueueRunner:
         forever: bool = False,
         on: object = "local",
     ) -> None:
-        self._told: queues.SimpleQueue[JobEvent] = queues.SimpleQueue()
-        self._given_up = False
+        self._events: queues.SimpleQueue[JobEvent] = queues.SimpleQueue()
+        self._is_closed = False
 
         def level() -> int:
-            return 2 if self._given_up else max(stopping(), int(self._has_failed))
+            return 2 if self._is_closed else max(stopping(), int(self._has_failed))
 
         def thread(device: str) -> DeviceThread:
             new_pool = partial(open_pool, on, (device,))
-            return DeviceThread(queue, device, hooks or JobHooks(), level, self._told.put, forever, new_pool)
+            return DeviceThread(queue, device, hooks or JobHooks(), level, self._events.put, forever, new_pool)
 
         self._threads = [thread(device) for device in devices]
 
     def wake(self) -> None:
         """Check for new jobs now."""
         for each in self._threads:
-            each.bell.set()
+            each.wake_event.set()
 
     def events(self) -> Generator[JobEvent, None, None]:
         """Run jobs and yield their events until none is left or `stopping` is set; closing the generator stops at once.
@@ -92,15 +92,15 @@ class QueueRunner:
         for each in self._threads:
             each.start()
         try:
-            while self._is_at_work or not self._told.empty():
+            while self._is_at_work or not self._events.empty():
                 try:
-                    yield self._told.get(timeout=0.5 if self._is_at_work else 0)
+                    yield self._events.get(timeout=0.5 if self._is_at_work else 0)
                 except queues.Empty:
                     continue
         finally:
-            self._given_up = True
+            self._is_closed = True
             for each in self._threads:
-                each.join(LEAVE_SECONDS)
+                each.join(JOIN_SECONDS)
         reasons = dict.fromkeys(each.reason for each in self._threads if each.reason)
         if reasons:
             cure = "Running jobs keep their state and resume at the next start."
@@ -124,17 +124,17 @@ class DeviceThread(SupervisedThread):
         device: str,
         hooks: JobHooks,
         stopping: StopLevel,
-        tell: Callable[[JobEvent], None],
+        emit: Callable[[JobEvent], None],
         forever: bool,
         new_pool: Callable[[], Pool],
     ) -> None:
         super().__init__(f"queue {device}", self._work)
-        self.bell = threading.Event()
+        self.wake_event = threading.Event()
         self._queue = queue
         self._device = device
         self._hooks = hooks
         self._stopping = stopping
-        self._tell = tell
+        self._emit = emit
         self._forever = forever
         self._new_pool = new_pool
         self._pool: Pool | None = None
@@ -143,22 +143,22 @@ class DeviceThread(SupervisedThread):
         """Run jobs until none is left or this thread should stop."""
         try:
             while not self._stopping():
-                self.bell.clear()
+                self.wake_event.clear()
                 self._retry_when_locked(self._queue.recover)
-                self._tell_of_ends()
+                self._report_ended()
                 claim = self._retry_when_locked(lambda: self._queue.claim(self._device, self._objection))
                 if claim is not None:
                     with closing(claim.lock):  # the job has no owner afterwards, also after an error
-                        self._do(claim)
+                        self._run_job(claim)
                     continue
-                self._rest()
+                self._close_pool()
                 if not self._forever:
                     return
-                self.bell.wait(LOOK_SECONDS)
+                self.wake_event.wait(LOOK_SECONDS)
         finally:
-            self._rest()
+            self._close_pool()
 
-    def _rest(self) -> None:
+    def _close_pool(self) -> None:
         """End the workers."""
         pool, self._pool = self._pool, None
         if pool is not None:
@@ -178,28 +178,28 @@ class DeviceThread(SupervisedThread):
         except (Exception, SystemExit):
             return ""
 
-    def _do(self, claim: Claim) -> None:
-        self._tell(JobEvent(claim.job))
+    def _run_job(self, claim: Claim) -> None:
+        self._emit(JobEvent(claim.job))
         execution = self._execution(claim.job)
         outcome = execution.outcome()
-        if execution.is_left_behind:
-            self._rest()
+        if execution.is_abandoned:
+            self._close_pool()
         if outcome.state == "waiting":
-            self._tell(JobEvent(self._retry_when_locked(lambda: self._queue.release(claim))))
+            self._emit(JobEvent(self._retry_when_locked(lambda: self._queue.release(claim))))
             return
         self._retry_when_locked(lambda: self._queue.finish(claim, outcome.state, outcome.reason))
-        self._tell_of_ends()
+        self._report_ended()
 
     def _execution(self, job: QueueJob) -> Execution:
         told_at = 0.0
 
-        def heard(event: Event) -> None:
+        def on_event(event: Event) -> None:
             nonlocal told_at
-            if isinstance(event, Progress) and time.monotonic() - told_at >= TELL_SECONDS:
+            if isinstance(event, Progress) and time.monotonic() - told_at >= PROGRESS_SECONDS:
                 told_at = time.monotonic()
                 with suppress(sqlite3.OperationalError):
-                    self._queue.tell(job.number, vars(event))
-            self._tell(JobEvent(job, event))
+                    self._queue.record_progress(job.number, vars(event))
+            self._emit(JobEvent(job, event))
 
         return Execution(
             job,
@@ -207,15 +207,15 @@ class DeviceThread(SupervisedThread):
             self._warm_pool,
             self._asked(job),
             self._stopping,
-            heard,
+            on_event,
             lambda run: self._queue.note_run(job.number, run),
         )
 
-    def _tell_of_ends(self) -> None:
+    def _report_ended(self) -> None:
         """Run the end hooks of ended jobs, including those that another process has cancelled or abandoned."""
         for job in self._retry_when_locked(self._queue.ended):
             self._run_end_hooks(job)
-            self._tell(JobEvent(job))
+            self._emit(JobEvent(job))
 
     def _run_end_hooks(self, job: QueueJob) -> None:
         """Run the hooks of a job's end, with a time limit.

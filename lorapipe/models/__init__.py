@@ -56,15 +56,15 @@ class TextReading:
 PLAIN_READING = TextReading()
 
 Change = Callable[["Tensor"], "Tensor"]
-"""A tensor of the base, float32 → what it is to be."""
+"""Maps a tensor of the base, float32, to its new values."""
 
 
 @dataclass(frozen=True)
 class Saving:
-    """How a base is saved: part → name of a tensor → its change; the dtype of the file, its metadata, another VAE.
+    """Options for saving a base: changes (part → tensor name → change), the file's dtype and metadata, another VAE.
 
-    Names are those of the part's module, without `text_model.`. `metadata` is given the SHA-256 of the tensors' bytes, and
-    the lengths of its texts do not depend on it.
+    Names are those of the part's module, without `text_model.`. `metadata` takes the SHA-256 of the tensors' bytes; the
+    lengths of its values must not depend on it.
     """
 
     changes: Mapping[str, Mapping[str, Change]]
@@ -110,7 +110,7 @@ class Family(Spec, contract="family"):
     )
 
     kind: ClassVar[str] = ""
-    """What messages call a single file of the family, with article: `an SDXL checkpoint`."""
+    """Name of a single file of the family in messages, with article: `an SDXL checkpoint`."""
     denoiser: ClassVar[str]
     """The part that predicts: `unet`, `transformer`."""
     lora_module: ClassVar[str]
@@ -119,12 +119,12 @@ class Family(Spec, contract="family"):
 
     @classmethod
     def recognises(cls, keys: Mapping[str, Shape]) -> bool:
-        """Whether a single file with tensors of these names and shapes belongs to this family."""
+        """Return whether a single file with tensors of these names and shapes belongs to this family."""
         return False
 
     @classmethod
     def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
-        """Whether a diffusers folder belongs to this family.
+        """Return whether a diffusers folder belongs to this family.
 
         `parts` maps its subfolders to their `config.json`; `model_index` is the folder's `model_index.json`.
         """
@@ -283,19 +283,20 @@ class Model(ABC):
         raise NotImplementedError
 
     def size_conditioning(self, original: Pair, crop: Pair, size: Pair) -> Condition:
-        """SDXL's size conditioning of one picture, to be laid beside its encoded caption; nothing by default.
+        """Return SDXL's size conditioning of one picture, to add to its text condition; nothing by default.
 
-        (width, height) of the picture as it was and as it is trained on, and the (left, top) of the cut.
+        `original` and `size` are (width, height) of the picture before and after scaling and cropping, `crop` is the (left,
+        top) offset of the crop.
         """
         return {}
 
     @abstractmethod
     def predict(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        """The network's output, float32, for noisy latents (B, C, h, w) at `Diffusion`'s t (B,)."""
+        """Return the network's output, float32, for noisy latents (B, C, h, w) at `Diffusion`'s t (B,)."""
 
     @property
     def feature_layers(self) -> FeatureLayers:
-        """Where the denoiser's features of a picture are read: its middle block and its first, of those with numbers."""
+        """Return the layers whose features describe a picture: by default in the middle block and in the first block."""
         modules = self.modules(self.denoiser)
         last = max((ref.block for ref in modules if ref.block is not None), default=0)
 
@@ -321,7 +322,7 @@ class Model(ABC):
     def outer_modules(self, part: str) -> list[ModuleRef]:
         """Further layers that files may hold, and that adapters train on request alone.
 
-        The first and last convolution and the embedding of time (group `embedding`), and normalisations (`norm`).
+        The first and last convolution and the time embedding (group `embedding`), and normalisations (`norm`).
         """
         return []
 
@@ -350,7 +351,7 @@ class Model(ABC):
     def save_checkpoint(self, path: Path, layout: Literal["single_file", "folder"], saving: Saving) -> None:
         """Write the base with changed weights: a single file in the original layout, or a diffusers folder.
 
-        Takes memory for a tensor. `InputError` where the family has no such layout.
+        Needs memory for one tensor at a time. `InputError` where the family has no such layout.
         """
         raise InputError("checkpoints of this family are not written here.", where="convert")
 

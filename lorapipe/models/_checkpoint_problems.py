@@ -148,7 +148,7 @@ def mismatch(base: Base) -> Problem | None:
 
 
 def _is(base: Base | type[Family], kind: Kind) -> bool:
-    """Whether a detected kind, a file or a folder, belongs to a family."""
+    """Return whether a detected kind, a file or a folder, belongs to a family."""
     own = str(getattr(base, "kind", ""))
     return kind.what in (own, own.replace("checkpoint", "folder"))
 

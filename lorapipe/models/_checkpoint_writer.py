@@ -1,7 +1,7 @@
 """Write a base with changed weights: as a single file in the original layout (LDM), or as a diffusers folder.
 
-Of a base that is a single file, all keys stay, and what is not changed keeps its numbers. Names are those that
-`_weight_files` reads, backwards. Tensors are made, cast and written one after another.
+If the base is a single file, all its keys are kept, and unchanged tensors keep their values. Names are mapped by the
+inverse of `_weight_files`. Tensors are computed, cast and written one at a time.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 TOP = "text_model."
 MOST_COPIED = 64 << 20
-"""Bytes of a file beside the weights that a folder's copy takes along: configurations and vocabularies."""
+"""Largest file besides the weights that is copied into a folder, in bytes: configurations and vocabularies."""
 WEIGHT_ENDINGS = (".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5", ".onnx")
 
 
 class StoredModel(Protocol):
-    """The part of a U-Net's `Model` that is written: where its weights are, and what describes it."""
+    """The part of a `Model` with a U-Net that writing uses: its weights and configurations."""
 
     source: Folder | SingleFile
     denoiser: ClassVar[str]
@@ -59,7 +59,7 @@ class CheckpointWriter:
     # ------------------------------------------------------------------------------------------------- of both layouts
 
     def _tensors(self, part: str) -> Mapping[str, Tensor]:
-        """A part's tensors by diffusers' names, memory-mapped."""
+        """Return a part's tensors by diffusers' names, memory-mapped."""
         if part == "vae" and self.saving.vae is not None:
             return vae_tensors(self.saving.vae, self.model.source.config("vae"))
         return self.model.tensors(part)
@@ -68,7 +68,7 @@ class CheckpointWriter:
         return self.saving.changes.get(part, {}).get(name.removeprefix(TOP))
 
     def _changed(self, part: str, name: str, tensor: Tensor) -> Tensor:
-        """A tensor as it is to be saved, float32 where it is changed."""
+        """Return a tensor's new values, float32 if it changes."""
         change = self._change(part, name)
         return tensor if change is None else change(tensor.float())
 
@@ -100,16 +100,16 @@ class CheckpointWriter:
                 there = entries.get(key) or entries.get(key.replace(TOP, "", 1))
                 if there is None:
                     raise InputError(f"has no {key}, which was trained.", where=str(source.path))
-                # The file's shape: a Linear layer may stand there as a 1×1 convolution.
+                # The file's shape: a Linear layer may be stored as a 1×1 convolution.
                 entries[key if key in entries else key.replace(TOP, "", 1)] = replace(entry, shape=there.shape)
         write(path, entries, self.saving.metadata)
 
     def _is_changed(self, place: tuple[str, str]) -> bool:
-        """Whether the tensor of a part is another than the source's."""
+        """Return whether a part's tensor differs from the source's."""
         return self._change(*place) is not None or (place[0] == "vae" and self.saving.vae is not None)
 
     def _mapped(self) -> Iterator[tuple[str, list[tuple[str, str]], Entry]]:
-        """Yield the key of a tensor in a single file, the (part, name) of the tensors that are in it, and the tensor."""
+        """Yield each tensor of a single file: its key, the (part, name) of the tensors that it contains, and its entry."""
         model = self.model
         config = {**UNET_DEFAULTS, **model.source.config("unet")}
         attentions = ["CrossAttn" in kind for kind in config["up_block_types"]]
@@ -131,7 +131,7 @@ class CheckpointWriter:
             yield key, [(text.name, name)], self._entry(text.name, name, tensor)
 
     def _open_clip(self, text: TextPart) -> Iterator[tuple[str, list[tuple[str, str]], Entry]]:
-        """OpenCLIP's: q, k and v stacked in one tensor, the projection the other way round."""
+        """Yield a text encoder in OpenCLIP's layout: q, k and v stacked in one tensor, the projection transposed."""
         tensors = {name.removeprefix(TOP): (name, tensor) for name, tensor in self._tensors(text.name).items()}
         for name, (whole, tensor) in tensors.items():
             if name.endswith("position_ids") or ".k_proj." in name or ".v_proj." in name:
@@ -153,9 +153,9 @@ class CheckpointWriter:
             yield from self._unread(text)
 
     def _unread(self, text: TextPart) -> Iterator[tuple[str, list[tuple[str, str]], Entry]]:
-        """What files hold and nothing reads: a scale; of SD2 OpenCLIP's last layer, here the one before, and a projection.
+        """Yield tensors of published files that nothing uses, so that strict readers find all keys.
 
-        The tensors of published files, so that programs with strict readers find all of them.
+        They are a logit scale, and for SD2 OpenCLIP's last layer (filled with the one before it) and a projection.
         """
         import torch
 
@@ -178,7 +178,7 @@ class CheckpointWriter:
         return Entry(tuple(tensor.shape), self._dtype(tensor), partial(_as_it_is, tensor))
 
     def _marks(self) -> Iterator[tuple[str, Entry]]:
-        """Empty tensors by which programs know what an SDXL predicts."""
+        """Yield the empty tensors by which programs detect an SDXL's prediction type."""
         import torch
 
         for name in self.model.checkpoint_marks():
@@ -187,7 +187,7 @@ class CheckpointWriter:
     # ------------------------------------------------------------------------------------------------------ the folder
 
     def folder(self, path: Path) -> None:
-        """Write a diffusers folder, in which every part is in one file."""
+        """Write a diffusers folder, with one weight file per part."""
         model, source = self.model, self.model.source
         path.mkdir(parents=True, exist_ok=True)
         parts = [model.denoiser, "vae", *model.text_encoders]
@@ -205,7 +205,7 @@ class CheckpointWriter:
         (path / "model_index.json").write_text(f"{json.dumps(index, indent=2)}\n", encoding="utf-8")
 
     def _describe(self, path: Path) -> None:
-        """The configurations, the schedule and the vocabulary of a base that is a single file."""
+        """Write the configurations, noise schedule and vocabulary of a base that is a single file."""
         model = self.model
         index: dict[str, object] = {"_class_name": model.pipeline}
         for part in (model.denoiser, "vae", *model.text_encoders):
@@ -227,7 +227,7 @@ class CheckpointWriter:
 
 
 CLIP_SCALE = 4.6052
-"""CLIP's logit scale, ln 100, at which its training ends; pictures do not depend on it."""
+"""CLIP's logit scale, ln 100, its upper limit in training; pictures do not depend on it."""
 
 
 def _as_it_is(tensor: Tensor) -> Tensor:
@@ -250,7 +250,7 @@ def _json(path: Path) -> dict[str, object]:
 
 
 def _copy_settings(root: Path, path: Path) -> None:
-    """Copy what is no weight: configurations, the schedule, vocabularies; not a safety checker, which weighs 1.2 GB."""
+    """Copy configurations, noise schedule and vocabularies; not the safety checker, which has 1.2 GB."""
     for file in sorted(root.rglob("*")):
         inner = file.relative_to(root)
         is_weight = file.suffix.lower() in WEIGHT_ENDINGS or file.name.endswith(".index.json")

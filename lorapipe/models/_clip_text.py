@@ -152,7 +152,7 @@ def hidden_states(text_encoder: Any, ids: torch.Tensor, clip_skip: int, words: W
 def penultimate(
     text_encoder: Any, ids: torch.Tensor, words: WordVectors = NO_WORDS
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The last layer but one as it is, without the final norm, and the pooled text (B, d) where there is a projection.
+    """Return the last layer but one without the final norm, and the pooled text (B, d) if there is a projection.
 
     This is SDXL's condition (Podell et al. 2023, arXiv:2307.01952, §2.1); the pooled text is the first chunk's, as in
     kohya's scripts.

@@ -122,6 +122,6 @@ def _nothing(names: list[str]) -> str:
 
 
 def vocabulary_in(folder: Path) -> bool:
-    """Whether a folder has a tokenizer's vocabulary."""
+    """Return whether a folder has a tokenizer's vocabulary."""
     both = (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
     return both or (folder / "tokenizer.json").is_file()

@@ -103,7 +103,7 @@ def text_width(parts: Mapping[str, Mapping[str, Any]]) -> tuple[int, bool] | Non
 
 
 def is_refiner(parts: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether a folder is SDXL's refiner: it has only the second text encoder, or a narrower text width."""
+    """Return whether a folder is SDXL's refiner: it has only the second text encoder, or a narrower text width."""
     if not has_unet_alone(parts) or parts["unet"].get("addition_embed_type") != "text_time":
         return False
     alone = "text_encoder" not in parts and "text_encoder_2" in parts

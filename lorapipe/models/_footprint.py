@@ -70,13 +70,13 @@ class Footprint:
     activations: Activations | None = None
 
     def modules(self, part: str) -> list[ModuleRef]:
-        """Return the modules of a part that an adapter can be on, as `Model.modules` does."""
+        """Return the modules of a part that adapters can target, like `Model.modules`."""
         return self.inner[part]
 
     def outer_modules(self, part: str) -> list[ModuleRef]:
-        """Return the first and last layers of a part and its norms, as `Model.outer_modules` does."""
+        """Return the first and last layers of a part and its normalisations, like `Model.outer_modules`."""
         return self.outer[part]
 
     def targets(self, part: str, convolutions: bool = False) -> list[ModuleRef]:
-        """Return the modules of a part that an adapter is usually on, as `Model.targets` does."""
+        """Return the modules of a part that LoRA or LoCon targets, like `Model.targets`."""
         return targets(self.inner[part], convolutions)

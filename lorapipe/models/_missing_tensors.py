@@ -18,7 +18,7 @@ Wanted = tuple[tuple[str, ...], Shape]
 """The possible names of a tensor in a file, and its shape."""
 CALLED = {"unet": "U-Net", "vae": "VAE", "text_encoder": "text encoder", "text_encoder_2": "second text encoder"}
 ODD_CONFIGURATION = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError)
-"""What reading a configuration whose values cannot be right may raise."""
+"""Exceptions that reading a configuration with impossible values may raise."""
 OTHER = "The file is incomplete or of another kind of model."
 SMALLER = f"{OTHER} A smaller variant of the family needs config: FOLDER, with its diffusers folder."
 

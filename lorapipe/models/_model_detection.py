@@ -119,7 +119,7 @@ def _of_other_keys(keys: Mapping[str, Shape]) -> Kind:
 
 
 def _starts(keys: Iterable[str], prefix: str | tuple[str, ...]) -> bool:
-    """Whether any key begins with the prefix, or with one of them."""
+    """Return whether any key begins with the prefix, or with one of them."""
     return any(key.startswith(prefix) for key in keys)
 
 
@@ -151,7 +151,7 @@ def context_width(keys: Mapping[str, Shape]) -> int:
 
 
 def has_unet(keys: Mapping[str, Shape]) -> bool:
-    """Whether a single file contains a U-Net in LDM's layout."""
+    """Return whether a single file contains a U-Net in LDM's layout."""
     return _starts(keys, tuple(f"{UNET}{block}" for block in LDM_BLOCKS))
 
 

@@ -164,7 +164,7 @@ class PartsModel(Model):
         return tuple(text.name for text in self.texts)
 
     def word_vectors(self, part: str) -> WordVectors:
-        """The words that captions may have for a text encoder beside its vocabulary."""
+        """Return the trained words of a text encoder, besides its vocabulary."""
         return WordVectors({word: vectors[part] for word, vectors in self.words.items() if part in vectors})
 
     def token_table(self, part: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""Write a safetensors file tensor by tensor: memory for one of them, whatever the file's size."""
+"""Write a safetensors file one tensor at a time, in the memory of the largest one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ NAMES = {
 }  # fmt: skip
 """torch's dtypes → safetensors'."""
 UNKNOWN = "0" * 64
-"""Stands for the digest of the tensors, which is known when they are written, in the header before them."""
+"""Placeholder for the tensors' digest in the header, which precedes them, until they are written."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A tensor of the file: its shape and dtype, and what makes its numbers, which may be of another dtype."""
+    """A tensor of the file: shape, dtype, and a function that computes it, possibly in another dtype."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -32,7 +32,7 @@ class Entry:
 
 
 def write(path: Path, entries: Mapping[str, Entry], metadata: Callable[[str], Mapping[str, str]]) -> None:
-    """Write a file. `metadata` is given the SHA-256 of the tensors' bytes, and its texts' lengths do not depend on it."""
+    """Write a file. `metadata` takes the SHA-256 of the tensors' bytes; the lengths of its values must not depend on it."""
     import torch
 
     order = sorted(entries, key=lambda name: (-entries[name].dtype.itemsize, name))  # so that all are aligned

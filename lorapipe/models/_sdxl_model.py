@@ -21,10 +21,10 @@ SECOND = TextPart(
 
 
 class SDXLModel(LatentDiffusion):
-    """Its condition: `hidden` of both text encoders, `pooled` of the second, and `time_ids` (B, 6).
+    """SDXL. Its condition is `hidden` of both text encoders, `pooled` of the second, and `time_ids` (B, 6).
 
-    The time ids are (height, width) of the picture as it was, (top, left) of the cut, (height, width) of what is trained
-    on (Podell et al. 2023, arXiv:2307.01952, §2.2); where they are not given, the picture is taken to be uncut.
+    The time ids are the original (height, width), the crop's (top, left), and the (height, width) in training (Podell et al.
+    2023, arXiv:2307.01952, §2.2). Without them, the picture counts as uncropped.
     """
 
     texts: ClassVar[tuple[TextPart, ...]] = (FIRST, SECOND)
@@ -32,7 +32,7 @@ class SDXLModel(LatentDiffusion):
     trainable = ("unet", *text_encoders)
 
     def encode_text(self, captions: Sequence[str], reading: TextReading = PLAIN_READING) -> Condition:
-        """`clip_skip` must be 1: SDXL always uses the last layer but one."""
+        """Encode captions; `clip_skip` must be 1, since SDXL always uses the last layer but one."""
         import torch
 
         if reading.clip_skip != 1:
@@ -71,7 +71,7 @@ class SDXLModel(LatentDiffusion):
     pipeline: ClassVar[str] = "StableDiffusionXLPipeline"
 
     def checkpoint_marks(self) -> tuple[str, ...]:
-        """Those of v-prediction, and of a schedule that ends in pure noise, which ComfyUI and Forge look for."""
+        """Return the keys of v-prediction and zero terminal SNR, which ComfyUI and Forge look for."""
         if self.diffusion.prediction != "v_prediction":
             return ()
         return ("v_pred", *(["ztsnr"] if self.diffusion.zero_terminal_snr else []))
@@ -79,19 +79,19 @@ class SDXLModel(LatentDiffusion):
     # ---------------------------------------------------------------------------------------------------- for adapters
 
     def kohya_name(self, part: str, path: str) -> str:
-        """Modules of the U-Net have their names of the original code."""
+        """Return kohya's name; modules of the U-Net have the names of the original code."""
         if part != "unet":
             return super().kohya_name(part, path)
         original = original_path(path, self.source.config("unet"))
         return f"lora_unet_{original.replace('.', '_')}"
 
     def other_names(self, part: str, path: str) -> tuple[str, ...]:
-        """Diffusers' names, which OneTrainer and diffusers' scripts write."""
+        """Return diffusers' names, which OneTrainer and diffusers' scripts write."""
         return (super().kohya_name(part, path),) if part == "unet" else ()
 
     @classmethod
     def block_count(cls, config: Mapping[str, Any]) -> int:
-        """The embeddings, the down blocks, three in the middle, the up blocks, the output."""
+        """Count embeddings, down blocks, three middle blocks, up blocks, and output."""
         return 1 + down_blocks(config) + 3 + down_blocks(config) + 1
 
     @classmethod

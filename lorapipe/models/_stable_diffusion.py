@@ -82,7 +82,7 @@ class StableDiffusion(Family):
     activations: ClassVar[Activations]
     """The activations of a base with the published configuration."""
     kind: ClassVar[str]
-    """What messages call a single file of the family; see `_model_detection`."""
+    """Name of a single file of the family in messages; see `_model_detection`."""
 
     def problems(self) -> Iterator[Problem]:
         if self.zero_terminal_snr and self.prediction == "epsilon":
@@ -98,7 +98,7 @@ class StableDiffusion(Family):
     denoiser: ClassVar[str] = LatentDiffusion.denoiser
     lora_module: ClassVar[str] = "networks.lora"
     reads_other_layers: ClassVar[bool] = True
-    """Whether another layer of the text encoder than the last can be used (`clip_skip`)."""
+    """Whether the base supports `clip_skip`, another layer of the text encoder than the last."""
 
     @property
     def text_encoders(self) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ class StableDiffusion(Family):
         return size * self._halvings("vae")
 
     def size_step(self) -> int:
-        """Each level of the VAE and of the U-Net but the last halves the sides."""
+        """Return the VAE's factor times the U-Net's: each level but the last halves the sides."""
         return self._halvings("vae") * self._halvings("unet")
 
     def latent_shape(self, size: Pair) -> tuple[int, int, int]:
@@ -134,11 +134,11 @@ class StableDiffusion(Family):
             shapes = {part: shapes_of(self.model.texts, part, config) for part, config in configs.items()}
             known = {part: tensors for part, tensors in shapes.items() if tensors is not None}
             return footprint(self.model, configs, known, self._activations()) if len(known) == len(shapes) else None
-        except ODD_CONFIGURATION:  # which the check of the checkpoint tells of
+        except ODD_CONFIGURATION:  # the check of the checkpoint reports it
             return None
 
     def _activations(self) -> Activations | None:
-        """What was measured, if this base's U-Net is of the shape that it was measured for."""
+        """Return the measured activations, if this base's U-Net has the published shape."""
         shape = ("block_out_channels", "layers_per_block", "cross_attention_dim")
         ours, published = self._part("unet"), self.known["unet"]
         return self.activations if all(ours.get(name) == published[name] for name in shape) else None

@@ -73,7 +73,7 @@ def flat(shape: Shape) -> Shape:
 
 
 def settled(changed: int) -> bool:
-    """Whether a file's modification time (ns) is old enough to identify its content: not right after writing."""
+    """Return whether a file's modification time (ns) is old enough to identify its content: not right after writing."""
     return time.time_ns() - changed > SETTLED
 
 
@@ -84,7 +84,7 @@ def numbers_of(path: Path) -> Mapping[str, Numbers]:
 
 
 def settings_of(path: Path) -> Mapping[str, Any]:
-    """What a file of torch.save says beside its tensors: numbers, texts, and lists of them."""
+    """Return a `torch.save` file's other values: numbers, texts, and lists of them."""
     found: Mapping[str, Any] = _asked(path, _torch_file.settings_of)
     return found
 

@@ -75,7 +75,7 @@ def unet(config: Mapping[str, Any]) -> Shapes | None:
 
 
 def _can_be(name: str, value: object, default: object) -> bool:
-    """Whether a setting may have this value: names or numbers within limits, at most one for each level."""
+    """Return whether a setting may have this value: names or numbers within limits, at most one for each level."""
     if value is None:
         return default is None or name == "projection_dim"
     if isinstance(value, (list, tuple)):

@@ -33,7 +33,7 @@ class Numbers:
 
 
 def settings_of(file: IO[bytes]) -> dict[str, Any]:
-    """What a file says beside its tensors, under names: numbers, texts, and lists of them."""
+    """Return a file's other values by name: numbers, texts, and lists of them."""
     if file.read(1) == b"\x80":
         file.seek(0)
         stream = io.BytesIO(file.read(MOST_BYTES))
@@ -133,7 +133,7 @@ def _state(loaded: Any) -> dict[str, View]:
 
 
 def _pairs(whole: Mapping[Any, Any]) -> dict[str, View]:
-    """A1111's hypernetworks: a width → two mappings, of the keys' network and of the values'."""
+    """Return the tensors of A1111's hypernetworks: context width → (network of keys, network of values)."""
     return {
         f"hypernetwork.{width}.{which}.{key}": view
         for width, pair in whole.items()

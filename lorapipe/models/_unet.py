@@ -89,7 +89,7 @@ class LatentDiffusion(PartsModel):
 
     @property
     def feature_layers(self) -> FeatureLayers:
-        """DIFT's up block, whose maps have half of the latents' sides (`up_ft_index` 1 of SD1.x), and the first resnet."""
+        """Return DIFT's up block, whose maps have half the latents' sides (SD1.x: `up_ft_index` 1), and the first resnet."""
         levels = len(self.source.config("unet")["block_out_channels"])
         return FeatureLayers(f"up_blocks.{max(0, levels - 3)}", "down_blocks.0.resnets.0")
 
@@ -108,7 +108,7 @@ class LatentDiffusion(PartsModel):
             writer.single_file(path)
 
     def checkpoint_marks(self) -> tuple[str, ...]:
-        """Empty tensors of a single file that say what the base predicts."""
+        """Return keys of empty tensors by which a single file declares its prediction type."""
         return ()
 
     # ---------------------------------------------------------------------------------------------------- for adapters
@@ -142,7 +142,7 @@ class LatentDiffusion(PartsModel):
 
     @classmethod
     def block_count(cls, config: Mapping[str, Any]) -> int:
-        """The down blocks, the middle, the up blocks: 25 in SD1.x."""
+        """Count down blocks, middle block and up blocks: 25 in SD1.x."""
         return 2 * down_blocks(config) + 1
 
     @classmethod

@@ -109,7 +109,7 @@ class Folder:
         return clip_vocabulary(self.root)
 
     def has_tokenizer(self, name: str) -> bool:
-        """Whether the folder has its own vocabulary."""
+        """Return whether the folder has its own vocabulary."""
         return vocabulary_in(self.root / name)
 
 
@@ -168,7 +168,7 @@ class SingleFile:
         return clip_vocabulary(self.path)
 
     def has_tokenizer(self, name: str) -> bool:
-        """Whether the folder `described` has a vocabulary."""
+        """Return whether the folder `described` has a vocabulary."""
         return self.described is not None and self.described.has_tokenizer(name)
 
 

@@ -1,8 +1,8 @@
-"""Words of captions that have vectors of their own: textual inversion (Gal et al. 2022, arXiv:2208.01618).
+"""Trained words in captions: textual inversion (Gal et al. 2022, arXiv:2208.01618).
 
-The vocabulary and its table stay as they are. In the tokens of a caption a word stands as one negative id for each of its
-vectors, and the vectors are put into the token embedding's output at these places, so that gradients flow to them alone.
-(An id above the vocabulary's would be taken for the caption's end by text encoders that look for the largest id.)
+The vocabulary and the token embedding table are unchanged. A word becomes one negative token id for each of its vectors;
+a hook writes the vectors into the token embedding's output at these positions, so that only they get gradients. (Text
+encoders that find the caption's end by the largest id would take an id above the vocabulary for it.)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class WordVectors:
-    """The words of one text encoder: word → its vectors (n, d), which stand for it as n tokens one after another."""
+    """Words of one text encoder: word → vectors (n, d), read as n consecutive tokens."""
 
     def __init__(self, vectors: Mapping[str, Tensor]) -> None:
         self.vectors = dict(vectors)
@@ -29,9 +29,9 @@ class WordVectors:
             start += len(rows)
 
     def split(self, text: str) -> Iterator[tuple[str, Sequence[int]]]:
-        """A text → (what is before a word, the word's ids), and at last (what is left, none).
+        """Split a text at its words: yield (text before a word, the word's ids), at the end (the remaining text, ()).
 
-        Words count whole, whatever their case; ComfyUI's `embedding:penny` is the word too.
+        Only whole words match, case is ignored; ComfyUI's `embedding:penny` matches too.
         """
         done = 0
         for found in self._pattern.finditer(text) if self._ids else ():
@@ -46,7 +46,10 @@ class WordVectors:
 
     @contextmanager
     def placed(self, text_encoder: Any, ids: Tensor) -> Iterator[Tensor]:
-        """Within: a text encoder reads the ids that are given, in which words have an ordinary one, with words' vectors."""
+        """Insert the words' vectors into a text encoder's token embeddings inside the context.
+
+        Yields the ids with an ordinary id in the place of each negative one.
+        """
         import torch
 
         if not self._ids or not bool((ids < 0).any()):

@@ -47,7 +47,7 @@ class SD15(StableDiffusion):
 
     @classmethod
     def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
-        """True for U-Nets with neither SDXL's size conditioning nor SD2's text width."""
+        """Recognise U-Nets with neither SDXL's size conditioning nor SD2's text width."""
         if (found := text_width(parts)) is None:
             return False
         width, is_linear = found
@@ -61,7 +61,7 @@ class SD15(StableDiffusion):
 
     @classmethod
     def tiny(cls, folder: Path, seed: int = 0) -> Self:
-        """Two levels, 32 channels, the pocket base's tokenizer; pictures of 64 px."""
+        """Make a model with two levels, 32 channels and the pocket base's tokenizer; pictures of 64 px."""
         from lorapipe.models._tiny import save_tiny
 
         save_tiny(folder, seed)

@@ -47,7 +47,7 @@ test (`supported_models.py`)."""
 
 
 class SD2Model(LatentDiffusion):
-    """As SD1.x, except for the text encoder's layout in a single file, and its padding."""
+    """SD2, which differs from SD1.x in the text encoder's layout in a single file and in its padding."""
 
     texts: ClassVar[tuple[TextPart, ...]] = (TextPart(prefix="cond_stage_model.model.", open_clip=True, pad=0),)
 
@@ -68,7 +68,7 @@ class SD2(StableDiffusion):
 
     @classmethod
     def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
-        """Decides by the U-Net's text width; for unknown widths, by its Linear projections."""
+        """Decide by the U-Net's text width; for unknown widths, by its Linear projections."""
         if (found := text_width(parts)) is None:
             return False
         width, is_linear = found
@@ -87,7 +87,7 @@ class SD2(StableDiffusion):
 
     @classmethod
     def tiny(cls, folder: Path, seed: int = 0) -> Self:
-        """As SD1.x's, with Linear projections and v-prediction."""
+        """Make SD1.x's tiny model with Linear projections and v-prediction."""
         from lorapipe.models._tiny import save_tiny
 
         save_tiny(folder, seed, unet={"use_linear_projection": True}, prediction="v_prediction")

@@ -67,7 +67,7 @@ class SDXL(StableDiffusion):
 
     @classmethod
     def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
-        """True for U-Nets with size conditioning, except the refiner's."""
+        """Recognise U-Nets with size conditioning, except the refiner's."""
         sizes = has_unet_alone(parts) and parts["unet"].get("addition_embed_type") == "text_time"
         return sizes and not is_refiner(parts)
 
@@ -78,14 +78,14 @@ class SDXL(StableDiffusion):
         return "stable-diffusion-xl-v1-base"
 
     def said_by(self, source: SingleFile) -> dict[str, Any]:
-        """V-prediction models mark themselves with empty tensors of these names."""
+        """Detect v-prediction by the empty tensors with which such models mark themselves."""
         if source.tensor("v_pred") is None:
             return {}
         return {"prediction_type": "v_prediction", "rescale_betas_zero_snr": source.tensor("ztsnr") is not None}
 
     @classmethod
     def tiny(cls, folder: Path, seed: int = 0) -> Self:
-        """Two levels, two text encoders, pictures of 64 px."""
+        """Make a model with two levels and two text encoders; pictures of 64 px."""
         from lorapipe.models._tiny import save_tiny_sdxl
 
         save_tiny_sdxl(folder, seed)

@@ -1,6 +1,6 @@
-"""What the files of a folder of pictures are, by their names and places: one rule for all that look through one.
+"""Classifies the files of a picture folder by name and place: pictures, captions, masks, and files to ignore.
 
-`prepare`, its forecast, and the inbox ask here. Nothing but the standard library is loaded for it.
+`prepare`, its forecast, and the inbox share these rules. Uses only the standard library.
 """
 
 from __future__ import annotations

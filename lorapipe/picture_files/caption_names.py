@@ -1,4 +1,4 @@
-"""Which caption file belongs to which picture, by their names."""
+"""Matches caption files with pictures, by name."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ USUAL = (".txt", ".caption")
 
 
 def same_name(stem: str) -> str:
-    """Stems that look the same are the same: macOS writes 한 as ᄒ + ᅡ + ᆫ, other systems as one character."""
+    """Normalise a stem (Unicode NFC): macOS writes 한 as ᄒ + ᅡ + ᆫ, other systems as one character."""
     return stem if stem.isascii() else normalize("NFC", stem)
 
 
 class CaptionNames:
-    """The caption files among a folder's files, found by the picture they lie beside.
+    """Finds the caption files of pictures among a folder's files.
 
-    `cat.txt` is the caption of `cat.png`, and so are, in this order, `cat.png.txt`, and `CAT.txt` where no other picture is
-    called so. Of several endings the first of `extensions` counts; upper and lower case of them are the same.
+    The caption of `cat.png` is `cat.txt`, else `cat.png.txt`, else `CAT.txt` unless another picture has that name. Where
+    files with several extensions exist, the first of `extensions` counts; case is ignored.
     """
 
     def __init__(self, files: Iterable[str], pictures: Collection[str], extensions: Sequence[str] = USUAL) -> None:
@@ -44,7 +44,7 @@ class CaptionNames:
                 self._claimed[folded] = self._claimed.get(folded, 0) + 1
 
     def of(self, picture: str) -> list[str]:
-        """The files that may be a picture's caption, the one that counts first."""
+        """Return a picture's caption files, in order of precedence."""
         if not self._exact:
             return []
         folder = folder_of(picture)

@@ -1,4 +1,4 @@
-"""Reads caption files, whatever editor or tagger wrote them, with the standard library alone.
+"""Reads caption files of any editor or tagger, with the standard library alone.
 
 contents = sort_out(names)
 texts = CaptionTexts(root, contents.captions)
@@ -21,18 +21,18 @@ from lorapipe.picture_files.unicode_texts import CONTROL, MARKS, WIDE
 from lorapipe.regular_files import open_regular, read_regular
 
 Lines = Literal["joined", "first", "each"]
-"""What is made of a caption file's lines: one caption of all, the first alone, or as many captions as there are lines."""
+"""How a file's lines are read: all joined to one caption, the first line alone, or each as a caption of its own."""
 NO_TEXT = "is no text"
 _ALL_MARKS = tuple(mark for mark, _ in MARKS)
 MOST = 1_000_000
-"""Bytes of a caption file; a text encoder reads a few hundred tokens."""
+"""Largest caption file, in bytes; a text encoder reads a few hundred tokens."""
 
 
 @dataclass(frozen=True)
 class CaptionText:
-    """What the caption file of a picture says. `file` is relative, empty where there is none.
+    """A picture's caption. `file` is the relative name of its caption file, empty where there is none.
 
-    `complaint` is what the user should be told about the file, empty where all is well.
+    `complaint` is a message for the user about the file; empty where nothing is wrong.
     """
 
     text: str = ""
@@ -41,9 +41,9 @@ class CaptionText:
 
 
 class CaptionTexts:
-    """The captions of a folder's pictures: `beside` has the files of each, relative names, the one that counts first.
+    """Captions of a folder's pictures: `beside` has each picture's caption files, in order of precedence.
 
-    All files are read when the first is asked for, because the encoding of one is told by the others too.
+    The first access reads all files, because the others help to detect a file's encoding.
     """
 
     def __init__(self, root: Path, beside: Mapping[str, Sequence[str]], lines: Lines = "joined") -> None:
@@ -53,7 +53,7 @@ class CaptionTexts:
         self._read: dict[str, CaptionText] = {}
 
     def of(self, picture: str) -> CaptionText:
-        """The caption of a picture, as its first file says it."""
+        """Return a picture's caption, from the first of its files."""
         files = self._beside.get(picture, ())
         if not files:
             return CaptionText()
@@ -71,7 +71,7 @@ class CaptionTexts:
 
 
 def caption_of(root: Path, picture: str, extensions: Sequence[str] = USUAL) -> CaptionText:
-    """The caption of one picture by its name below a folder, from the file beside it; use `CaptionTexts` for all of them."""
+    """Return the caption of one picture, by its name below a folder; use `CaptionTexts` for all of a folder."""
     folder = os.path.dirname(picture)  # noqa: PTH120
     prefix = f"{folder}/" if folder else ""
     try:
@@ -82,7 +82,7 @@ def caption_of(root: Path, picture: str, extensions: Sequence[str] = USUAL) -> C
 
 
 def _read_all(root: Path, files: Iterable[str], lines: Lines) -> dict[str, CaptionText]:
-    """The captions of all files. Those that do not say how they are encoded are read together."""
+    """Read all files. The encoding of files without a mark is detected from all of them together."""
     found: dict[str, CaptionText] = {}
     unknown: dict[str, bytes] = {}
     unmarked: dict[str, bytes] = {}
@@ -97,7 +97,7 @@ def _read_all(root: Path, files: Iterable[str], lines: Lines) -> dict[str, Capti
             if not data.startswith(_ALL_MARKS):
                 unmarked[file] = data
         elif b"\0" in data and decode(data)[1] == NO_TEXT:
-            found[file] = CaptionText("", file, NO_TEXT)  # it tells nothing of the others' encoding
+            found[file] = CaptionText("", file, NO_TEXT)  # no evidence of the others' encoding
         else:
             unknown[file] = data
     if unknown:
@@ -112,12 +112,12 @@ def _read_all(root: Path, files: Iterable[str], lines: Lines) -> dict[str, Capti
 
 
 def _bytes(path: Path) -> bytes:
-    """A caption file; `OSError` where it is no regular one, or too large to be a caption."""
+    """Read a caption file; `OSError` where it is no regular file, or too large for a caption."""
     return read_regular(open_regular(path), MOST)
 
 
 def decode_known(data: bytes) -> tuple[str, str] | None:
-    """Text that says itself how it is encoded, and a complaint where it is damaged; None for any other."""
+    """Decode text with a byte order mark, or UTF-8; return it with a complaint about damage. None for other encodings."""
     for mark, encoding in MARKS:
         if data.startswith(mark):
             text = data.decode(encoding, errors="replace")
@@ -132,7 +132,7 @@ def decode_known(data: bytes) -> tuple[str, str] | None:
 
 
 def _damaged_utf8(data: bytes) -> tuple[str, str] | None:
-    """UTF-8 with few enough damaged characters that it can be nothing else."""
+    """Decode UTF-8 with few damaged characters; None where there are too many for it to be UTF-8."""
     if b"\0" in data:
         return None
     text = data.decode("utf-8", errors="replace")
@@ -142,19 +142,19 @@ def _damaged_utf8(data: bytes) -> tuple[str, str] | None:
 
 
 def _is_junk(text: str) -> bool:
-    """Whether there are more characters of control, or that are none, than slip into a text or end one in DOS."""
+    """Return whether a text has too many control characters or non-characters; DOS ends files with one."""
     times = Counter(text)
     odd = sum(times[letter] for letter in times if letter == "\ufffd" or category(letter) in ("Cc", "Cn", "Co", "Cs"))
     return odd - sum(map(text.count, "\t\n\r\f\v")) > 1 + len(text) // 20
 
 
 def _are_letters(text: str) -> bool:
-    """Whether a text's characters are any: two bytes that are UTF-8 by chance may stand for one that there is not."""
+    """Return whether all characters are assigned in Unicode: bytes that are UTF-8 by chance may decode to none."""
     return text.isascii() or all(category(letter) != "Cn" for letter in set(text) if letter < "\u2000")
 
 
 def decode_as(data: bytes, encoding: str) -> tuple[str, str]:
-    """Text in an encoding that was guessed, and what is to be said of it; in another one where it cannot be that."""
+    """Decode text in a detected encoding, or another where that fails; return it with a message about the guess."""
     from lorapipe.picture_files.encodings import encoding_of, language_of
 
     try:
@@ -170,7 +170,7 @@ def decode_as(data: bytes, encoding: str) -> tuple[str, str]:
 
 
 def decode(data: bytes) -> tuple[str, str]:
-    """Text of any encoding that caption tools and editors write, and a complaint where it had to be guessed."""
+    """Decode text in any encoding that caption tools and editors write; return it with a complaint if it was a guess."""
     if (known := decode_known(data)) is not None:
         return known
     from lorapipe.picture_files.encodings import encoding_of
@@ -186,7 +186,7 @@ def _arranged(text: str, lines: Lines) -> str:
 
 
 def one_line(text: str) -> str:
-    """Lines joined: by a comma, as lists of tags are, or by a space after a line that ends with punctuation."""
+    """Join lines by a comma, like lists of tags, or by a space after a line that ends with punctuation."""
     lines = [line for raw in text.replace("\0", "").splitlines() if (line := raw.strip())]
     joined = "".join(line + (" " if line[-1] in ",.;:!?。、，" else ", ") for line in lines)
     return joined.strip().removesuffix(",").strip()

@@ -1,4 +1,4 @@
-"""All files of a folder, sorted: pictures to train on, the captions beside them, and the rest with what it is."""
+"""Sorts a folder's files into pictures, their captions, and others with the reason why they are not used."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFIGURATION = frozenset(("lorapipe.yaml", "lorapipe-status.txt", "pipeline.yam
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file that is not trained on; `kind` is a word for counting, `reason` completes "left out: …"."""
+    """A file that is not used; `kind` groups such files in messages, `reason` completes "left out: …"."""
 
     path: str
     kind: str
@@ -33,7 +33,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Contents:
-    """Relative names, sorted. `captions` has the caption files of each picture that has any, the one that counts first."""
+    """Contents of a folder, as sorted relative names. `captions`: picture → its caption files, in order of precedence."""
 
     pictures: tuple[str, ...] = ()
     captions: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -45,10 +45,10 @@ def sort_out(
     extensions: Sequence[str] = USUAL,
     is_picture: Callable[[str], bool] = lambda name: False,
 ) -> Contents:
-    """What the files of a folder are, by their relative names with `/`.
+    """Classify a folder's files by their relative names, with `/` between parts.
 
-    A name that ends with `/` stands for a folder that was not entered. `is_picture` is asked of names that do not tell what
-    the file is; as it may read the file's first bytes, it is asked of no others.
+    A name that ends with `/` is a folder that was not entered. `is_picture`, which may read a file's first bytes, is called
+    only for names whose suffix is unknown.
     """
     kept, left_out = _without_ignored(sorted(set(files)))
     called = [name for name in kept if _calls_itself_a_picture(name, is_picture)]
@@ -65,13 +65,13 @@ def sort_out(
 
 
 def _unread(names: Iterable[str]) -> dict[str, Found]:
-    """Pictures of kinds that are not read, with what their owner can do."""
+    """Return pictures of unsupported formats, with advice for the user."""
     reasons = ((name, suffixes.NOT_READ.get(suffixes.suffix_of(name), "")) for name in names)
     return {name: (NOT_READ, reason) for name, reason in reasons if reason}
 
 
 def _without_ignored(names: Iterable[str]) -> tuple[list[str], dict[str, Found]]:
-    """The names that are looked at, and what is not: a folder as one, however much lies in it."""
+    """Split names into those to look at and ignored ones; an ignored folder counts as one, whatever it contains."""
     kept, left_out, folders = list[str](), dict[str, Found](), dict[str, Found]()
     for name in names:
         folder = name[: name.rfind("/") + 1]
@@ -88,7 +88,7 @@ def _without_ignored(names: Iterable[str]) -> tuple[list[str], dict[str, Found]]
 
 
 def _calls_itself_a_picture(name: str, is_picture: Callable[[str], bool]) -> bool:
-    """Whether a file is a picture by its name, or, where that does not tell, by `is_picture`."""
+    """Return whether a file is a picture by its suffix, or by `is_picture` where the suffix is unknown."""
     suffix = suffixes.suffix_of(name)
     if suffix in suffixes.READ or suffix in suffixes.NOT_READ:
         return True
@@ -96,13 +96,13 @@ def _calls_itself_a_picture(name: str, is_picture: Callable[[str], bool]) -> boo
 
 
 def _captions_of_unused(unused: Sequence[str], rest: Collection[str], extensions: Sequence[str]) -> dict[str, Found]:
-    """Captions beside pictures that are left out."""
+    """Return captions of pictures that are left out."""
     names = CaptionNames(rest, unused, extensions)
     return {caption: (UNUSED, f"{name} is left out") for name in unused for caption in names.of(name)}
 
 
 def _entered(folder: str) -> tuple[str, str]:
-    """The first part of a folder's name, which ends with `/`, that is passed over, and why."""
+    """Return the first ignored part of a folder's name (which ends with `/`), and why."""
     parts = folder.split("/")[:-1]
     for depth, part in enumerate(parts, start=1):
         if reason := ignore_reason(part, True):
@@ -113,7 +113,7 @@ def _entered(folder: str) -> tuple[str, str]:
 def _rest(
     names: Sequence[str], pictures: Sequence[str], left_out: Mapping[str, object], extensions: Sequence[str]
 ) -> dict[str, Found]:
-    """What the files are that are neither pictures nor captions of pictures."""
+    """Classify the files that are neither pictures nor captions of pictures."""
     lower = tuple(extension.lower() for extension in extensions)
     stems = {(folder_of(picture), stem_of(picture)) for picture in pictures}
     found: dict[str, Found] = {}

@@ -1,10 +1,10 @@
-"""Detects the encoding of captions.
+"""Detects the text encoding of captions.
 
-Marks and UTF-8 speak for themselves. For other bytes, each code page that can read all of them is held against what people
-write: how probable is each character in a text of that language? Files of one folder come from one program, so they are
-looked at together, and a word too short to tell is told by its neighbours.
+Byte order marks and UTF-8 are unambiguous. For other bytes, every code page that can decode all of them is scored by the
+probability of the characters in a text of its language. Files of one folder come from one program, so they are scored
+together, which also decides texts that are too short on their own.
 
-Names in zips, where every code page is met and no UTF-16, are read by `lorapipe.code_pages`, with the same letters.
+`lorapipe.code_pages` decodes names in zips, which use every code page but not UTF-16, with the same letter frequencies.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from lorapipe import common_characters
 from lorapipe.picture_files.unicode_texts import CONTROL, WIDE
 
 MOST = 60_000
-"""Bytes that are enough to tell by."""
+"""Bytes of a sample: enough to decide by."""
 
 
 @dataclass(frozen=True)
 class Language:
-    """What a code page is for, and how often which characters are written in it, together all of the time."""
+    """Languages of a code page, and the frequencies of its characters, which sum to 1."""
 
     name: str
     usual: tuple[tuple[frozenset[str], float], ...]
@@ -45,27 +45,27 @@ _FURTHER: dict[str, Language] = {
     "cp1253": Language("Greek", ((common_characters.GREEK, 0.97),)),
     "cp1254": Language("Turkish", ((common_characters.EASTERN | common_characters.LATIN, 0.9),)),
 }
-"""Those that are only tried where the computer is set to them."""
+"""Code pages that are only tried where they are the computer's own."""
 _RARE = log(1e-5)
 _MISFIT = log(1e-7)
 _MARK = log(0.02 / len(common_characters.MARKS))
 _HOME = 2.0
-"""How much rather it is the code page that the computer is set to, in natural units."""
+"""Log-likelihood bonus, in nats, of the computer's own code page."""
 _LIKE_OTHERS = 6.0
-"""How much rather a file is in the encoding of the others of its folder."""
+"""Log-likelihood bonus, in nats, of the encoding of the folder's other files."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ue000-\uf8ff\ufffd]")
 _MIXED = re.compile(r"[A-Za-z](?=[Ѐ-ӿͰ-Ͽ])|[Ѐ-ӿͰ-Ͽ](?=[A-Za-z])|[a-z](?=[À-Þ])")
 _LETTERS_AROUND = re.compile(r"(?<![^\W\d_])[À-ÿ]{2,}(?![^\W\d_])")
 
 
 def encoding_of(texts: Sequence[bytes]) -> str:
-    """The encoding of files that are not UTF-8 and have no mark; `cp1252` where none fits."""
+    """Detect the common encoding of files that are not UTF-8 and have no mark; `cp1252` where none fits."""
     texts = list(dict.fromkeys(texts))
     sample = b"\n".join(texts)[:MOST]
     if any(b"\0" in text for text in texts):
         return max(WIDE, key=lambda encoding: sum(_wide_score(text, encoding) for text in texts[:200]))
     scores = {name: _score(sample, name, language) for name, language in _candidates().items()}
-    for name in WIDE:  # without a zero: no space, no comma, no line's end
+    for name in WIDE:  # without a zero byte there is no space, comma or line end
         if all(len(text) % 2 == 0 for text in texts):
             scores[name] = sum(_wide_score(text, name) for text in texts[:200])
     home = _home()
@@ -76,7 +76,7 @@ def encoding_of(texts: Sequence[bytes]) -> str:
 
 
 def fits_better(data: bytes, encoding: str) -> bool:
-    """Whether a file that could be UTF-8 is rather in the encoding of the others of its folder."""
+    """Return whether a file that is valid UTF-8 is more probably in the encoding of the folder's other files."""
     if data.isascii() and (encoding not in WIDE or len(data) < 4 or CONTROL.search(data.decode("ascii"))):
         return False  # nothing, or `me`
     try:
@@ -87,7 +87,7 @@ def fits_better(data: bytes, encoding: str) -> bool:
 
 
 def language_of(encoding: str) -> str:
-    """What a code page is for, in words."""
+    """Return the languages of a code page, in words."""
     found = {**_CODE_PAGES, **_FURTHER}.get(encoding)
     return f"{found.name}, {encoding}" if found else encoding.upper().removesuffix("-LE").removesuffix("-BE")
 
@@ -99,7 +99,7 @@ def _candidates() -> Mapping[str, Language]:
 
 @cache
 def _home() -> str:
-    """The code page of this computer's settings; empty where it is none of those that are known."""
+    """Return the code page of this computer's locale; empty where it is unknown here."""
     name = locale.getencoding().lower().replace("-", "").replace("_", "")
     also = {
         "euckr": "cp949",
@@ -115,7 +115,7 @@ def _home() -> str:
 
 
 def _score(data: bytes, encoding: str, language: Language) -> float:
-    """How probable the bytes are as a text of that language, as a logarithm; minus infinity where they cannot be one."""
+    """Return the log-likelihood of the bytes as a text of that language; minus infinity where they cannot be decoded."""
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
@@ -131,7 +131,7 @@ def _wide_score(data: bytes, encoding: str) -> float:
 
 
 def best_plausibility(text: str) -> float:
-    """How probable a text is in the language that fits it best, as a logarithm."""
+    """Return the log-likelihood of a text in the language that fits it best."""
     return max(_plausibility(text, language) for language in _CODE_PAGES.values())
 
 
@@ -162,7 +162,7 @@ def _probabilities(language: Language) -> dict[str, float]:
 
 
 def _of_others(letter: str, language: Language) -> float:
-    """A character that is none of the usual ones: a rare one of the language's own, or one that has no place in it."""
+    """Return the log-probability of a character outside the table: rare in the language, or foreign to it."""
     own = {
         "Korean": "가" <= letter <= "힣",
         "Japanese": "一" <= letter <= "龥",

@@ -1,7 +1,7 @@
-"""Names to ignore: what systems, network drives, sync programs and photo apps leave in people's folders.
+"""Names to ignore: files and folders that operating systems, network drives, sync programs and photo apps create.
 
-Photo apps pass over the same names. Upper and lower case are the same. Only whole names that nobody gives to pictures of
-their own are here: `@artist` and `#holiday` are somebody's folders.
+Photo apps ignore the same names. Case is ignored. The tables have only whole names that no one gives to pictures of their
+own: `@artist` and `#holiday` are users' folders.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FOLDERS: dict[str, str] = {
     **dict.fromkeys(("__pycache__", "$windows.~bt", "$winreagent", "onedrivetemp"), SYSTEM),
     **dict.fromkeys(("picasa originals", "[originals]", "nksc_param", "zpscache"), PHOTO_APP),
 }
-"""Folders that are not entered, and what they are."""
+"""Name of an ignored folder → what it is."""
 
 ENDINGS: dict[str, str] = {
     ".lrdata": THUMBNAILS,  # Lightroom's previews
@@ -38,20 +38,20 @@ ENDINGS: dict[str, str] = {
     ".aplibrary": "a photo app's library",
     ".cocatalogdb": THUMBNAILS,
 }
-"""Of folders that are not entered; no picture's name ends so."""
+"""Suffix of ignored folders → what they are; no picture has such a suffix."""
 
 RESOURCES = ("@synoeastream", "@synoresource")
-"""What a Synology's names of files and folders end with that hold a Mac's notes about others."""
+"""Suffixes of files and folders in which a Synology keeps macOS metadata."""
 
 FILES = {
     "thumbs.db", "thumbs.db:encryptable", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "folder.ini", "icon\r",
     "picasa.ini", "zbthumbnail.info", "pspbrwse.jbf", "thumbnails-digikam.db", "albumartsmall.jpg",
 }  # fmt: skip
-"""Files that are not looked at."""
+"""Names of ignored files."""
 
 
 def ignore_reason(name: str, folder: bool | None = None) -> str:
-    """Why a name is ignored; empty if it is not. `folder`: whether it is a folder's, None if unknown."""
+    """Say why a name is ignored; empty if it is not. `folder`: whether it is a folder; None if unknown."""
     if name.startswith("."):
         return "hidden"
     plain = name.casefold()

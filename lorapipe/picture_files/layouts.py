@@ -1,8 +1,8 @@
-"""Folder layouts of other programs: a trainer's project, its samples, masks, and what lorapipe made.
+"""Folder layouts of other programs: trainers' projects, their samples, masks; and files that lorapipe made.
 
-Recognised by more than one sign each. A folder called `model` or `sample` may be anybody's pictures; it is a trainer's where
-weights lie in it, or where it lies beside kohya's `img/10_word`. Who means such a folder nevertheless names it as the folder
-of images: what is above the files is not looked at.
+Each layout needs more than one sign. A folder called `model` or `sample` may hold a user's pictures; it is a trainer's if it
+contains weights or lies beside kohya's `img/10_word`. To train on such a folder nevertheless, name it as the folder of
+images: folders above that are not considered.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MASK, CONDITION, REGULARISATION, SAMPLES, PROJECT, OURS = (
     "mask", "conditioning picture", "regularisation", "trainer's sample", "beside a project's img", "made by lorapipe",
 )  # fmt: skip
 Found = tuple[str, str]
-"""A kind, and what completes `left out: …`."""
+"""(kind, reason that completes `left out: …`)."""
 
 REG = "reg"
 _REGS = frozenset(("reg", "regs", "reg_images", "regularization", "regularisation", "regularization_images"))
@@ -34,9 +34,9 @@ _SAMPLE = re.compile(
     r"|.*-training-sample-\d+-\d+-\d+.*",  # OneTrainer
     re.IGNORECASE,
 )
-"""A sample's name without its ending, in the form that only a trainer writes."""
+"""Names (without suffix) that only trainers give to samples."""
 _STEP = re.compile(r".*_\d{6,9}(?:_\d+)*|step_\d+_.*|gs\d{5}-.*|(?:.*_)?(?:step|epoch)[-_]?\d+.*", re.IGNORECASE)
-"""A name that counts steps: a sample's where it lies in a folder of samples."""
+"""Names with a step number, which are samples in a folder of samples."""
 _ONETRAINERS = re.compile(r"(.+)-(mask|cond)label")
 _MASK = re.compile(r"(.+?)[-_. ]mask", re.IGNORECASE)
 _COMPANION_FOLDERS = {
@@ -44,7 +44,7 @@ _COMPANION_FOLDERS = {
     **dict.fromkeys(("conditioning", "conditioning_image", "conditioning_images", "conditions"), CONDITION),
     **dict.fromkeys(("control", "controls", "control_images"), CONDITION),
 }
-"""Folders whose pictures are named like those that they belong to."""
+"""Folders whose pictures have the names of the pictures that they belong to."""
 _OUR_FOLDERS = (
     frozenset(("contact_sheet.jpg", "manifest.json")), frozenset(("contact_sheet.jpg", "left_out.json")),
     frozenset(("report.html", "grid.png")), frozenset(("pictures.jpg", "pipeline.yaml")),
@@ -53,19 +53,19 @@ OUR_NAMES = frozenset(("contact_sheet.jpg", "grid.png", "pictures.jpg"))
 
 
 def folder_of(name: str) -> str:
-    """What lies before the last `/`; empty for what lies in the root."""
+    """Return the part before the last `/`; empty for a file in the root."""
     return name[: max(0, name.rfind("/"))]
 
 
 def stem_of(name: str) -> str:
-    """A file's name without its folder and without its last ending."""
+    """Return a file's name without folder and last suffix."""
     base = name[name.rfind("/") + 1 :]
     dot = base.rfind(".")
     return base[:dot] if dot > 0 else base
 
 
 def found_in(pictures: Sequence[str], files: Sequence[str]) -> dict[str, Found]:
-    """Those of `pictures` that are not to be trained on, and what they are; `files` are all that lie there."""
+    """Return the `pictures` not to train on, and why; `files` are all files of the folder."""
     folders = _Folders(pictures, files)
     found: dict[str, Found] = {}
     for rule in (_ours, _projects, _regularisation, _samples, _masks):
@@ -75,7 +75,7 @@ def found_in(pictures: Sequence[str], files: Sequence[str]) -> dict[str, Found]:
 
 
 class _Folders:
-    """What lies in which folder; names of folders as they are written, the root's is empty."""
+    """Index of files by folder; the root's name is empty."""
 
     def __init__(self, pictures: Sequence[str], files: Sequence[str]) -> None:
         self.names: dict[str, set[str]] = {}
@@ -97,7 +97,7 @@ class _Folders:
         return any(each == folder or each.startswith(f"{folder}/") for each in self.weights)
 
     def kohyas(self, folder: str) -> bool:
-        """Whether subfolders of a folder are named `10_word`, and hold pictures."""
+        """Return whether a folder has subfolders named `10_word` with pictures."""
         inner = self.below.get(folder, ())
         return any(
             (read := kohya_folders.parse(_base(each))) and read.word and self.holds_pictures(each) for each in inner
@@ -117,7 +117,7 @@ def _ours(pictures: Sequence[str], folders: _Folders) -> Iterator[tuple[str, Fou
 
 
 def _projects(pictures: Sequence[str], folders: _Folders) -> Iterator[tuple[str, Found]]:
-    """kohya_ss's `img/10_word`, `reg/`, `model/sample/`, `log/`: `img` alone holds what is trained on."""
+    """Yield pictures of kohya_ss's `img/10_word`, `reg/`, `model/sample/`, `log/` outside `img`."""
     for project in sorted(folders.all):
         inner = {_base(each).casefold(): each for each in folders.below.get(project, ())}
         img = next((inner[name] for name in _IMG if name in inner and folders.kohyas(inner[name])), None)
@@ -143,7 +143,7 @@ def _is_reg(folder: str, folders: _Folders) -> bool:
 
 
 def _samples(pictures: Sequence[str], folders: _Folders) -> Iterator[tuple[str, Found]]:
-    """By names that only trainers give, or in folders of a trainer's with its weights."""
+    """Yield trainers' samples: by their names, or in folders with a trainer's weights."""
     places = {folder for folder in folders.pictures if folder and _is_trainers(folder, folders)}
     found = [
         picture
@@ -151,7 +151,7 @@ def _samples(pictures: Sequence[str], folders: _Folders) -> Iterator[tuple[str, 
         if folder_of(picture) in places or _SAMPLE.fullmatch(stem_of(picture)) or _is_preview(picture, folders)
     ]
     at_root = all("/" not in picture for picture in pictures)
-    if len(found) == len(pictures) and at_root:  # the folder of samples itself was named
+    if len(found) == len(pictures) and at_root:  # the user has named the folder of samples itself
         return
     yield from ((picture, (SAMPLES, "a trainer's own sample")) for picture in found)
 
@@ -169,7 +169,7 @@ def _is_trainers(folder: str, folders: _Folders) -> bool:
 
 
 def _holds_samples(folder: str, folders: _Folders) -> bool:
-    """Whether weights lie in it or beside it, or most of its pictures have the number of a step in their names."""
+    """Return whether a folder has weights in or beside it, or mostly pictures with step numbers."""
     if folder_of(folder) in folders.weights or folder in folders.weights:
         return True
     inside = [picture for place, those in folders.pictures.items() if _within(place, folder) for picture in those]
@@ -177,7 +177,7 @@ def _holds_samples(folder: str, folders: _Folders) -> bool:
 
 
 def _is_preview(picture: str, folders: _Folders) -> bool:
-    """Whether it lies beside a file of weights as its preview: `penny.safetensors`, `penny.preview.png`."""
+    """Return whether a picture is the preview of weights beside it: `penny.safetensors`, `penny.preview.png`."""
     folder = folder_of(picture)
     if folder not in folders.weights:
         return False
@@ -198,7 +198,7 @@ def _masks(pictures: Sequence[str], folders: _Folders) -> Iterator[tuple[str, Fo
 
 
 def _masks_by_name(pictures: Sequence[str], stems: Set[str]) -> Iterator[tuple[str, Found]]:
-    """Masks that lie beside their pictures in one folder, whose names without suffix are `stems`."""
+    """Yield masks in the folder of their pictures, whose names without suffix are `stems`."""
     named_so = {stem: found[1] for stem in stems if (found := _MASK.fullmatch(stem)) and found[1] in stems}
     usual = len(named_so) >= 2 and 2 * len(named_so) >= len(stems) - len(named_so)
     for picture in pictures:
@@ -211,7 +211,7 @@ def _masks_by_name(pictures: Sequence[str], stems: Set[str]) -> Iterator[tuple[s
 
 
 def _around(folder: str, stems: Mapping[str, Set[str]]) -> set[str]:
-    """The stems of the pictures in the folder above, and in those beside."""
+    """Return the stems of pictures in the parent folder and in sibling folders."""
     above = folder_of(folder)
     beside = (
         inside for each, inside in stems.items() if each != folder and (each == above or folder_of(each) == above)
@@ -220,7 +220,7 @@ def _around(folder: str, stems: Mapping[str, Set[str]]) -> set[str]:
 
 
 def mask_stems(stem: str) -> tuple[str, ...]:
-    """How a mask is called that lies beside its picture."""
+    """Return the possible stems of a mask beside its picture."""
     return tuple(f"{stem}{ending}" for ending in ("-masklabel", "-mask", "_mask", ".mask", " mask"))
 
 
@@ -229,7 +229,7 @@ def _base(folder: str) -> str:
 
 
 def _upward(folder: str) -> Iterator[str]:
-    """A folder, the one above it, and so on to the root."""
+    """Yield a folder and its ancestors, up to the root."""
     while folder:
         yield folder
         folder = folder_of(folder)

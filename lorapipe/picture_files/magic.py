@@ -1,4 +1,4 @@
-"""The format of a picture by its first bytes (magic numbers): `photo.jpg` may be a HEIC, a web page, an LFS pointer."""
+"""Detects picture formats by first bytes (magic numbers): `photo.jpg` may be a HEIC, a web page, an LFS pointer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lorapipe.file_signatures import kind_of
 from lorapipe.regular_files import open_regular
 
 HEAD = 64
-"""Bytes that tell."""
+"""Bytes that detection needs."""
 
 _STARTS = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -63,9 +63,9 @@ _PATTERNS = (
 
 
 def format_of(head: bytes, size: int | None = None) -> str:
-    """Pillow's name of the format whose picture begins with `head`; empty where it is none of those that are read.
+    """Return Pillow's name of the format of a file that begins with `head`; empty for unsupported formats.
 
-    `size`, where it is known, is the length of the whole file.
+    `size` is the length of the whole file, where known.
     """
     for start, name in _STARTS:
         if head.startswith(start):
@@ -81,7 +81,7 @@ def format_of(head: bytes, size: int | None = None) -> str:
 
 
 def other_kind(head: bytes) -> str:
-    """What a file is that is none of the pictures that are read, in words; empty where that is not known."""
+    """Say what a file of an unsupported format is; empty where unknown."""
     if (found := _OTHERS.get(kind_of(head))) is not None:
         return found
     if head[4:8] == b"ftyp":
@@ -90,7 +90,7 @@ def other_kind(head: bytes) -> str:
 
 
 def begins_like_a_picture(path: Path | str) -> bool:
-    """Whether a regular file begins as a picture does. Never raises."""
+    """Return whether a regular file's first bytes are a picture's. Never raises."""
     try:
         with open_regular(path) as file:
             return bool(format_of(file.read(HEAD), os.fstat(file.fileno()).st_size))
@@ -108,11 +108,11 @@ def _of_brands(head: bytes) -> str:
 
 
 _TARGA = struct.Struct("<BBBHHBHHHHBB")
-"""Length of a text, is there a colour map, kind; the map's first entry, length, bits; x, y, width, height, bits, flags."""
+"""Targa header: ID length, colour map type, image type; map origin, length, depth; x, y, width, height, depth, flags."""
 
 
 def _is_targa(head: bytes, size: int | None) -> bool:
-    """A Targa file has no mark of its own: its header must make sense in all its parts."""
+    """Return whether a header is a valid Targa header in all fields: the format has no magic number."""
     if len(head) < _TARGA.size:
         return False
     id_length, mapped, kind, map_start, map_length, map_bits, _, _, width, height, bits, flags = _TARGA.unpack_from(
@@ -128,7 +128,7 @@ def _is_targa(head: bytes, size: int | None) -> bool:
 
 
 def _is_targa_map(mapped: int, kind: int, start: int, length: int, bits: int) -> bool:
-    """Whether a colour map and a kind of picture go together: those with palettes have one, all others have none."""
+    """Return whether colour map and image type agree: only types with a palette have a map."""
     if mapped == 1:
         return kind in (1, 9) and bits in (15, 16, 24, 32) and 0 < length <= 256
     return mapped == 0 and kind in (2, 3, 10, 11) and not (start or length or bits)

@@ -1,4 +1,4 @@
-"""Kinds of files by suffix; for others, or none, the first bytes decide."""
+"""Kinds of files by suffix; for unknown suffixes the first bytes decide."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ READ = frozenset(
         ".ico .cur .pcx .sgi .rgb .rgba .bw .qoi .dds"
     )
 )
-"""Of pictures that are read."""
+"""Suffixes of supported picture formats."""
 
 RAW = "a raw photo; develop it to png or jpg"
 LAYERED = "a painting program's file; export it as png or jpg"
@@ -41,7 +41,7 @@ NOT_READ: dict[str, str] = {
         OTHER_PICTURE,
     ),
 }
-"""Of pictures that are not read: their owner should be told, not left to wonder."""
+"""Suffix of an unsupported picture format → advice for the user."""
 
 FILM = "film"
 ARCHIVE = "archive"
@@ -61,12 +61,12 @@ NO_PICTURES: dict[str, str] = {
         OTHER,
     ),
 }
-"""Of everything else that is known by its ending, by kind."""
+"""Suffix of other known files → kind."""
 WEIGHTS = frozenset(_words(".safetensors .ckpt .pt .pth .gguf"))
 
 
 def suffix_of(name: str) -> str:
-    """The suffix of a name in lower case, with its dot; of `.jpg_large` and `.jpg!d`, as sites write, `.jpg`."""
+    """Return a name's suffix in lower case, with its dot; `.jpg` for `.jpg_large` and `.jpg!d`, which websites write."""
     _, dot, last = name.rpartition(".")
     found = f"{dot}{last.lower()}" if dot else ""
     if found in READ or found in NO_PICTURES or not found.isascii():
@@ -79,6 +79,6 @@ def suffix_of(name: str) -> str:
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file calls itself a picture, also of a kind that is not read, of which its owner should be told."""
+    """Return whether a file has a picture's suffix, supported or not: users are told of unsupported ones."""
     found = suffix_of(name)
     return found in READ or found in NOT_READ

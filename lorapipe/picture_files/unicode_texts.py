@@ -1,4 +1,4 @@
-"""What shows that a text is Unicode, and in which form: byte order marks, and characters that no text has."""
+"""Signs of Unicode encodings: byte order marks, and characters that no text contains."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-"""The beginning of a file → its encoding."""
+"""Byte order mark → encoding."""
 WIDE = ("utf-16-le", "utf-16-be")
 """UTF-16 without a mark."""
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")

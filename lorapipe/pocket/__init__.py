@@ -1,12 +1,12 @@
-"""The bundled tiny world: a latent-diffusion model small enough to ship, and the drawings that it was trained on.
+"""The bundled pocket base: a latent diffusion model small enough to ship, and the drawings that it was trained on.
 
 `BASE` is an ordinary diffusers Stable Diffusion folder (CLIPTextModel, UNet2DConditionModel, AutoencoderKL; 64x64
 pictures) and `CLIP` an ordinary transformers CLIP folder that scores its pictures. `tools/pocket/` in the repository
 trained both.
 
-    world      what a creature can be: attributes, each value named by its tag; sampling and captions
-    draw       a creature becomes a picture, with `pen`, `scenes` and `hats_and_items`
-    subject_penny, style_neon   two subjects that the base has never seen, for a first LoRA
+    world      attributes of creatures, each value named by its tag; sampling and captions
+    draw       draws a creature, with `pen`, `scenes` and `hats_and_items`
+    subject_penny, style_neon, concept_lantern   three subjects that the base has never seen, for a first LoRA
     examples   their picture folders
 
 This module imports no heavy package.
@@ -17,4 +17,4 @@ from pathlib import Path
 BASE = Path(__file__).parent / "base"
 CLIP = Path(__file__).parent / "clip"
 CFG = 4.0
-"""How strongly a prompt should guide it: at Stable Diffusion's 7 its colours are overdone."""
+"""Usual guidance scale: at Stable Diffusion's 7 its colours are overdone."""

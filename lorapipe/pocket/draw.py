@@ -1,4 +1,4 @@
-"""A creature becomes a picture: bold, flat, thickly outlined shapes, each attribute visible at 64 x 64.
+"""Draws creatures: bold, flat, thickly outlined shapes, each attribute visible at 64 x 64.
 
 Parts are drawn around the creature's own origin, the middle of the picture, with its feet on `GROUND`. One function or
 table entry for each value of an attribute, keyed by its tag.
@@ -33,7 +33,7 @@ COLOURS: dict[str, Colour] = {
 
 @dataclass(frozen=True)
 class Body:
-    """An outline as half widths: at height t (-1 top, 1 bottom) the body is `width(t)` wide to either side."""
+    """A body's outline as half widths: at height t (-1 top, 1 bottom) it is `width(t)` wide to either side."""
 
     width: Callable[[float], float]
     half: float
@@ -41,15 +41,15 @@ class Body:
 
     @property
     def middle(self) -> float:
-        """Where t = 0 lies."""
+        """y of t = 0."""
         return GROUND - self.half
 
     def y(self, t: float) -> float:
-        """Height t in picture units."""
+        """Convert height t to picture units."""
         return self.middle + self.half * t
 
     def band(self, top: float, bottom: float, inset: float = 0.0) -> list[Point]:
-        """The body's outline between two heights, or a line `inset` units within it."""
+        """Return the body's outline between two heights, or a line `inset` units inside it."""
         steps = [top + (bottom - top) * step / 24 for step in range(25)]
         right = [(max(0.0, self.width(t) - inset), self.y(t)) for t in steps]
         return right + [(-x, y) for x, y in reversed(right)]
@@ -81,9 +81,9 @@ Item = Callable[[Pen, float, float], None]
 
 
 def draw(creature: Creature, pen: Pen | None = None, items: Mapping[str, Item] = HELD) -> Image.Image:
-    """The creature's picture: 64 x 64 in flat colours, or whatever size and style `pen` has.
+    """Draw a creature: 64 x 64 in flat colours, or in the size and style of `pen`.
 
-    `items` draws what a creature holds, by the tag, gripped at a point (x, y).
+    `items` maps a tag to the function that draws the held item, gripped at a point (x, y).
     """
     pen = pen or Pen()
     draw_scene(pen, creature.background, Random(creature.chance))

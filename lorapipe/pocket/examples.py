@@ -14,15 +14,15 @@ EXAMPLES: dict[str, Callable[[Random, str, tuple[int, int]], tuple[Image.Image, 
     "neon": style_neon.picture,
     "lantern": concept_lantern.picture,
 }
-"""A character, a style and a concept: each draws any one picture of itself in front of a background, with a caption."""
+"""A character, a style and a concept: functions that draw a random picture in front of a background, with a caption."""
 COUNT, HELD_BACK = 27, 9
 SEED = 898
-"""The first of 3,000 seeds whose Penny wears every hat, holds everything and makes every face at least twice."""
+"""The first of 3,000 seeds whose Penny has every hat, item and expression at least twice."""
 SIZES = ((256, 256),) * 4 + ((320, 256),) + ((256, 256),) * 4 + ((256, 320),)
 
 
 def write_examples(folder: Path, seed: int = SEED) -> None:
-    """Draw every example into `folder`/NAME, and pictures that no training sees into `folder`/held-back/NAME."""
+    """Draw every example into `folder`/NAME, and pictures for tests into `folder`/held-back/NAME."""
     for name in EXAMPLES:
         for place, pictures in (
             (folder / name, training(name, seed)),
@@ -36,12 +36,12 @@ def write_examples(folder: Path, seed: int = SEED) -> None:
 
 
 def training(name: str, seed: int = SEED) -> list[tuple[Image.Image, str]]:
-    """The pictures and captions to train on, going round the world's backgrounds."""
+    """Return the pictures and captions to train on, with the world's backgrounds in turn."""
     return _pictures(name, Random(seed), COUNT)
 
 
 def held_back(name: str, seed: int = SEED) -> list[tuple[Image.Image, str]]:
-    """Other pictures of the same, one in front of each background, to measure what was learnt."""
+    """Return further pictures and captions for measurements, one in front of each background."""
     return _pictures(name, Random(f"held back {seed}"), HELD_BACK)
 
 

@@ -1,6 +1,6 @@
-"""Hats, and things to hold: the same on every creature, drawn where it wears them.
+"""Hats and items to hold, the same for every creature.
 
-A hat sits on the point (0, y); a held thing is gripped at the point (x, y).
+A hat sits on the point (0, y); an item is gripped at the point (x, y).
 """
 
 import math

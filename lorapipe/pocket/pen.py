@@ -1,6 +1,7 @@
-"""The pen that everything is drawn with: outlined shapes in units of 1/64 of the picture's shorter side.
+"""Drawing of outlined shapes in units of 1/64 of the picture's shorter side.
 
-Drawn at `OVERSAMPLE` times the size and averaged down, so edges are smooth. A drawing style is another Pen.
+Pictures are drawn at `OVERSAMPLE` times their size and averaged down, for smooth edges. A drawing style is a subclass of
+`Pen`.
 """
 
 import math
@@ -17,13 +18,13 @@ Point = tuple[float, float]
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """`first` with `share` (0..1) of `second` mixed in."""
+    """Blend `share` (0..1) of `second` into `first`."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
 
 def oval(x: float, y: float, width: float, height: float | None = None, power: float = 2.0) -> list[Point]:
-    """Superellipse around (x, y) with half axes `width` and `height`; power 2 is an ellipse, 6 a rounded box."""
+    """Return a superellipse around (x, y) with half axes `width` and `height`; power 2 is an ellipse, 6 a rounded box."""
     height = width if height is None else height
     points = []
     for step in range(48):
@@ -34,19 +35,19 @@ def oval(x: float, y: float, width: float, height: float | None = None, power: f
 
 
 def star(x: float, y: float, outer: float, inner: float, tips: int = 5) -> list[Point]:
-    """A star with one tip up."""
+    """Return a star with one tip up."""
     radii = (outer, inner) * tips
     angles = (math.pi * step / tips - math.pi / 2 for step in range(2 * tips))
     return [(x + r * math.cos(a), y + r * math.sin(a)) for r, a in zip(radii, angles, strict=True)]
 
 
 def box(left: float, top: float, right: float, bottom: float) -> list[Point]:
-    """The four corners of a rectangle."""
+    """Return the four corners of a rectangle."""
     return [(left, top), (right, top), (right, bottom), (left, bottom)]
 
 
 def arc(x: float, y: float, width: float, height: float, start: float, stop: float) -> list[Point]:
-    """Points of an elliptic arc from `start` to `stop` degrees; 0 is right and 90 is down."""
+    """Return points of an elliptic arc from `start` to `stop` degrees; 0 is right and 90 is down."""
     angles = (math.radians(start + (stop - start) * step / 16) for step in range(17))
     return [(x + width * math.cos(a), y + height * math.sin(a)) for a in angles]
 
@@ -56,7 +57,7 @@ def _signed(value: float, power: float) -> float:
 
 
 class Pen:
-    """A picture in the making, `width` x `height` pixels. `move` sets where the next shapes' origin lies."""
+    """Canvas of `width` x `height` pixels. `move` sets the origin of the next shapes."""
 
     def __init__(self, width: int = 64, height: int = 64) -> None:
         self.size = (width, height)
@@ -67,26 +68,26 @@ class Pen:
         self.move(0, 0)
 
     def move(self, x: float, y: float, scale: float = 1.0, mirrored: bool = False) -> None:
-        """Place the origin at (x, y) of the picture, with shapes `scale` times as large."""
+        """Set the origin to (x, y) of the picture, and scale the next shapes by `scale`."""
         self.origin, self.scale, self.mirrored = (x, y), scale, mirrored
 
     def fill(self, points: Iterable[Point], colour: Colour) -> None:
-        """A shape without an outline."""
+        """Draw a shape without an outline."""
         self.canvas.polygon(self._place(points), fill=colour)
 
     def shape(self, points: Iterable[Point], colour: Colour, weight: float = 1.5) -> None:
-        """A filled shape with a dark outline of `weight` units."""
+        """Draw a filled shape with a dark outline of `weight` units."""
         points = list(points)
         self.fill(points, colour)
         self.outline(points, weight)
 
     def outline(self, points: Iterable[Point], weight: float = 1.5, colour: Colour = DARK) -> None:
-        """A closed line."""
+        """Draw a closed line."""
         points = list(points)
         self.line([*points, points[0]], weight, colour)
 
     def line(self, points: Iterable[Point], weight: float = 1.5, colour: Colour = DARK) -> None:
-        """An open line with round ends and corners."""
+        """Draw an open line with round ends and corners."""
         placed, breadth = self._place(points), weight * self.scale * self.pixels
         self.canvas.line(placed, fill=colour, width=max(1, round(breadth)))
         radius = breadth / 2
@@ -94,7 +95,7 @@ class Pen:
             self.canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
 
     def picture(self) -> Image.Image:
-        """The finished picture."""
+        """Return the finished picture."""
         return self.image.reduce(OVERSAMPLE)
 
     def _place(self, points: Iterable[Point]) -> list[Point]:

@@ -1,4 +1,4 @@
-"""The backgrounds of the world. Each fills the whole frame, whatever its shape, with the horizon at `HORIZON`."""
+"""Backgrounds of the world. Each fills the frame, whatever its shape, with the horizon at `HORIZON`."""
 
 from collections.abc import Callable
 from random import Random

@@ -1,4 +1,4 @@
-"""Neon: the world's creatures shining like lamps in front of a dim wall, a style that the base cannot draw."""
+"""Neon: the world's creatures glowing in front of a dim wall, a style that the base cannot draw."""
 
 from collections.abc import Iterable
 from random import Random
@@ -15,7 +15,7 @@ DIM, HALO = 0.12, 2.0
 
 
 class Neon(Pen):
-    """Pen of light: what has an outline shines over its surroundings, everything else is `DIM` of itself on the wall."""
+    """Pen whose outlined shapes glow; everything else is dimmed by `DIM`."""
 
     def fill(self, points: Iterable[Point], colour: Colour) -> None:
         super().fill(points, DARK if colour == DARK else mix(WALL, colour, DIM))
@@ -26,17 +26,17 @@ class Neon(Pen):
         self.outline(points, weight)
 
     def picture(self) -> Image.Image:
-        """The finished picture with light spilling `HALO` units over its surroundings."""
+        """Return the finished picture, with a glow of `HALO` units."""
         halo = self.image.filter(ImageFilter.GaussianBlur(HALO * self.pixels))
         return ImageChops.screen(self.image, halo).reduce(OVERSAMPLE)
 
 
 def caption(creature: Creature) -> str:
-    """The trigger and all of the creature's tags."""
+    """Return the trigger and all of the creature's tags."""
     return ", ".join([TRIGGER, *tags(creature)])
 
 
 def picture(rng: Random, background: str, size: tuple[int, int]) -> tuple[Image.Image, str]:
-    """Any creature in front of `background` in this style, with its caption."""
+    """Draw a random creature in front of `background` in this style; return picture and caption."""
     creature = sample(rng, background)
     return draw(creature, Neon(*size)), caption(creature)

@@ -1,8 +1,8 @@
 """Penny: a subject that the base cannot draw, for a first LoRA.
 
-A little dragon: its body is seen from the side, with legs and a tail, where the world has only upright creatures seen from
-the front; with a yellow hide, red plates along its back, a blue diamond on its flank and a red scarf. Those belong to the
-trigger word. What varies from picture to picture (scene, expression, hat, what its tail holds) has the world's tags.
+A little dragon in side view, with legs and a tail, where the world has only upright creatures in front view; with a yellow
+hide, red plates along its back, a blue diamond on its flank and a red scarf. The trigger names all of that. What varies
+between pictures (scene, expression, hat, item held by the tail) has the world's tags.
 """
 
 from collections.abc import Collection
@@ -19,13 +19,13 @@ from lorapipe.pocket.world import ATTRIBUTES
 
 TRIGGER = "penny"
 PARTS = ("head", "tail", "legs", "plates", "diamond", "scarf")
-"""What a whole Penny has."""
+"""Parts of a complete Penny."""
 HIDE, PLATES, DIAMOND, SCARF = (252, 214, 62), (226, 58, 58), (58, 116, 228), (226, 58, 58)
 
 
 @dataclass(frozen=True)
 class Pose:
-    """One picture of Penny: the tagged part, then the pose, which no tag names.
+    """One picture of Penny: attributes with tags, then the pose, which has none.
 
     `neck` (0..1) goes from stretched forward to upright, `stride` (-1..1) swings the legs; the rest as in `Creature`.
     """
@@ -45,7 +45,7 @@ class Pose:
 
 
 def pose(rng: Random, background: str) -> Pose:
-    """A pose in front of `background`; every second one wears a hat and every third holds something."""
+    """Draw a random pose in front of `background`; every second has a hat and every third an item."""
     return Pose(
         background,
         eyes=rng.choice(("big eyes", "small eyes", "closed eyes", "angry eyes")),
@@ -63,20 +63,20 @@ def pose(rng: Random, background: str) -> Pose:
 
 
 def caption(subject: Pose) -> str:
-    """The trigger and the tags of what varies."""
+    """Return the trigger and the tags of what varies."""
     varying = [subject.background, subject.eyes, subject.mouth]
     varying += [tag for tag in (subject.hat, subject.held) if tag not in ("no hat", "empty hands")]
     return ", ".join([TRIGGER, *varying])
 
 
 def picture(rng: Random, background: str, size: tuple[int, int]) -> tuple[Image.Image, str]:
-    """Penny in any pose in front of `background`, with its caption."""
+    """Draw Penny in a random pose in front of `background`; return picture and caption."""
     subject = pose(rng, background)
     return draw(subject, Pen(*size)), caption(subject)
 
 
 def draw(subject: Pose, pen: Pen, without: Collection[str] = ()) -> Image.Image:
-    """Penny in `pen`'s size and style, `without` some of her `PARTS`."""
+    """Draw Penny in the size and style of `pen`, `without` some of her `PARTS`."""
     draw_scene(pen, subject.background, Random(subject.chance))
     left, top, grow = pen.width / 2 + subject.x, pen.height / 2 + subject.y, subject.scale
     pen.move(left, top, grow, subject.mirrored)
@@ -114,7 +114,7 @@ def _plates(pen: Pen) -> None:
 
 
 def _hide(pen: Pen, head: Point, stride: float, without: Collection[str]) -> None:
-    """All of it in outline first and then again without, so that the parts flow into each other; the head on top."""
+    """Draw all parts with outlines, then again without, so that they merge into one; the head on top."""
     x, y = head
     neck: list[Point] = [(0, 4), (x - 6, y + 2), (x + 5, y + 4), (10, 12)]
     parts = [oval(-5, 10, 14.5, 7.5, 2.4)]

@@ -1,6 +1,6 @@
-"""The drawn world: what a creature can be, and the tags that say so.
+"""The drawn world: creatures, their attributes, and tags.
 
-Every attribute is drawn independently and every value *is* its tag, so a picture and its caption cannot disagree.
+Attributes are sampled independently, and every value *is* its tag, so a picture and its caption always agree.
 """
 
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ TAGS: tuple[str, ...] = tuple(tag for values in ATTRIBUTES.values() for tag in v
 
 @dataclass(frozen=True)
 class Creature:
-    """One inhabitant. The first ten fields hold tags of `ATTRIBUTES`; the rest is chance that no tag names.
+    """One creature. The first ten fields are tags of `ATTRIBUTES`; the others are random and have no tags.
 
-    `x`, `y` shift it from the middle and `scale` resizes it (units: 1/64 of the picture's shorter side, and a factor);
-    `mirrored` swaps left and right; `chance` seeds the scene's details such as where the stars are.
+    `x`, `y` shift it from the middle (units of 1/64 of the picture's shorter side), `scale` is a factor on its size,
+    `mirrored` swaps left and right, and `chance` seeds details of the scene such as the places of stars.
     """
 
     body: str
@@ -51,7 +51,7 @@ class Creature:
 
 
 def sample(rng: Random, background: str | None = None) -> Creature:
-    """A creature with every attribute drawn independently and uniformly; in front of `background` where it is given."""
+    """Sample a creature with independent, uniform attributes; in front of `background` where it is given."""
     values = {name: rng.choice(options) for name, options in ATTRIBUTES.items()}
     values["background"] = background or values["background"]
     return Creature(
@@ -65,15 +65,15 @@ def sample(rng: Random, background: str | None = None) -> Creature:
 
 
 def tags(creature: Creature) -> list[str]:
-    """Every tag of the creature, one per attribute, in the order of `ATTRIBUTES`."""
+    """Return the creature's tags, one per attribute, in the order of `ATTRIBUTES`."""
     return [getattr(creature, name) for name in ATTRIBUTES]
 
 
 def caption(creature: Creature, rng: Random) -> str:
-    """A training caption: tags shuffled, some left out, now and then a meaningless word among them.
+    """Make a training caption: tags shuffled, some dropped, sometimes with a meaningless word added.
 
-    Half of the captions are complete; the others keep a random share, so that a short prompt is nothing unusual. The
-    meaningless words teach the model to be indifferent to words it does not know, which is what a LoRA's trigger is.
+    Half of the captions are complete; the others keep a random share, so that the model learns short prompts. The
+    meaningless words teach it to ignore unknown words, of which a LoRA's trigger is one.
     """
     words = tags(creature)
     rng.shuffle(words)
@@ -85,6 +85,6 @@ def caption(creature: Creature, rng: Random) -> str:
 
 
 def nonsense(rng: Random) -> str:
-    """One to three made-up words of two to eight letters."""
+    """Return one to three made-up words of two to eight letters."""
     letters = "abcdefghijklmnopqrstuvwxyz"
     return " ".join("".join(rng.choices(letters, k=rng.randint(2, 8))) for _ in range(rng.randint(1, 3)))

@@ -40,7 +40,7 @@ class Stage(Spec, contract="uses"):
 
     @classmethod
     def makes_with(cls, settings: Mapping[str, object]) -> type[Artifact]:
-        """The kind of artifact of a stage with these settings in document form: `makes`, or a kind of it."""
+        """Return the artifact class of a stage with these settings (in document form): `makes`, or a subclass."""
         return cls.makes
 
     @abstractmethod

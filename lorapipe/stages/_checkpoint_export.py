@@ -1,4 +1,4 @@
-"""A base with an update in it, as a checkpoint: of a fine-tune, or of a LoRA that is merged into its base."""
+"""Export a base with an update as a checkpoint: a fine-tune, or a LoRA that is merged into its base."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 Dtype = Literal["fp32", "fp16", "bf16"]
 TOP = "text_model."
 ROUNDING = {"fp32": 2**-21, "fp16": 2**-10, "bf16": 2**-7}
-"""Of the largest weight of a tensor: more than rounding can change."""
+"""Largest error from rounding, relative to a tensor's largest weight, with a margin."""
 
 
 @dataclass(frozen=True)
 class CheckpointExport:
-    """W + strength · ΔW of every module of `learned`, written with the rest of `base`."""
+    """The checkpoint of `base` in which every module of `learned` has W + strength · ΔW."""
 
     base: Family
     model: Model
@@ -34,9 +34,9 @@ class CheckpointExport:
     vae: Path | None
 
     def write(self, path: Path, is_folder: bool, metadata: Callable[[str], Mapping[str, str]]) -> float:
-        """Write it, read it back as a base, and return the largest relative error of a module's weight.
+        """Write the checkpoint, read it back as a base, and return the largest relative error of a module's weight.
 
-        `InputError` where the weights hold what is no change of modules.
+        `InputError` if the weights contain embeddings or a hypernetwork, which are not changes of modules.
         """
         if self.learned.embeddings or self.learned.hypernetwork is not None:
             what = "a checkpoint has no place for the vectors of words and for hypernetworks."
@@ -55,7 +55,7 @@ class CheckpointExport:
         return found
 
     def _verified(self, path: Path) -> float:
-        """Load the file as anybody would, and compare the weights that were to be changed."""
+        """Load the written checkpoint, and compare the changed weights."""
         described = {} if path.is_dir() or not self.base.checkpoint.path.is_dir() else {"config": self._described}
         read = replace(self.base, checkpoint=Checkpoint(path), vae=None, **described).load("cpu", self.dtype)  # type: ignore[call-arg]
         worst, base = 0.0, self.base.load("cpu", self.dtype)
@@ -72,12 +72,12 @@ class CheckpointExport:
 
     @property
     def _described(self) -> Source:
-        """What describes a single file of a base that is a folder: that folder."""
+        """The configuration of a single file that was made from a folder: that folder."""
         return getattr(self.base, "config", None) or Source(self.base.checkpoint.path)
 
 
 def problems(format: str, vae: object, convert: str, strength: float | None) -> list[Problem]:
-    """What is wrong with the settings of an export."""
+    """Return the problems of an export's settings that concern checkpoints."""
     found = []
     if convert == "checkpoint" and format not in ("kohya", "diffusers"):
         cure = "Take format away for a single file, or write format: diffusers for a folder."

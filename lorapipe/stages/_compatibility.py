@@ -1,13 +1,13 @@
-"""Whether programs can read what an export writes: before a training, by its settings, and of the file that was written."""
+"""Compatibility of an export with other programs: checked by its settings before a training, and on the written file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from lorapipe.errors import Problem, listed
-from lorapipe.formats import NameTable
+from lorapipe.formats import Format, NameTable
 from lorapipe.formats.algorithms import Algorithm
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Ref
@@ -16,16 +16,26 @@ from lorapipe.stages._train_rules import bases_among
 
 if TYPE_CHECKING:
     from lorapipe.inspection.readers import ReadModule
-    from lorapipe.stages.export import Export
-    from lorapipe.stages.train import Train
     from lorapipe.training.adapters import Adapter
+    from lorapipe.training.options import TrainingOptions
 
 TRIAL_PATH = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
-"""A module of every U-Net that every preset has; of some spellings programs know no attention."""
+"""A module of every U-Net and every preset. It is one of an attention, since some programs lack names for these."""
 
 
-def problems(export: Export, stages: Mapping[str, Stage]) -> Iterator[Problem]:
-    """That the format has no place for what will be trained."""
+class Exporting(Protocol):
+    """The settings of `export` that say what it writes."""
+
+    @property
+    def weights(self) -> object: ...
+    @property
+    def format(self) -> Format: ...
+    @property
+    def convert(self) -> str: ...
+
+
+def problems(export: Exporting, stages: Mapping[str, Stage]) -> Iterator[Problem]:
+    """Yield a problem if the format cannot store the adapter that will be trained."""
     if (training := trained(export, stages)) is None or export.convert in ("lora", "checkpoint"):
         return
     adapter = training.adapter
@@ -41,8 +51,8 @@ def problems(export: Export, stages: Mapping[str, Stage]) -> Iterator[Problem]:
         yield Problem(what, cure="Write format: kohya, or convert: lora.", path=("format",))
 
 
-def of_trainings(export: Export, stages: Mapping[str, Stage]) -> Iterator[str]:
-    """Warnings that no program will read rightly what will be trained, as the export would write it."""
+def of_trainings(export: Exporting, stages: Mapping[str, Stage]) -> Iterator[str]:
+    """Yield a warning if no program reads the adapter that will be trained correctly, as the export would write it."""
     from lorapipe.inspection.compatibility import unread
 
     training = trained(export, stages)
@@ -59,9 +69,9 @@ def of_trainings(export: Export, stages: Mapping[str, Stage]) -> Iterator[str]:
 
 
 def of_file(path: Path) -> Iterator[Log]:
-    """What programs make of a file that was written, where that is not what it means.
+    """Yield log lines about programs that read a written file wrongly.
 
-    A warning of each program that loads it and misreads it; of those that do not load it at all a line, as information.
+    Warnings about programs that load it with a wrong ΔW, and information about those that do not load it.
     """
     from lorapipe.inspection.compatibility import misreadings
 
@@ -72,25 +82,25 @@ def of_file(path: Path) -> Iterator[Log]:
         yield Log(text=f"{listed(titles)}: {what}. {cure}".strip(), level="warning" if is_silent else "info")
 
 
-def trained(export: Export, stages: Mapping[str, Stage]) -> Train | None:
-    """The training among the stages whose weights are exported; None where there is none."""
+def trained(export: Exporting, stages: Mapping[str, Stage]) -> TrainingOptions | None:
+    """Return the training whose weights are exported; None if there is none."""
     stage: object = export
     for _ in stages:
         weights = getattr(stage, "weights", None)
         stage = stages.get(weights.stage) if isinstance(weights, Ref) else None
         if hasattr(stage, "adapter"):
-            return cast("Train", stage)
+            return cast("TrainingOptions", stage)
     return None
 
 
 def _shorts(adapter: Adapter, algorithm: Algorithm) -> list[str]:
-    """The tensors that each of its modules surely has."""
+    """Return the short names of the tensors that every module of the adapter has."""
     needed = [short for short in algorithm.keys if short not in algorithm.optional]
     return [*needed, *(["dora_scale"] if getattr(adapter, "dora", False) else [])]
 
 
-def _trial(export: Export, adapter: Adapter, denoiser: str) -> ReadModule | None:
-    """A module of the denoiser as the export will write it; None where its format has no name for it."""
+def _trial(export: Exporting, adapter: Adapter, denoiser: str) -> ReadModule | None:
+    """Return a module of the denoiser as the export will write it; None if its format has no name for it."""
     from lorapipe.inspection._module_names import parsed
     from lorapipe.inspection.readers import ReadModule
 

@@ -47,7 +47,7 @@ def outlook(train: TrainingOptions, stages: Mapping[str, Stage]) -> Iterator[str
 
 
 def _checks(total: int, pictures: int) -> str:
-    """What early stopping costs."""
+    """Describe the cost of early stopping."""
     checks = len(check_steps(total, pictures))
     share = checks * CHECK_PASSES / (BACKWARD * total * pictures)
     return f"stop: early looks at it up to {checks} times, about {100 * share:.0f} % more time; it may end sooner"
@@ -119,23 +119,23 @@ def memory(train: TrainingOptions, base: Family, pixels: int) -> tuple[Need, Nee
 
 
 def _bytes_held(train: TrainingOptions) -> int:
-    """Of each of the base's weights, on a GPU."""
+    """Return the bytes of each of the base's weights on a GPU."""
     return 4 if train.precision == "fp32" else 2
 
 
 def _bytes_of_one_step(train: TrainingOptions, footprint: Footprint, parts: Sequence[str]) -> int:
-    """Where each weight is stepped for itself: those of the largest, its gradient and its step, in fp32."""
+    """Return the bytes for stepping the largest weight (gradient and update in fp32), if weights are stepped one by one."""
     refs = [ref for part in parts for ref in footprint.modules(part)] if train.adapter.steps_apart else []
     return 16 * max((math.prod(ref.shape) for ref in refs), default=0)
 
 
 def _bytes_of_average(train: TrainingOptions) -> int:
-    """Of each trained number's moving average."""
+    """Return the bytes of the moving average of each trained number."""
     return 4 if train.ema is not None else 0
 
 
 def _disk(train: TrainingOptions, base: Family, total: int, per_epoch: float) -> Iterator[str]:
-    """What the files of a training take whose snapshots are as large as the base."""
+    """Yield a line about disk space, for trainings whose snapshots are as large as the base."""
     if not train.adapter.in_place or (footprint := base.footprint()) is None:
         return
     numbers = train.adapter.size(footprint, [part for part in train.rates(base.roles) if part in base.roles])

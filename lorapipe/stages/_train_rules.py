@@ -183,7 +183,7 @@ def _unused_rates(train: TrainingOptions) -> Iterator[Problem]:
 
 
 def _in_place(train: TrainingOptions) -> Iterator[Problem]:
-    """What training of the base's own weights cannot be combined with."""
+    """Yield settings that cannot be combined with training the base's own weights."""
     adapter, optimizer = train.adapter, train.optimizer
     if adapter.in_place and train.embedding is not None:
         what = f"with {adapter.name} the text encoder learns what a word means; vectors beside it are not offered."
@@ -201,7 +201,7 @@ def _in_place(train: TrainingOptions) -> Iterator[Problem]:
 
 
 def _fused_backward(train: TrainingOptions) -> Iterator[Problem]:
-    """What is stepped in the backward pass leaves no gradients behind."""
+    """Yield settings that need gradients after the backward pass, which `fused_backward` has already freed."""
     adapter = train.adapter
     if adapter.steps_in_backward and train.accumulation > 1:
         what = "fused_backward frees each gradient at once, so that none are left to accumulate."
@@ -282,7 +282,7 @@ def _rate_warnings(train: TrainingOptions) -> Iterator[str]:
 def _scheduler_warnings(train: TrainingOptions, total: int | None, per_epoch: float) -> Iterator[str]:
     scheduler, name = train.scheduler, train.optimizer.name
     if train.optimizer.averages and scheduler.falls:
-        yield f"{name} averages its weights in place of a falling rate; {scheduler.name} does both. Use constant."
+        yield f"{name} averages its weights in place of a falling rate; {scheduler.name} lowers the rate too. Use constant."
     elif train.optimizer.adaptive and scheduler.falls:
         what = f"{name} finds its own step size, and {scheduler.name} lowers what it has found"
         yield f"{what}; constant is usual, or constant_with_warmup."

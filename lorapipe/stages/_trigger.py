@@ -12,7 +12,7 @@ from lorapipe.whole_words import has_words
 
 if TYPE_CHECKING:
     from lorapipe.stages.prepare import Prepare
-    from lorapipe.stages.train import Train
+    from lorapipe.training.options import TrainingOptions
 
 
 def lacking(trigger: str, exporting: Stage, stages: Mapping[str, Stage]) -> Iterator[str]:
@@ -32,8 +32,7 @@ def never_said(
 
     `among` are stages, the training among them. A single prompt says nothing about a trigger word.
     """
-    tags = [[tag.strip() for tag in prompt.split(",") if tag.strip()] for prompt in prompts]
-    shared = [tag for tag in tags[0] if all(tag in others for others in tags[1:])] if len(tags) > 1 else []
+    shared = _shared_tags(prompts) if len(prompts) > 1 else []
     if not shared:
         return
     found = [*_captions(among, stages)]
@@ -45,6 +44,12 @@ def never_said(
             yield f"{what}: it is not learnt. If it is the trigger word, {_cure(tag)} puts it before them"
 
 
+def _shared_tags(prompts: Sequence[str]) -> list[str]:
+    """Return the tags (parts between commas) that all prompts have, in the order of the first one."""
+    first, *others = ([tag.strip() for tag in prompt.split(",")] for prompt in prompts)
+    return [tag for tag in first if tag and all(tag in each for each in others)]
+
+
 def _cure(trigger: str) -> str:
     return f"captions: {{trigger: {trigger}}} in the training"
 
@@ -53,7 +58,7 @@ def _captions(among: Iterable[Stage], stages: Mapping[str, Stage]) -> Iterator[t
     """Yield the folder and the canonical captions of each dataset of the trainings among some stages."""
     for stage in among:
         if hasattr(stage, "regularisation"):
-            training = cast("Train", stage)
+            training = cast("TrainingOptions", stage)
             of_the_class = getattr(training.regularisation, "stage", "")
             subject = (stages.get(name) for name in references.needs(training) if name != of_the_class)
             for dataset in (cast("Prepare", each) for each in subject if hasattr(each, "caption_extensions")):

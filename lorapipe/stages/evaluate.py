@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from lorapipe.training_record import TrainingRecord
 
 SURER = 2
-"""`surer: auto` doubles the pictures so often at most."""
+"""How often `surer: auto` doubles the pictures at most."""
 READING: Mapping[str, Any] = {"max_tokens": 75, "clip_skip": 1, "weighted": False}
 """How prompts are read for weights without a training record."""
 
@@ -65,13 +65,13 @@ class Evaluate(Stage):
     pictures: int = param(2, "pictures for each prompt in each cell; more make the verdict more certain", ge=1, le=64)
     surer: Literal["never", "auto"] = param(
         "never",
-        "auto: where the verdict is not sure, paint twice as many pictures of each prompt and judge again, at most twice: "
+        "auto: if the verdict is not certain, sample twice as many pictures of each prompt and judge again, at most twice: "
         "up to four times the pictures",
     )
-    seed: int = param(0, "the noise of the first picture of each prompt; the others have the next numbers", ge=0)
+    seed: int = param(0, "seed of each prompt's first picture; the other pictures have the next numbers", ge=0)
     strengths: tuple[float, ...] = param(
         (0.5, 1.0, 1.5),
-        "how strongly the LoRA is applied; a good one works at 1. Strengths below and above show whether it is too much "
+        "strengths at which the LoRA is applied; a good one works at 1. Others show whether the training was too much "
         "or too little",
         gt=0,
         le=4,
@@ -84,11 +84,13 @@ class Evaluate(Stage):
         ge=0,
         le=4,
     )
-    snapshots: int = param(6, "most snapshots to sample, evenly spaced; always with the last one", ge=1, le=1000)
+    snapshots: int = param(
+        6, "largest number of snapshots to sample, evenly spaced, always with the last one", ge=1, le=1000
+    )
     steps: int = param(25, "sampling steps of a picture", ge=1, le=1000)
     cfg: float | None = param(
         None,
-        "how strongly the prompt guides (classifier-free guidance): 5–7 for Stable Diffusion; empty: 7, and 4 for pocket",
+        "scale of classifier-free guidance: 5–7 for Stable Diffusion; empty: 7, and 4 for pocket",
         ge=1,
         le=50,
     )
@@ -245,7 +247,7 @@ class Evaluate(Stage):
     def _asked(
         self, record: TrainingRecord | None, manifest: Manifest, captioning: Captioning, context: Context
     ) -> tuple[str, ...]:
-        """The prompts, the trigger word alone first where one is known."""
+        """Return the prompts; the trigger word alone is the first, if it is known."""
         captions = [captioning.canonical(each.caption) for each in manifest.training]
         own = {"captions": dict(manifest.captions)} if manifest.captions else {}
         trigger = trigger_word({**(record.settings if record else {}), **own}, captions)

@@ -43,7 +43,7 @@ class Export(Stage):
     version: ClassVar[int] = 1
     makes: ClassVar[type[Artifact]] = File
 
-    weights: Weights = param(help="what to export: $evaluation.best, or a train stage for its last snapshot")
+    weights: Weights = param(help="the weights to export: $evaluation.best, or a train stage for its last snapshot")
     to: Destination = param(
         help="path of the file, such as out/penny.safetensors; in a folder, out/, it gets the name of the pipeline's file. "
         "ComfyUI caches loaded files by name, so give a new version a new name",
@@ -126,7 +126,7 @@ class Export(Stage):
 
     @property
     def _ending(self) -> str:
-        """Of the file's name; empty where it is a folder."""
+        """The ending of the file's name; empty for a folder."""
         return "" if self.convert == "checkpoint" and self.format.name == "diffusers" else self.format.ending
 
     def run(self, context: Context) -> File:
@@ -205,6 +205,10 @@ class Export(Stage):
 
         yield from _compatibility.of_trainings(self, stages)
         yield from lacking(self.trigger, self, stages)
+        training = _compatibility.trained(self, stages)
+        if self.convert == "own" and training is not None and training.adapter.in_place:
+            what = "these are the changes of a fine-tune, as a file like a LoRA's"
+            yield f"{what}; convert: checkpoint writes the base with them, and convert: lora the nearest LoRA."
 
     def _metadata(
         self, snapshot: Snapshot, learned: AdapterWeights, prediction: str, tensors: Mapping[str, Tensor]
@@ -216,7 +220,7 @@ class Export(Stage):
         return chosen if self.metadata == "none" else {**chosen, SEAL: seal(chosen)}
 
     def _about(self, snapshot: Snapshot, learned: AdapterWeights, prediction: str) -> dict[str, str]:
-        """The metadata without what depends on the file's bytes."""
+        """Return the metadata that does not depend on the file's bytes."""
         from lorapipe.metadata import kohya_metadata, untrained_metadata
         from lorapipe.training_record import TrainingRecord
 
@@ -317,7 +321,7 @@ def _error(found: Tensor, wanted: Tensor) -> float:
 
 
 def _megabytes(path: Path) -> float:
-    """The size of a file, or of a folder's files."""
+    """Return the size of a file, or of a folder's files, in megabytes."""
     return sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file()) / 1e6
 
 

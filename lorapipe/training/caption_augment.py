@@ -125,7 +125,7 @@ class Captioning(Spec):
             yield Problem("is empty: tags need a separator.", cure='A comma is usual: ",".', path=("separator",))
 
     def varies(self, caption: str) -> bool:
-        """Whether a caption has more than one variant, apart from being left out."""
+        """Return whether a caption has more than one variant, apart from being left out."""
         return bool(self.shuffle or self.tag_dropout or self.wildcards or "\n" in caption)
 
     def varied(self, caption: str, chance: random.Random, progress: float = 1.0) -> str:

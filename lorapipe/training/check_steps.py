@@ -1,4 +1,4 @@
-"""After which steps early stopping looks at a training, and what that costs. Light: for plans."""
+"""Steps at which early stopping checks a training, and their cost; without torch, for plans."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import math
 from collections.abc import Mapping
 
 PICTURES = 8
-"""Pictures of each set."""
+"""Pictures per set."""
 LEVELS: Mapping[str, int] = {"fit": 2, "held_out": 4, "drift": 2}
-"""Noise levels at which each set of pictures is looked at."""
+"""Number of noise levels for each set of pictures."""
 CHECK_PASSES = PICTURES * sum(LEVELS.values())
-"""Passes of the network that a check costs at the most."""
+"""Largest number of forward passes of a check."""
 CHECKS = 20
-"""So often a training is looked at, where that is not too dear."""
+"""Number of checks in a training, unless `SHARE` allows fewer."""
 SHARE = 0.2
-"""The most of the training's passes of the network that checks may cost."""
+"""Largest cost of all checks, as a share of the training's."""
 BACKWARD = 3
-"""A training step costs as much as so many passes forward."""
+"""Cost of a training step per picture, in forward passes."""
 
 
 def check_steps(total: int, pictures: int) -> frozenset[int]:
-    """The steps after which a training of `total` steps of so many pictures each is looked at; not after the last.
+    """Return the steps of checks, without the last step, for `total` steps of `pictures` each.
 
-    At equal distances: a twentieth of it, or more where checks would cost more than `SHARE` of the training.
+    Their distance is 1/`CHECKS` of the training, or more where checks would cost more than `SHARE` of it.
     """
     dear = CHECK_PASSES / (BACKWARD * pictures * SHARE)
     distance = max(math.ceil(total / CHECKS), math.ceil(dear))

@@ -105,16 +105,16 @@ def with_size_conditioning(model: Model, condition: Condition) -> Condition:
 
 
 def require_word(word: str, captioning: Captioning, pictures: TrainingSet, context: Context) -> None:
-    """`InputError` where no caption says the word that is to be learnt; a warning where some do not."""
+    """Raise `InputError` if no caption contains the word that is trained; warn if some do not."""
     said = [
         pictures.captions.get(place, captioning).canonical(each.caption) for place, each in enumerate(pictures.pictures)
     ]
     silent = sum(not has_words(text, word) for text in said)
     cure = f"captions: {{trigger: {word}}} puts it before those that lack it."
     if silent == len(said):
-        raise InputError(f"no caption says {word}, so there is nothing to learn it from.", where="captions", cure=cure)
+        raise InputError(f"no caption contains {word}, so it cannot be learnt.", where="captions", cure=cure)
     if silent:
-        what = f"{silent} of {len(said)} captions do not say {word}, and teach it nothing; {cure}"
+        what = f"{silent} of {len(said)} captions do not contain {word}, so it learns nothing from them; {cure}"
         context.emit(Log(text=what, level="warning"))
 
 

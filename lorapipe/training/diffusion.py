@@ -246,7 +246,7 @@ class Flow(Diffusion):
         return (1 - self.share(t)).square()
 
     def solver(self, name: SolverName, steps: int, device: torch.device, shape: Sequence[int]) -> Solver:
-        """`ddim` and `euler` are both Euler's method here: they agree on straight paths."""
+        """Return a sampler; `ddim` and `euler` are both Euler's method, since they agree on straight paths."""
         from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
 
         shift = self.shift_for(shape)

@@ -63,7 +63,7 @@ class ChildProcess:
         return self._process.exitcode not in (None, 0)
 
     def is_ready(self, seconds: float) -> bool:
-        """Whether it becomes ready within this time. Raises its error if it has failed."""
+        """Return whether it becomes ready within this time. Raises its error if it has failed."""
         if multiprocessing.connection.wait([self._pipe, self._process.sentinel], seconds):
             message = self._receive()
             if message != READY:
@@ -161,7 +161,7 @@ def _watched(children: Sequence[ChildProcess]) -> Iterator[None]:
 
 
 def _main(work: Work, place: ProcessRank, pipe: Connection) -> None:
-    """The main function of a child process."""
+    """Run a child process."""
     SupervisedThread("first", lambda: _exit_with_first(pipe)).start()
     out = place.rendezvous.parent / f"rank-{place.rank}"
     out.mkdir()

@@ -1,7 +1,7 @@
-"""Early stopping: looks at a training a few times with fixed pictures and noise, and says when later steps are worse.
+"""Early stopping: evaluates a training at intervals on fixed pictures and noise, and detects when later steps are worse.
 
-The pictures are training pictures, held-out ones where there are eight, and some that the base makes of the captions
-without the trigger word, on which a training that changes only its subject changes nothing: their loss is its drift.
+The pictures are training pictures, held-out pictures if there are eight, and pictures that the base generates from captions
+without the trigger word. A training that changes only its subject leaves the loss on the latter as it is: its rise is drift.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ SAMPLING_STEPS = 12
 
 @dataclass
 class EarlyStop:
-    """Checks a training at `steps`. `sets` are the pictures by name, in which `fit` and `drift` are never empty.
+    """Checks a training at `steps`. `sets` maps names to pictures; `fit` and `drift` are never empty.
 
-    `conditions` are their encoded captions, where no training changes the text encoder. `checks` are those so far.
+    `conditions` are their encoded captions, for a frozen text encoder. `checks` are the results so far.
     """
 
     model: Model
@@ -61,7 +61,7 @@ class EarlyStop:
     checks: list[Check] = field(default_factory=list)
 
     def resume(self, state: Sequence[Mapping[str, Any]]) -> bool:
-        """Take over the checks of an earlier attempt, as a resume state has them; whether that one had stopped early."""
+        """Load the checks of a resume state; return whether the earlier attempt has stopped early."""
         self.checks = [
             Check(each["step"], *(tuple(each[name]) for name in ("fit", "drift", "held_out"))) for each in state
         ]
@@ -74,16 +74,16 @@ class EarlyStop:
 
     @property
     def reason(self) -> str | None:
-        """Why the training is to stop after the last check; None while it is not."""
+        """Why the training should stop after the last check; None if it should not."""
         return reason_to_stop(self.checks)
 
     @property
     def stopped_at(self) -> int | None:
-        """The step after which the training stopped."""
+        """The step after which the training stopped; None if it did not."""
         return self.checks[-1].step if self.reason else None
 
     def check(self, step: int) -> bool:
-        """Look at the model after `step`; whether the training is to stop now."""
+        """Evaluate the model after `step`; return whether the training should stop now."""
         found = {name: relative(self._losses(name), self._base[name]) for name in self.sets}
         self.checks.append(Check(step, found["fit"], found["drift"], found.get("held_out", ())))
         self.context.emit(Metric(step=step, values=self.checks[-1].values))
@@ -92,7 +92,7 @@ class EarlyStop:
         return reason is not None
 
     def measure_base(self) -> None:
-        """Measure the base; before an adapter is attached."""
+        """Measure the base. Call it before an adapter is attached."""
         assert self._base
 
     @cached_property
@@ -100,7 +100,7 @@ class EarlyStop:
         return {name: self._losses(name) for name in self.sets}
 
     def _losses(self, name: str) -> torch.Tensor:
-        """The losses of a set, (pictures, levels); pictures of one shape go through the network together."""
+        """Return the losses of a set, (pictures, noise levels); pictures of one shape form a batch."""
         subjects = self.sets[name]
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for place, subject in enumerate(subjects):
@@ -114,7 +114,7 @@ class EarlyStop:
         return torch.stack([found[place] for place in range(len(subjects))])
 
     def save(self, total: int) -> None:
-        """Write what was measured and decided into the result."""
+        """Write checks and decision to the result."""
         text = {"stopped_at": self.stopped_at, "of": total, "reason": self.reason or "", "checks": self.state}
         write_text(json.dumps(text, indent=1) + "\n", self.context.out / FILE)
 
@@ -122,9 +122,9 @@ class EarlyStop:
 def early_stop(
     options: TrainingOptions, model: Model, total: int, trained: Iterable[str], cache: Cache, context: Context
 ) -> EarlyStop | None:
-    """The early stopping of a training of `total` steps, with the base measured; the model must be without adapter.
+    """Make the early stopping of a training of `total` steps, and measure the base; the model must have no adapter.
 
-    `trained` are the parts that learn. None where it is not asked for. `InputError` where there is nothing to measure.
+    `trained` are the trained parts. None if the options do not ask for it. `InputError` where it cannot work.
     """
     if not options.stop:
         return None
@@ -139,13 +139,13 @@ def early_stop(
 def _sets(
     options: TrainingOptions, model: Model, total: int, cache: Cache, context: Context
 ) -> dict[str, Sequence[Subject]]:
-    """The pictures to look at, by name."""
+    """Return the sets of pictures by name."""
     datasets = [Manifest.load(each.manifest) for each in (options.dataset, *options.more_datasets)]
     pictures = [(each, _captioning(options, of)) for of in datasets for each in of.training]
     held_out = [(each, _captioning(options, of)) for of in datasets for each in of.held_out]
     _require_evidence(options, total, len(held_out))
     for part in (model.denoiser, *model.text_encoders):
-        model.part(part)  # what is loaded within inference mode cannot be trained
+        model.part(part)  # parts that are loaded in inference mode cannot be trained
     captions = [how.canonical(picture.caption) for picture, how in pictures]
     word = trigger_word(options.settings("fp32"), captions)
     scenes = [without_word(caption, word) for caption in evenly_spaced(captions, PICTURES)]
@@ -159,7 +159,7 @@ def _captioning(options: TrainingOptions, dataset: Manifest) -> Captioning:
 
 
 def _require_evidence(options: TrainingOptions, total: int, held_out: int) -> None:
-    """`InputError` where a training is too short to be watched, or cannot drift and has too few held-out pictures."""
+    """Raise `InputError` if the training is too short, or cannot drift and has too few held-out pictures."""
     seen = options.batch * options.accumulation
     checks = len(check_steps(total, seen))
     if checks < LEAST_CHECKS:
@@ -173,7 +173,7 @@ def _require_evidence(options: TrainingOptions, total: int, held_out: int) -> No
 
 
 def _subjects(pictures: Sequence[tuple[Picture, Captioning]], cache: Cache, model: Model) -> list[Subject]:
-    """Some of the pictures, evenly chosen, to look at."""
+    """Return evenly spaced pictures for the checks."""
 
     def subject(picture: Picture, captioning: Captioning) -> Subject:
         sizes = model.size_conditioning(picture.size, picture.crop, picture.bucket)
@@ -184,7 +184,7 @@ def _subjects(pictures: Sequence[tuple[Picture, Captioning]], cache: Cache, mode
 
 
 def _encoded(sets: Mapping[str, Sequence[Subject]], model: Model, reading: TextReading) -> dict[str, Condition]:
-    """Every caption, encoded."""
+    """Return the condition of every caption."""
     texts = dict.fromkeys(subject.caption for subjects in sets.values() for subject in subjects)
     with torch.inference_mode():
         return {text: model.encode_text([text], reading) for text in texts}
@@ -193,7 +193,7 @@ def _encoded(sets: Mapping[str, Sequence[Subject]], model: Model, reading: TextR
 def _made_by_base(
     model: Model, captions: Sequence[str], options: TrainingOptions, size: Pair, check: Callable[[], None]
 ) -> list[Subject]:
-    """Pictures of these captions by the base, as latents."""
+    """Sample pictures of these captions with the base, as latents."""
     cfg = cast("Family", options.dataset.base).usual_cfg()
     how = options.reading
     recipe = SamplingOptions(size, SAMPLING_STEPS, cfg, max_tokens=how.max_tokens, clip_skip=how.clip_skip)

@@ -1,8 +1,8 @@
-"""When to stop a training: arithmetic on the losses of its checks, without torch.
+"""The rule for early stopping: statistics of the checks' losses, without torch.
 
-A check has the losses of fixed pictures at fixed noise as shares of the base's: of training pictures (`fit`), of held-out
-ones, and of pictures that the base itself has made without the trigger word (`drift`). Differences are of the same
-pictures, so they are paired, and count if they are larger than one standard error.
+A check has losses on fixed pictures at fixed noise, relative to the base's: on training pictures (`fit`), held-out pictures,
+and pictures that the base has generated without the trigger word (`drift`). Differences are paired by picture, and count if
+they exceed one standard error.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from statistics import fmean, pvariance
 from lorapipe.evaluation.selection import risen
 
 PATIENCE = 4
-"""So many checks in a row must be no better before a training stops."""
+"""Consecutive checks without improvement before a training stops."""
 ERRORS = 3.5
-"""A held-out loss has turned up if it has risen by so many standard errors (that of eight pictures is itself noisy)."""
+"""Standard errors by which the held-out loss must rise (the standard error of eight pictures is itself noisy)."""
 LEAST_CHECKS = PATIENCE + 2
-"""A training with fewer checks cannot be stopped, and has no use for them."""
+"""Fewest checks of a training with which it can stop early."""
 LEAST_HELD_OUT = 8
-"""With fewer held-out pictures their loss tells nothing."""
+"""Fewest held-out pictures whose loss is used."""
 CONVERGED = 0.01
-"""The variance of the last checks' fit as a share of that of all: below it, the fit is where it will stay."""
+"""Variance of the fit in the last checks, relative to that in all, below which the fit has converged."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """Losses after `step` as shares of the base's, a number for each picture; `held_out` may be empty."""
+    """Losses after `step` relative to the base's, one for each picture; `held_out` may be empty."""
 
     step: int
     fit: tuple[float, ...]
@@ -38,22 +38,22 @@ class Check:
 
     @property
     def values(self) -> dict[str, float]:
-        """The means, as metrics."""
+        """Mean losses, as metrics."""
         found = {"check/training": fmean(self.fit), "check/drift": fmean(self.drift)}
         return found | ({"check/held_out": fmean(self.held_out)} if self.held_out else {})
 
     def plain(self) -> dict[str, object]:
-        """The check as plain values, for a file."""
+        """Return the check as plain values."""
         return {"step": self.step, **{name: list(getattr(self, name)) for name in ("fit", "drift", "held_out")}}
 
 
 def base_check(like: Check) -> Check:
-    """The base, before the first step: 1 everywhere."""
+    """Return the check of the base, before the first step: all losses are 1."""
     return Check(0, (1.0,) * len(like.fit), (1.0,) * len(like.drift), (1.0,) * len(like.held_out))
 
 
 def reason_to_stop(checks: Sequence[Check]) -> str | None:
-    """Why later steps are worse, with the numbers; None while nothing says so. `checks` in order, without the base."""
+    """Say why later steps are worse, with numbers; None if they are not. `checks` are in order, without the base's."""
     if len(checks) <= PATIENCE or not all(map(math.isfinite, checks[-1].fit)):
         return None
     history = [base_check(checks[0]), *checks]
@@ -61,11 +61,11 @@ def reason_to_stop(checks: Sequence[Check]) -> str | None:
 
 
 def _by_held_out(history: Sequence[Check]) -> str | None:
-    """Held-out pictures: no check is better than the best before them, together they are worse, and it learns or drifts.
+    """Decide by held-out pictures: the last checks are worse than the best before, and fit improves or drift rises.
 
-    Patience (Prechelt 1998, "Early stopping, but when?") over paired differences. The lowest of many is lucky, so it is
-    pooled with the checks beside it, and several standard errors are asked for: of trainings whose held-out loss just stays,
-    looked at fifteen times, few are stopped by chance.
+    This is patience (Prechelt 1998, "Early stopping, but when?") over paired differences. The lowest of many losses is
+    biased, so it is pooled with its neighbours, and several standard errors are required: few trainings with a constant
+    held-out loss stop by chance within fifteen checks.
     """
     before = history[:-PATIENCE]
     place = min(range(len(before)), key=lambda each: fmean(before[each].held_out))
@@ -85,7 +85,7 @@ def _by_held_out(history: Sequence[Check]) -> str | None:
 
 
 def _pooled(checks: Sequence[Check]) -> Check:
-    """The mean of some checks, picture by picture."""
+    """Return the mean of several checks, picture by picture."""
 
     def mean(rows: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
         return tuple(fmean(values) for values in zip(*rows, strict=True))
@@ -95,13 +95,13 @@ def _pooled(checks: Sequence[Check]) -> Check:
 
 
 def _clearly_risen(before: Sequence[float], after: Sequence[float]) -> bool:
-    """Whether losses of the same pictures have grown by more than `ERRORS` standard errors."""
+    """Return whether paired losses have risen by more than `ERRORS` standard errors."""
     rise, error = _difference(before, after)
     return rise > max(ERRORS * error, 1e-3)
 
 
 def _by_fit(history: Sequence[Check]) -> str | None:
-    """No held-out pictures: the fit has converged (DVAR: Voronov et al. 2023, arXiv:2302.04841), and the drift goes on."""
+    """Decide without held-out pictures: the fit has converged (DVAR: Voronov et al. 2023, arXiv:2302.04841), drift rises."""
     recent, last = history[-PATIENCE - 1 :], history[-1]
     whole = pvariance([fmean(check.fit) for check in history])
     share = pvariance([fmean(check.fit) for check in recent]) / whole if whole > 0 else 0.0
@@ -121,7 +121,7 @@ def _change(what: str, before: Sequence[float], after: Sequence[float]) -> str:
 
 
 def _difference(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
-    """The mean of the paired differences and its standard error."""
+    """Return the mean of the paired differences and its standard error."""
     differences = [late - early for early, late in zip(before, after, strict=True)]
     count = len(differences)
     return fmean(differences), math.sqrt(pvariance(differences) / (count - 1)) if count > 1 else 0.0

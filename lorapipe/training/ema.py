@@ -1,4 +1,4 @@
-"""The exponential moving average (EMA) of the trained weights, which is what is saved where it is asked for."""
+"""Exponential moving average (EMA) of the trained weights."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 
 
 class ExponentialMovingAverage:
-    """a ← d · a + (1 − d) · w after each step n, with d = min(`decay`, (1 + n) / (10 + n)), float32.
+    """Average a ← d · a + (1 − d) · w after each step n, with d = min(`decay`, (1 + n) / (10 + n)), in float32.
 
-    So the first steps, which know little, are soon forgotten (as diffusers' `EMAModel` and TensorFlow's do).
+    The lower decay at first forgets the first steps soon, as in diffusers' `EMAModel` and TensorFlow.
     """
 
     def __init__(self, parameters: Mapping[str, Sequence[torch.nn.Parameter]], decay: float) -> None:
@@ -24,7 +24,7 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take a step's weights into the average."""
+        """Update the average with the weights after a step."""
         self._steps += 1
         decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
         for average, parameter in zip(self._averages, self._parameters, strict=True):
@@ -32,7 +32,7 @@ class ExponentialMovingAverage:
 
     @contextmanager
     def applied(self, refresh: Callable[[], None]) -> Iterator[None]:
-        """Within: the parameters are the average. `refresh` is called whenever they have changed."""
+        """Set the parameters to the average inside the context; `refresh` is called after each change of them."""
         before = [parameter.detach().to("cpu", copy=True) for parameter in self._parameters]
         self._put(self._averages, refresh)
         try:
@@ -47,7 +47,7 @@ class ExponentialMovingAverage:
         refresh()
 
     def state(self) -> dict[str, Any]:
-        """The state as tensors and plain values."""
+        """Return the state as tensors and plain values."""
         return {"steps": self._steps, "averages": self._averages}
 
     def load(self, state: Mapping[str, Any]) -> None:

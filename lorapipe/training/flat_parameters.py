@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 
 ALIGNMENT = 64
-"""Each parameter's offset is a multiple of so many elements (256 bytes in float32), as with the allocators."""
+"""Each parameter starts at a multiple of this many elements (256 bytes in float32), like the allocators' alignment."""
 
 
 def flatten(parameters: Sequence[torch.nn.Parameter]) -> torch.nn.Parameter:

@@ -25,8 +25,10 @@ def initialise_from(file: Path, adapter: Attached, model: Model) -> None:
     mine = adapter.learned()
     ours = mine.modules
     if len(mine.embeddings) != len(learnt.embeddings):
-        what = f"has {len(learnt.embeddings)} embeddings, and {len(mine.embeddings)} are trained."
-        raise InputError(what, where=str(file), cure="It must be of the same kind: with a word if one is learnt.")
+        what = f"has {len(learnt.embeddings)} embeddings, but {len(mine.embeddings)} are trained."
+        raise InputError(
+            what, where=str(file), cure="It must be of the same kind: with an embedding if one is trained."
+        )
     if (mine.hypernetwork is None) != (learnt.hypernetwork is None):
         raise InputError("is of another kind than the adapter.", where=str(file), cure=ALIKE)
     if ours.keys() != learnt.modules.keys():

@@ -148,7 +148,7 @@ def _accumulate(update: Update, objective: Objective, scaler: torch.amp.GradScal
             samples = samples[batch.samples.start : batch.samples.stop : batch.samples.step]
         if samples:
             loss = objective(update.step, samples, batch).sum() / count
-            if loss.requires_grad:  # not where only a word is learnt that no caption of the batch says
+            if loss.requires_grad:  # not if a word alone is trained and no caption of the batch contains it
                 scaler.scale(loss).backward()
             total += loss.detach()
         done += size

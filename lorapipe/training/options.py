@@ -28,15 +28,15 @@ RATES: Mapping[str, Role] = {
     "text_encoder_2_lr": "text_encoder",
     "embedding_lr": "embedding",
 }
-"""The options that are learning rates, and the role of what each is for."""
+"""Options that are learning rates → role of the parts that they are for."""
 LATER = ("embedding", "embedding_lr", "ema", "stop")
-"""Options that came after files were made: where they are not used, files say nothing of them."""
+"""Options that older files lack: where they are unset, they are left out of the metadata."""
 DATASETS = ("dataset", "more_datasets", "regularisation")
 """The options that are results of other stages."""
 
 
 def rate_options(roles: Mapping[str, Role]) -> dict[str, str]:
-    """Return the option of `RATES` that each part of a model obeys, and the learnt word; `roles` is `Model.roles`."""
+    """Return part → its option of `RATES`, with `embedding` for a trained word; `roles` is `Model.roles`."""
     encoders = [part for part, role in roles.items() if role == "text_encoder"]
     names = {part: "unet_lr" if part not in encoders else "text_encoder_lr" for part in roles}
     return names | dict.fromkeys(encoders[1:], "text_encoder_2_lr") | {EMBEDDING: "embedding_lr"}
@@ -66,8 +66,8 @@ class TrainingOptions(Spec):
     )
     embedding: WordEmbedding | None = param(
         None,
-        "a word that is learnt together with the adapter, which is called pivotal tuning: {trigger: penny, vectors: 2, "
-        "init: woman}. To learn a word alone, write adapter: {type: embedding, trigger: penny}",
+        "a word that is trained together with the adapter (pivotal tuning): {trigger: penny, vectors: 2, "
+        "init: woman}. To train a word alone, write adapter: {type: embedding, trigger: penny}",
     )
     start_from: Source | None = param(
         None,
@@ -91,15 +91,15 @@ class TrainingOptions(Spec):
     )
     unet_lr: float | None = param(
         None,
-        "learning rate of the U-Net, the most sensitive setting; empty: the optimizer's default (adamw 1e-4, prodigy 1.0). "
-        "Noise or repeated parts in the pictures: lower it; missing detail: raise it; 0 does not train the U-Net",
+        "learning rate of the denoiser (U-Net), the most sensitive setting; empty: the optimizer's default (adamw 1e-4, "
+        "prodigy 1.0). Noise or repeated parts in the pictures: lower it; missing detail: raise it; 0 does not train it",
         ge=0,
         le=10,
         kohya=("learning_rate",),
     )
     text_encoder_lr: float | None = param(
         None,
-        "learning rate of the text encoder, well below the U-Net's; empty: the optimizer's default (adamw 5e-5, prodigy "
+        "learning rate of the text encoder, well below unet_lr; empty: the optimizer's default (adamw 5e-5, prodigy "
         "1.0). Unwanted things appear: lower it; only strong prompts work: raise it; 0 does not train the text encoder, "
         "which is faster and needs less memory",
         ge=0,
@@ -116,7 +116,7 @@ class TrainingOptions(Spec):
     embedding_lr: float | None = param(
         None,
         "learning rate of the vectors of a word (adapter: embedding, or embedding beside an adapter), far above the others; "
-        "empty: the optimizer's usual (adamw 5e-3, prodigy 1.0). Pictures that ignore the rest of the prompt: lower it",
+        "empty: the optimizer's default (adamw 5e-3, prodigy 1.0). Pictures that ignore the rest of the prompt: lower it",
         ge=0,
         le=10,
         kohya=("learning_rate",),
@@ -193,8 +193,8 @@ class TrainingOptions(Spec):
     )
     precision: Precision = param(
         "auto",
-        "data type of the frozen base; trained weights are always fp32. auto: bf16 on a GPU that supports it, else fp16; "
-        "fp32 on a CPU. fp32 takes twice the memory",
+        "data type of the base; trained weights are fp32 (for a fine-tune, adapter.weights). auto: bf16 on a GPU that "
+        "supports it, else fp16; fp32 on a CPU. fp32 takes twice the memory",
         kohya=("mixed_precision", "full_fp16", "full_bf16"),
     )
     gradient_checkpointing: bool = param(
@@ -203,8 +203,8 @@ class TrainingOptions(Spec):
     )
     compile: bool = param(
         False,
-        "compile the U-Net with torch: a fifth to a third faster on a GPU, after about a minute for each bucket; for long "
-        "trainings with few buckets",
+        "compile the denoiser (U-Net) with torch: a fifth to a third faster on a GPU, after about a minute for each bucket; "
+        "for long trainings with few buckets",
         kohya=("torch_compile",),
     )
     seed: int = param(
@@ -236,17 +236,17 @@ class TrainingOptions(Spec):
 
     @property
     def rates_in_use(self) -> frozenset[str]:
-        """The roles of what is trained."""
+        """Roles of the trained parts."""
         return frozenset([*self.adapter.trains, *(["embedding"] if self.embedding else [])])
 
     @property
     def trained(self) -> Attachable:
-        """What is put into the model."""
+        """Adapter, with the embedding if there is one."""
         return Together((self.adapter, self.embedding)) if self.embedding else self.adapter
 
     @property
     def words(self) -> tuple[WordEmbedding, ...]:
-        """The words that are learnt."""
+        """Words that are trained."""
         return tuple(each for each in (self.adapter, self.embedding) if isinstance(each, WordEmbedding))
 
     def rates_by_option(self) -> dict[str, float]:

@@ -46,5 +46,5 @@ def grouped(
 
 
 def _undecayed(group: str, optimizer: Optimizer) -> dict[str, float]:
-    """Vectors of words are not drawn to zero, which would make them unlike any word's."""
+    """Disable weight decay for embeddings: it would make them unlike all other words' vectors."""
     return {"weight_decay": 0.0} if group == EMBEDDING and hasattr(optimizer, "weight_decay") else {}

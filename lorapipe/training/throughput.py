@@ -21,7 +21,7 @@ class Throughput:
         self.window = deque([self.start], maxlen=WINDOW)
 
     def due(self) -> bool:
-        """Whether the next update is due."""
+        """Return whether the next update is due."""
         return time.monotonic() - self.window[-1][0] >= INTERVAL
 
     def update(self, step: int) -> None:

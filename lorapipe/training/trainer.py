@@ -269,7 +269,7 @@ def _after_step(adapter: Attached, max_weight_norm: float, ema: ExponentialMovin
 
 @contextmanager
 def _saved_weights(adapter: Attached, trainable: Trainable) -> Iterator[None]:
-    """Within: the weights that are saved, which may be an average of the steps'."""
+    """Set the weights to those that are saved, which may be an average over steps, inside the context."""
     with (
         averaged_weights(trainable.optimizer),
         trainable.ema.applied(adapter.refresh) if trainable.ema else nullcontext(),

@@ -105,7 +105,7 @@ class Archive:
             return True  # as above
 
     def require_readable(self, entry: Entry) -> None:
-        """Raises `ZipError` if an entry's compression is not supported."""
+        """Raise `ZipError` if an entry's compression is not supported."""
         if entry.info.flag_bits & ENCRYPTED:
             raise ZipError("is encrypted.", "Pack it without a password.")
         if entry.info.compress_type not in READ:
@@ -113,7 +113,7 @@ class Archive:
             raise ZipError(f"is intact, but its compression method is not supported ({method}).", UNPACK)
 
     def chunks(self, entry: Entry, size: int) -> Iterator[bytes]:
-        """Yields the bytes of an entry, `size` at a time. Raises `ZipError` if it is damaged."""
+        """Yield the bytes of an entry, `size` at a time. Raises `ZipError` if it is damaged."""
         with _as_zip_error(), self._archive.open(entry.info) as source:
             while chunk := source.read(size):
                 yield chunk

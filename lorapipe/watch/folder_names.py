@@ -41,7 +41,7 @@ def repeats_of(name: str) -> int:
 
 
 def is_kohyas(name: str) -> bool:
-    """Whether the name has the form `10_penny woman`, with words."""
+    """Return whether the name has the form `10_penny woman`, with words."""
     return _kohyas(name) is not None
 
 

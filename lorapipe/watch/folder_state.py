@@ -61,17 +61,17 @@ class FolderState:
 
 
 def is_ours(name: str) -> bool:
-    """Whether a name is relevant: not hidden, and not a by-product of systems or other programs."""
+    """Return whether a name is relevant: not hidden, and not a by-product of systems or other programs."""
     return not picture_files.ignore_reason(name)
 
 
 def is_reg(folder: str) -> bool:
-    """Whether a subfolder of this name contains regularisation pictures."""
+    """Return whether a subfolder of this name contains regularisation pictures."""
     return folder.casefold() == REGULARISATION
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file's name is that of a picture, including formats that are not read, which `prepare` reports."""
+    """Return whether a file's name is that of a picture, including formats that are not read, which `prepare` reports."""
     return picture_files.is_picture(name)
 
 
@@ -163,7 +163,7 @@ def _folder_state(root: Path, sizes: SizeLimits) -> FolderState:
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a path is a zip, which has to be unpacked."""
+    """Return whether a path is a zip, which has to be unpacked."""
     return path.suffix.lower() == ".zip" and not path.is_dir()
 
 
@@ -204,7 +204,7 @@ def _file(entry: os.DirEntry[str]) -> os.stat_result | str | None:
 
 
 def _counts(parts: list[str]) -> bool:
-    """Whether a picture is one to train on, by its relative path."""
+    """Return whether a picture is one to train on, by its relative path."""
     return all(map(is_ours, parts)) and not any(map(is_reg, parts[:-1]))
 
 

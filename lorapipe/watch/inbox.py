@@ -169,7 +169,7 @@ def _unreadable(dropped: Dropped) -> str:
 
 
 def _is_somebody_elses(folder: Path) -> bool:
-    """Whether a folder of results exists that no watcher has made."""
+    """Return whether a folder of results exists that no watcher has made."""
     if folder.is_symlink():
         return True
     return folder.exists() and not (folder / FILE).exists() and any(folder.iterdir())

@@ -47,13 +47,13 @@ class Terms:
     sets: tuple[str, ...]
 
     def to_dict(self) -> dict[str, object]:
-        """JSON types."""
+        """Return the settings as JSON types."""
         pipeline = str(self.pipeline) if self.pipeline else None
         return {"watching": to_dict(self.watching), "pipeline": pipeline, "sets": list(self.sets)}
 
     @classmethod
     def of(cls, job: QueueJob) -> Self:
-        """The settings stored with a job."""
+        """Return the settings stored with a job."""
         data = json.loads(job.settings)
         pipeline = Path(data["pipeline"]) if data["pipeline"] else None
         return cls(from_dict(WatchSettings, data["watching"]), pipeline, tuple(data["sets"]))

@@ -239,7 +239,7 @@ def _overrides(path: Path, images: Path, watching: WatchSettings) -> dict[str, o
 
 
 def _is_in(address: Address, document: Mapping[str, object]) -> bool:
-    """Whether a document has a value at an address, or at one above it."""
+    """Return whether a document has a value at an address, or at one above it."""
     value: object = document
     for part in address:
         if not isinstance(value, dict):

@@ -165,7 +165,7 @@ class Settling:
         return self._patience if state.passing else self._quiet
 
     def _is_open(self, name: str) -> bool:
-        """Whether an entry is new or undecided."""
+        """Return whether an entry is new or undecided."""
         seen = self._seen.get(name)
         return seen is None or not seen.over
 

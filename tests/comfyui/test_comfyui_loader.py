@@ -27,6 +27,7 @@ from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.spec import Destination, knobs
 from lorapipe.stages.export import ROUNDING, Export
+from lorapipe.training.adapter_layers.target_knobs import TargetKnobs
 from lorapipe.training.adapters import Adapter
 from lorapipe.training_record import TrainingRecord
 
@@ -93,6 +94,8 @@ def exports(base: Family, model: LatentDiffusion, folder: Path) -> Iterator[Expo
     rarer = itertools.cycle(("fp32", "bf16"))
     assert Adapter.registry is not None and Format.registry is not None
     for name in Adapter.registry.names():
+        if not issubclass(Adapter.registry.get(name), TargetKnobs):  # a word, networks, a whole base
+            continue
         for values, dtype in ((SMALL, "fp16"), ({**UNUSUAL, "block_ranks": blocks}, next(rarer))):
             adapter = with_knobs(Adapter.registry.get(name), values)
             attached = adapter.attach(model, model.trainable)

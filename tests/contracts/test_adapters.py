@@ -1,9 +1,11 @@
-"""What every adapter must do, whichever file it is in."""
+"""Contract tests of all registered adapters."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import re
+from pathlib import Path
 
 import families
 import pytest
@@ -13,6 +15,7 @@ import torch
 from lorapipe.models import Family, Model
 from lorapipe.spec import knobs
 from lorapipe.training.adapter_layers.target_knobs import TargetKnobs
+from lorapipe.training.adapter_layers.weights_adapter import WeightsAdapter
 from lorapipe.training.adapters import Adapter, Attached
 
 REGISTRY = Adapter.registry
@@ -22,13 +25,13 @@ FAMILIES = Family.registry
 
 
 NAMES = [*REGISTRY.names(), "trilora"]
-"""All adapters; trilora is another package's, one file."""
+"""All adapters; trilora is a file of another package."""
 OF_LAYERS = [name for name in NAMES if name == "trilora" or issubclass(REGISTRY.get(name), TargetKnobs)]
-"""Those that update modules, by some ΔW."""
+"""Adapters that update modules by a ΔW."""
 
 
 def made(name: str) -> Adapter:
-    """An adapter with its defaults. One that gives a word other vectors takes a word of `answer`'s captions."""
+    """Make an adapter with its defaults; an embedding gets a word of `answer`'s captions as its trigger."""
     kind = REGISTRY.get(name)
     learns_word = any(field.name == "trigger" for field in dataclasses.fields(kind))
     return kind(trigger="hat", vectors=1, replace=True) if learns_word else kind()
@@ -46,12 +49,12 @@ def layered(request: pytest.FixtureRequest, plugins: None) -> Adapter:
 
 @pytest.fixture(scope="module", params=["sd15", families.NAME])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """A U-Net that predicts noise, and a transformer that predicts a flow."""
+    """Return a U-Net with ε-prediction, and a transformer with flow matching."""
     return FAMILIES.get(request.param).tiny(tmp_path_factory.mktemp(request.param)).load(tiny.DEVICE)
 
 
 def parts_of(model: Model) -> tuple[str, str]:
-    """The denoiser, and a text encoder that can be trained."""
+    """Return the denoiser, and a trainable text encoder."""
     return model.denoiser, next(part for part in model.trainable if part != model.denoiser)
 
 
@@ -93,7 +96,7 @@ def test_only_it_learns_in_float32(model: Model, adapter: Adapter) -> None:
 
 
 def test_what_it_extracts_is_what_it_does(model: Model, layered: Adapter) -> None:
-    """ΔW of the extracted weights, added to the base by hand, gives the adapter's answers."""
+    """ΔW of the extracted weights, added to the base's weights, gives the adapter's outputs."""
     attached = layered.attach(model, parts_of(model))
     stir(attached)
     wanted, weights = answer(model), attached.learned()
@@ -154,8 +157,85 @@ def test_a_seed_is_a_beginning(model: Model, layered: Adapter) -> None:
     assert not any(torch.equal(other[place], both[place]) for place in drawn)
 
 
+def test_named_modules_have_another_rank_or_kind_and_are_read_back(layered: Adapter, model: Model) -> None:
+    if "trilora" in layered.name:
+        pytest.skip("its package has no reader of files")
+    part = model.denoiser
+    usual = layered.attach(model, [part])
+    paths = [path for _, path in usual.learned().modules]
+    before = usual.learned().modules
+    usual.detach()
+    (first, *_), (*_, last) = ([path for path in paths if "attn" in path],) * 2
+    other = "lokr" if layered.name != "lokr" else "lora"
+    named = {f"^{re.escape(first)}$": other, f"^{re.escape(last)}$": "loha"}
+    own = next(path for path in paths if path not in (first, last))
+    adapter = dataclasses.replace(layered, module_kinds=named, module_ranks={f"^{re.escape(own)}$": 0})
+    assert not [*adapter.problems()]
+    attached = adapter.attach(model, [part])
+    stir(attached)
+    wanted, learned = answer(model), attached.learned()
+    attached.detach()
+    algorithms = {path: module.algorithm for (_, path), module in learned.modules.items()}
+    assert algorithms[first] == other and algorithms[last] == "loha" and own not in algorithms
+    left = {path: module.algorithm for (_, path), module in before.items() if path not in (first, last, own)}
+    assert left.items() <= algorithms.items()
+    again = WeightsAdapter(learned).attach(model, [part])
+    assert torch.allclose(answer(model), wanted, atol=1e-5)
+    again.detach()
+
+
+@pytest.mark.parametrize("name", ["lora", "locon", "loha", "lokr", "oft"])
+def test_a_rank_by_name_is_the_modules_rank(name: str, model: Model) -> None:
+    adapter = dataclasses.replace(made(name), module_ranks={"attn": 2})
+    attached = adapter.attach(model, [model.denoiser])
+    ranks = {path: module.rank for (_, path), module in attached.learned().modules.items()}
+    attached.detach()
+    of_attention = {rank for path, rank in ranks.items() if "attn" in path}
+    assert of_attention <= {1, 2} and any(rank != 2 for path, rank in ranks.items() if "attn" not in path)
+
+
+def test_patterns_and_kinds_that_there_are_not_are_mistakes(tmp_path: Path) -> None:
+    lora = made("lora")
+    for knobs_given, words in (
+        ({"module_kinds": {"attn": "lokrr"}}, "no adapter 'lokrr'"),
+        ({"module_kinds": {"attn": "embedding"}}, "no adapter 'embedding'"),
+        ({"module_ranks": {"attn(": 4}}, "no regular expression"),
+    ):
+        assert [each for each in dataclasses.replace(lora, **knobs_given).problems() if words in each.what]
+    base = FAMILIES.get("sd15").tiny(tmp_path)
+    odd = dataclasses.replace(lora, module_ranks={"attn3": 4})
+    assert [each for each in odd.objections(base) if "no module of this base has 'attn3'" in each.what]
+
+
+@pytest.mark.parametrize("name", ["lora", "locon"])
+def test_high_noise_trains_the_first_ranks_alone(name: str, model: Model) -> None:
+    """T-LoRA: ⌊(1 − share) · (r − m)⌋ + m ranks of each sample get a gradient; samples are painted with all of them."""
+    plain, masked = made(name), dataclasses.replace(made(name), rank=8, noise_rank=2)
+    plain = dataclasses.replace(plain, rank=8)
+    condition = {key: each.detach() for key, each in model.encode_text(["a red hat", "b"]).items()}
+    found = plain.attach(model, [model.denoiser])
+    stir(found)
+    wanted, weights = answer(model), found.learned()
+    found.detach()
+    attached = masked.attach(model, [model.denoiser])
+    attached.load(weights)
+    assert torch.equal(answer(model), wanted)
+    for steps, ranks in (([1000, 1000], 2), ([750, 1000], 3), ([500, 500], 5), ([0, 0], 8)):
+        t = torch.tensor([min(step, 999) if model.diffusion.prediction != "flow" else step for step in steps])
+        model.predict(noise(model), t, condition).square().sum().backward()
+        downs = [each for each in attached.parameters()[model.denoiser] if each.shape[0] == 8 and each.grad is not None]
+        used = {int((each.grad.flatten(1).abs().sum(1) > 0).sum()) for each in downs}
+        assert used - {0} == {ranks}, (steps, used)  # 0: modules on which the output does not depend
+        for each in attached.parameters()[model.denoiser]:
+            each.grad = None
+    assert not torch.equal(model.predict(noise(model), torch.tensor([999, 999]), condition).detach(), wanted)
+    attached.detach()
+    root = model.part(model.denoiser)
+    assert not root._forward_pre_hooks
+
+
 def norms(attached: Attached, model: Model) -> dict[tuple[str, str], float]:
-    """The norm of each module's ΔW, made in full."""
+    """Return the norm of each module's full ΔW."""
     modules = attached.learned().modules
     weights = {place: model.part(place[0]).get_submodule(place[1]).weight for place in modules}
     return {place: float(module.delta(weights[place]).norm()) for place, module in modules.items()}
@@ -175,7 +255,7 @@ def test_norms_are_limited_and_the_others_left_alone(model: Model, layered: Adap
 
 @pytest.mark.parametrize("knob", ["dropout", "rank_dropout", "module_dropout"])
 def test_dropouts_act_in_training_alone(model: Model, adapter: Adapter, knob: str) -> None:
-    """Sampling sees the whole adapter; what is left out differs from step to step and, on average, changes little."""
+    """Sampling has no dropout; dropout masks differ between steps, and change the mean output little."""
     if knob not in {each.name for each in knobs(type(adapter))}:
         pytest.skip("has no such knob")
     whole = adapter.attach(model, parts_of(model))

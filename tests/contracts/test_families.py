@@ -1,4 +1,4 @@
-"""What every model family must do, whichever file it is in."""
+"""Contract tests of all registered model families."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_prediction_has_the_latents_shape_and_reads_the_caption(family: Family
 
 
 def test_a_caption_is_data(loaded: Model) -> None:
-    """Special tokens written in a caption are spelled; they neither end it nor pad it."""
+    """Special tokens in a caption are tokenized as text; they neither end nor pad it."""
     with torch.no_grad():
         plain = loaded.encode_text(["a red hat"])
         sly = loaded.encode_text(["a <|endoftext|> red hat"])
@@ -125,7 +125,7 @@ def test_roles_are_told_without_weights(family: Family, loaded: Model) -> None:
 
 
 def test_what_a_training_keeps_is_foretold_from_shapes_alone(family: Family, loaded: Model) -> None:
-    """The adapters' sizes and the memory in a plan are made from this, without torch."""
+    """Plans compute adapter sizes and memory from the footprint, without torch."""
 
     def told(refs: Iterable[ModuleRef]) -> set[ModuleRef]:
         return {replace(ref, path=ref.path.removeprefix("text_model.")) for ref in refs}  # by transformers' version

@@ -1,4 +1,4 @@
-"""What every loss promises, whoever wrote it."""
+"""Contract tests of all registered losses."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_mse_does_not_overflow_in_half_precision() -> None:
 @pytest.mark.parametrize("error", [0.01, 0.5, 3.0])
 @pytest.mark.parametrize("schedule", ["constant", "exponential", "snr"])
 def test_rounded_losses_are_the_reference_trainers(schedule: str, error: float) -> None:
-    """Computed without torch from the formulas of sd-scripts' `conditional_loss` and `get_huber_threshold_if_needed`."""
+    """The reference is computed without torch, by sd-scripts' `conditional_loss` and `get_huber_threshold_if_needed`."""
     for place, t in enumerate(T.tolist()):
         alpha_bar = float(SCHEDULE[t])
         c = {

@@ -1,4 +1,4 @@
-"""What every optimizer promises, whoever wrote it."""
+"""Contract tests of all registered optimizers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = Optimizer.registry.names()
 
 
 def problem(seed: int = 0) -> tuple[list[torch.nn.Parameter], torch.Tensor, torch.Tensor]:
-    """A low-rank regression, as an adapter's is: find up · down ≈ W from zero, of 6 × 8 with rank 2."""
+    """Low-rank regression like an adapter's: fit up · down ≈ W (6 × 8, rank 2) from up = 0."""
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.randn(64, 8, generator=generator)
     wanted = inputs @ (torch.randn(6, 2, generator=generator) @ torch.randn(2, 8, generator=generator) / 2).T
@@ -79,7 +79,7 @@ def test_one_flat_tensor_learns_what_many_do(name: str) -> None:
 
 
 def first_steps(spec: Optimizer, factors: tuple[float, float]) -> list[float]:
-    """How far each of two parts goes in a first step (its up matrix, from 0), its rate multiplied by a factor."""
+    """Return the size of each part's first step (of up, from 0), with learning rates multiplied by factors."""
     parts = [problem(seed)[0] for seed in (0, 1)]
     rates = {role: spec.usual_rate(role) for role in ("denoiser", "text_encoder")}
     groups = [{"params": part, "lr": rates[name], "name": name} for part, name in zip(parts, rates, strict=True)]
@@ -96,7 +96,7 @@ def first_steps(spec: Optimizer, factors: tuple[float, float]) -> list[float]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rates_are_followed(name: str) -> None:
-    """A part whose rate is 0 stands still while the other learns; where there is one rate, a quarter is a quarter."""
+    """A part with rate 0 does not change while the other learns; with one common rate, a factor of 1/4 acts as 1/4."""
     spec = Optimizer.registry.get(name)()
     if not spec.follows_rate:
         pytest.skip("says that it makes its own schedule")
@@ -130,7 +130,7 @@ def test_prodigy_finds_a_rate_by_itself_and_says_so() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_settling_changes_nothing_of_what_follows(name: str) -> None:
-    """A snapshot or a preview on the way leaves the training bit for bit as it was."""
+    """Snapshots and previews do not change a training, bit for bit."""
     parts, inputs, wanted = problem()
     unbroken = learn(build(name, parts), parts, inputs, wanted, 20)
     parts, _, _ = problem()
@@ -168,7 +168,7 @@ def test_arguments_are_held_against_the_library(name: str) -> None:
     own = next((each.name for each in knobs(kind) if each.name not in ("arguments", "use")), None)
     if own:
         (problem,) = kind(arguments={own: 1}).problems()
-        assert "knob of its own" in problem.what
+        assert "setting of its own" in problem.what
     (problem,) = kind(arguments={"lr": 1}).problems()
     assert "unet_lr" in problem.cure
 
@@ -232,7 +232,7 @@ def test_a_library_that_is_not_there_is_said_with_its_twin(monkeypatch: pytest.M
 
 
 def storages(value: object) -> dict[int, int]:
-    """The bytes of every tensor in a nested state, by where they lie."""
+    """Return the bytes of every tensor in a nested state, by path."""
     if isinstance(value, torch.Tensor):
         return {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes()}
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()

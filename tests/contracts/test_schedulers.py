@@ -1,4 +1,4 @@
-"""What every scheduler promises, whoever wrote it."""
+"""Contract tests of all registered schedulers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_factors_are_between_0_and_1_and_reach_1(name: str, total: int) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_factor_depends_on_the_step_alone(name: str) -> None:
-    """Asked out of order, as a resumed training asks, the answers are the same."""
+    """Factors do not depend on the order of calls, as resuming requires."""
     kind = Scheduler.registry.get(name)
     forward = factors(kind(), 50)
     scheduler = kind()
@@ -60,7 +60,7 @@ def test_a_warm_up_rises_evenly_and_then_goes_on_as_without(name: str) -> None:
     ],
 )
 def test_the_usual_ones_are_those_of_diffusers(ours: str, theirs: dict) -> None:
-    """The rates of a training by diffusers' own, an independent implementation (and what kohya's sd-scripts uses)."""
+    """Return the rates of diffusers' schedulers, an independent implementation, which sd-scripts uses too."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     scheduler = get_scheduler(**theirs, optimizer=optimizer, num_warmup_steps=0, num_training_steps=97)
     expected = []

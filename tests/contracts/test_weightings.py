@@ -1,4 +1,4 @@
-"""What every weighting promises, and the papers' numbers, computed without torch."""
+"""Contract tests of all registered weightings; the papers' numbers are computed without torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FORMULAS: dict[tuple[str, str], Formula] = {
 
 
 def process(prediction: str, snrs: Sequence[float]) -> tuple[Discrete, torch.Tensor]:
-    """A schedule whose timesteps have these signal-to-noise ratios, and all of them."""
+    """Return a noise schedule with these SNRs, and all its timesteps."""
     snr = torch.tensor(snrs, dtype=torch.float64)
     return discrete(prediction, (snr / (snr + 1)).float()), torch.arange(len(snrs))
 
@@ -53,14 +53,14 @@ def test_weights_are_the_papers(name: str, prediction: str) -> None:
 
 
 def test_no_signal_weighs_1_for_epsilon_and_nothing_for_v() -> None:
-    """The last timestep of a zero-terminal schedule."""
+    """SNR is 0 at the last timestep of a zero-terminal-SNR schedule."""
     weighting = Weighting.registry.get("min_snr")()
     epsilon, v = (weighting(discrete(name, torch.tensor([0.5, 0.0])), torch.tensor([1])) for name in PREDICTIONS)
     assert (epsilon.tolist(), v.tolist()) == ([1.0], [0.0])
 
 
 def test_the_error_of_a_flow_counts_as_that_of_the_noise() -> None:
-    """From the definitions, x_t being the same: ε = x_t + (1 − σ)·v, so two v differ by more than the ε that they say."""
+    """By definition, at the same x_t: ε = x_t + (1 − σ)·v, so two v differ by more than their implied ε."""
     flow, t = Flow(), torch.linspace(1, 999, 10)
     one, other = (torch.randn(10, 4, 2, 2) for _ in range(2))
     difference = (1 - t / 1000).reshape(-1, 1, 1, 1) * (one - other)
@@ -70,7 +70,7 @@ def test_the_error_of_a_flow_counts_as_that_of_the_noise() -> None:
 
 
 def test_the_error_of_v_is_larger_than_that_of_the_noise_by_what_as_epsilon_takes_off() -> None:
-    """From the definitions: two answers ε differ by less than the two v that say the same, at every timestep."""
+    """By definition: two ε differ by less than the v that imply them, at every timestep."""
     alphas, times = torch.linspace(0.999, 0.01, 10), torch.arange(10)
     noisy, one, other = (torch.randn(10, 4, 2, 2, dtype=torch.float64) for _ in range(3))
     mean, spread = (alphas.double() ** 0.5).reshape(-1, 1, 1, 1), ((1 - alphas.double()) ** 0.5).reshape(-1, 1, 1, 1)

@@ -1,8 +1,8 @@
-"""Rebuild what ships: `python -m tools.pocket vae|clip|base|score|examples`.
+"""Rebuilds the bundled models: `python -m tools.pocket vae|clip|base|score|examples`.
 
-`vae`, `clip` and `base` train, in this order, in `--work`; each goes on where it was stopped, and the same seed
-gives the same weights on the same machine. `clip` and `base` publish into the package when they are done, `base` also along
-the way. `score` measures the published models. `examples` draws the picture folders.
+`vae`, `clip` and `base` train, in this order, in `--work`; each resumes where it was stopped, and the same seed gives the
+same weights on the same machine. `clip` and `base` publish into the package at the end, `base` also during training.
+`score` measures the published models. `examples` draws the picture folders.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def train_clip(options: argparse.Namespace) -> None:
 
 
 def train_base(options: argparse.Namespace) -> None:
-    """Train U-Net and text encoder on the finished autoencoder's latents and publish the whole base."""
+    """Train U-Net and text encoder on the trained VAE's latents, and publish the whole base."""
     from tools.pocket import publish, tokenizer, unet, vae
 
     autoencoder = vae.finished_vae(options.work, options.seed)
@@ -104,7 +104,7 @@ COMMANDS = {
 
 
 def _report(progress: Iterable[tuple[int, float, float | None]], every: int = 50) -> None:
-    """Print the mean loss of every `every` steps and, where there is one, the measure on unseen drawings."""
+    """Print the mean loss of every `every` steps and, if there is one, the score on unseen drawings."""
     start, losses = time.monotonic(), []
     for step, loss, measure in progress:
         losses.append(loss)

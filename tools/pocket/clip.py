@@ -1,8 +1,8 @@
-"""The tiny CLIP that scores pictures of the world and the likeness of subjects outside it.
+"""The tiny CLIP, which scores pictures of the world and the likeness of other subjects.
 
-Trained with three contrasts at once: pictures against captions (Radford et al. 2021), pictures against the tags of one
-attribute at a time, which is how it is used for scoring, and pictures of the same stranger against all others (SimCLR,
-Chen et al. 2020), so that likeness means something for subjects that no tag names.
+It has three contrastive losses: pictures against captions (Radford et al. 2021), pictures against the tags of one attribute
+at a time, as in scoring, and two views of one subject against all others (SimCLR, Chen et al. 2020), so that similarity is
+meaningful for subjects without tags.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,12 +23,12 @@ BATCH = 256
 CYCLES = (5_132,)
 PEAK = 1e-3
 SHIFT = 3
-"""Pixels by which a picture is moved at most before it is looked at."""
+"""Largest random shift of a picture, in pixels (augmentation)."""
 EMBEDDING = 96
 
 
 def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
-    """An untrained CLIP of the shipped shape."""
+    """Return an untrained CLIP of the shipped architecture."""
     text = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=96,
@@ -48,13 +48,13 @@ def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
 
 
 def new_image_processor() -> CLIPImageProcessor:
-    """Shorter side to 64, middle square, -1..1."""
+    """Return a processor: shorter side to 64, centre crop, -1..1."""
     half = [0.5, 0.5, 0.5]
     return CLIPImageProcessor(size={"shortest_edge": 64}, crop_size=64, image_mean=half, image_std=half)
 
 
 class Contrast(nn.Module):
-    """The model with its three losses."""
+    """CLIP with its three contrastive losses."""
 
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
@@ -62,18 +62,18 @@ class Contrast(nn.Module):
         self.register_buffer("tags", tag_tokens(), persistent=False)
 
     def see(self, pictures: Tensor) -> Tensor:
-        """Unit embeddings of pictures (B, 3, 64, 64) in -1..1."""
+        """Return unit embeddings of pictures (B, 3, 64, 64) in -1..1."""
         seen = self.clip.visual_projection(self.clip.vision_model(pictures).pooler_output)
         return functional.normalize(seen.float(), dim=-1)
 
     def read(self, tokens: Tensor) -> Tensor:
-        """Unit embeddings of texts, given as tokens (B, 77)."""
+        """Return unit embeddings of tokenized texts (B, 77)."""
         read = self.clip.text_projection(self.clip.text_model(tokens).pooler_output)
         return functional.normalize(read.float(), dim=-1)
 
     def loss(self, pictures: Tensor, captions: Tensor, answers: Tensor, pairs: Tensor) -> Tensor:
-        """`captions` (B, 77) tokens; `answers` (B, attributes) each picture's places in the attributes, or `ABSENT`;
-        `pairs` (2 P, 3, 64, 64), two views of each of P subjects, one after the other."""
+        """Return the sum of the losses. `captions` are tokens (B, 77); `answers` (B, attributes) the indices of each
+        picture's tags, or `ABSENT`; `pairs` (2 P, 3, 64, 64) two views of each of P subjects, one after the other."""
         half, count = len(pairs) // 2, len(pictures)
         known, first, second = self.see(torch.cat([pictures, pairs])).split([count, half, half])
         texts, scale = self.read(torch.cat([captions, self.tags])), self.clip.logit_scale.exp().clamp(max=50)
@@ -87,23 +87,23 @@ class Contrast(nn.Module):
 
 
 def _answered(logits: Tensor, answers: Tensor) -> Tensor:
-    """Mean cross-entropy over those that have an answer."""
+    """Return the mean cross-entropy over entries that have an answer."""
     total = functional.cross_entropy(logits, answers, ignore_index=ABSENT, reduction="sum")
     return total / (answers != ABSENT).sum().clamp(min=1)
 
 
 def attribute_logits(similarities: Tensor) -> tuple[Tensor, ...]:
-    """Similarities to all `TAGS` (B, tags) split into one block for each attribute."""
+    """Split similarities to all `TAGS` (B, tags) into one block for each attribute."""
     return similarities.split([len(values) for values in ATTRIBUTES.values()], dim=1)
 
 
 def places(population: list[Creature]) -> Tensor:
-    """Where each creature's tags stand among their attributes' values: (N, attributes)."""
+    """Return the indices of each creature's tags among the values of their attributes: (N, attributes)."""
     return torch.tensor([[v.index(getattr(c, name)) for name, v in ATTRIBUTES.items()] for c in population])
 
 
 def disturb(pictures: Tensor) -> Tensor:
-    """Slight noise, contrast, colour cast, shift and blur, as a generated picture may have; each picture its own."""
+    """Augment each picture with slight noise, contrast, colour cast, shift and blur, as generated pictures have."""
     count, device = len(pictures), pictures.device
 
     def chance(*shape: int) -> Tensor:
@@ -122,7 +122,7 @@ def disturb(pictures: Tensor) -> Tensor:
 def train_clip(
     work: Path, tokenizer: CLIPTokenizer, seed: int = 0, device: str = "cpu", cycles: Sequence[int] = CYCLES
 ) -> Iterator[tuple[int, float, TrainingRun]]:
-    """Train or resume in `work`/clip.pt, yielding (step, loss, the run whose `average` is the model so far)."""
+    """Train or resume in `work`/clip.pt; yield (step, loss, the run, whose `average` is the model so far)."""
     pools = [pool(work, kind, seed=seed) for kind in COUNTS]
     world, doubles = len(pools[0]), len(pools[2]) // 2
     pictures, answers, tokens = (
@@ -145,7 +145,7 @@ def train_clip(
 
 @torch.no_grad()
 def attribute_accuracy(model: Contrast, pictures: Tensor, population: list[Creature]) -> dict[str, float]:
-    """Zero-shot: how often the picture is nearest to the right tag among its attribute's tags (0..1)."""
+    """Return zero-shot accuracy by attribute (0..1): how often the right tag is the most similar of its attribute's."""
     texts = model.read(model.tags)
     seen = torch.cat([model.see(part.to(texts.device)) for part in pictures.split(100)])
     nearest = [part.argmax(1).cpu() for part in attribute_logits(seen @ texts.T)]
@@ -154,12 +154,12 @@ def attribute_accuracy(model: Contrast, pictures: Tensor, population: list[Creat
 
 
 def mean_accuracy(model: Contrast, population: list[Creature], pictures: Tensor) -> float:
-    """The mean of `attribute_accuracy` over the attributes."""
+    """Return the mean of `attribute_accuracy` over the attributes."""
     accuracy = attribute_accuracy(model, pictures, population)
     return sum(accuracy.values()) / len(accuracy)
 
 
 def unseen(count: int) -> tuple[list[Creature], Tensor]:
-    """Creatures that no training sees, and their pictures in -1..1."""
+    """Return held-out creatures, and their pictures in -1..1."""
     population = creatures(HELD_OUT, count)
     return population, to_tensor(render(population))

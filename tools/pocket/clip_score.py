@@ -1,4 +1,4 @@
-"""How often samples show what their caption asked for, by the tiny CLIP, beside the same for real drawings."""
+"""How often samples show what their caption asks for, by the tiny CLIP, compared with drawings."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,14 +17,14 @@ STEPS, GUIDANCE, BATCH = 25, 4.0, 20
 
 
 def load_base(folder: Path) -> StableDiffusionPipeline:
-    """The published base in fp32, silent."""
+    """Load the published base in fp32, without a progress bar."""
     pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
 def load_clip(folder: Path) -> Contrast:
-    """The published tiny CLIP in fp32."""
+    """Load the published tiny CLIP in fp32."""
     model = Contrast(CLIPTokenizer.from_pretrained(folder, local_files_only=True))
     model.clip = CLIPModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     return model.eval()
@@ -33,7 +33,7 @@ def load_clip(folder: Path) -> Contrast:
 def pictures(
     pipeline: StableDiffusionPipeline, prompts: list[str], seed: int = 0, guidance: float = GUIDANCE
 ) -> Tensor:
-    """One 64 x 64 picture for each prompt, (N, 3, 64, 64) in -1..1; picture i starts from the noise of seed + i."""
+    """Sample one picture per prompt, (N, 3, 64, 64) in -1..1; picture i starts from the noise of seed + i."""
     parts = []
     for start in range(0, len(prompts), BATCH):
         part = prompts[start : start + BATCH]

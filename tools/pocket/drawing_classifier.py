@@ -1,8 +1,8 @@
-"""A small classifier for each example: trained on drawings alone, it says what a LoRA's pictures show.
+"""A small classifier for each example, trained on drawings alone, that says what a LoRA's pictures show.
 
-It shares nothing with the tiny CLIP by which `lorapipe evaluate` scores. Among its drawings are Penny without some of her
-parts, the world in its plain style, creatures with other things in their hands; it sees them smeared, noisy and a little
-moved, as paintings are.
+It is independent of the tiny CLIP, with which `lorapipe evaluate` scores. Its training drawings include negatives: Penny
+without some of her parts, the world in its plain style, creatures with other items. Augmentation blurs, adds noise and
+shifts, as in generated pictures.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -26,14 +26,14 @@ from tools.pocket.subjects import draw_subject
 SEEN = ("background", "eyes", "mouth", "hat", "held")
 """The attributes of `ATTRIBUTES` that vary between pictures of Penny."""
 PARTS = {"penny": subject_penny.PARTS, "neon": ("glow",), "lantern": ("lantern",)}
-"""What makes an example whole."""
+"""Parts of a complete example."""
 BATCH, RATE, NOISE = 64, 2e-3, 0.15
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """`pictures` (N, 3, 64, 64) in -1..1; `parts` (N, parts) of 0 and 1; `tags` (N, len(SEEN)): each one's place among its
-    attribute's values, or `ABSENT`."""
+    """Labelled drawings: `pictures` (N, 3, 64, 64) in -1..1; `parts` (N, parts), 0 or 1; `tags` (N, len(SEEN)), indices
+    among the attribute's values, or `ABSENT`."""
 
     pictures: Tensor
     parts: Tensor
@@ -41,7 +41,7 @@ class Labelled:
 
 
 class DrawingClassifier(nn.Module):
-    """Pictures (N, 3, 64, 64) to logits of an example's parts (N, parts) and, by attribute of `SEEN`, of its values."""
+    """Maps pictures (N, 3, 64, 64) to logits of an example's parts (N, parts) and of the values of each attribute."""
 
     def __init__(self, parts: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class DrawingClassifier(nn.Module):
 
     @torch.no_grad()
     def shown(self, pictures: Tensor) -> tuple[list[bool], list[dict[str, str]]]:
-        """For each picture (N, 3, 64, 64) whether every part is there, and the tags that it shows."""
+        """Return whether each picture (N, 3, 64, 64) shows every part, and the tags that it shows."""
         self.eval()
         parts, tags = self(pictures)
         whole = (parts > 0).all(dim=1).tolist()
@@ -69,7 +69,7 @@ class DrawingClassifier(nn.Module):
 
 
 def labelled(example: str, count: int, seed: int) -> Labelled:
-    """Drawings of an example and of what is not it, and what they show."""
+    """Draw positives and negatives of an example, with labels."""
     rng, pictures, parts, tags = Random(f"labelled {seed}"), [], [], []
     for number in range(count):
         picture, there, named = DRAWINGS[example](rng, 20_000_000 + 1_000_000 * seed + number)
@@ -81,7 +81,7 @@ def labelled(example: str, count: int, seed: int) -> Labelled:
 
 
 def train_classifier(drawings: Labelled, steps: int, seed: int = 0) -> Iterator[tuple[int, float, DrawingClassifier]]:
-    """Train on pictures that are smeared, noisy and moved by a pixel or two; yield (step, loss, classifier)."""
+    """Train with augmentation (blur, noise, shifts by a pixel or two); yield (step, loss, classifier)."""
     torch.manual_seed(seed)
     model = DrawingClassifier(drawings.parts.shape[1])
     optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.02)
@@ -100,7 +100,7 @@ def train_classifier(drawings: Labelled, steps: int, seed: int = 0) -> Iterator[
 
 
 def accuracy(model: DrawingClassifier, drawings: Labelled) -> dict[str, float]:
-    """How often it is right: on each attribute, and on `whole`."""
+    """Return the accuracy of each attribute, and of `whole`."""
     whole, tags = model.shown(drawings.pictures)
     right = {"whole": float((torch.tensor(whole) == drawings.parts.bool().all(dim=1)).float().mean())}
     for place, name in enumerate(SEEN):
@@ -110,7 +110,7 @@ def accuracy(model: DrawingClassifier, drawings: Labelled) -> dict[str, float]:
 
 
 Shown = tuple[Image.Image, Collection[str], Mapping[str, str]]
-"""A picture, the parts of an example that are in it, and the tags that it shows."""
+"""(picture, parts of the example in it, tags that it shows)."""
 
 
 def _penny(rng: Random, number: int) -> Shown:
@@ -143,12 +143,12 @@ DRAWINGS: dict[str, Callable[[Random, int], Shown]] = {"penny": _penny, "neon": 
 
 
 def said(drawn: object) -> dict[str, str]:
-    """The tags of `SEEN` of a pose or a creature."""
+    """Return a pose's or creature's tags of `SEEN`."""
     return {name: getattr(drawn, name) for name in SEEN}
 
 
 def _smeared(pictures: Tensor) -> Tensor:
-    """Each a share blurred over 3 x 3 pixels, with noise; all moved alike."""
+    """Blur each picture partly over 3 x 3 pixels and add noise; shift all by the same amount."""
     share = torch.rand(len(pictures), 1, 1, 1)
     pictures = torch.lerp(pictures, avg_pool2d(pictures, 3, 1, 1, count_include_pad=False), share)
     pictures = pictures + NOISE * torch.rand(len(pictures), 1, 1, 1) * torch.randn_like(pictures)

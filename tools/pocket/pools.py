@@ -1,4 +1,4 @@
-"""Pools of drawings to train on: pictures, what their tags say, and captions as tokens, drawn once on all cores."""
+"""Training sets of drawings: pictures, tag labels and tokenized captions, drawn once on all cores."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,22 +22,22 @@ from tools.pocket.subjects.kit import Subject
 from tools.pocket.tokenizer import LENGTH, write_tokenizer
 
 COUNTS = {"world": 90_000, "subjects": 70_000, "pairs": 30_000}
-"""Creatures; subjects drawn with pens that words name; subjects seen twice, a third of them with any pen."""
+"""Size of each pool: creatures; subjects in named styles; pairs of views of subjects, a third in any style."""
 FIRST = {"subjects": 1_000_000, "pairs": 3_000_000}
 WILD = 0.35
 CAPTIONS = 5
-"""Captions of each picture."""
+"""Captions per picture."""
 UNSAID = frozenset({"no hat", "empty hands", "plain"})
-"""What captions of subjects leave out."""
+"""Tags that captions of subjects leave out."""
 ABSENT = -100
-"""In place of an answer where a picture has none of an attribute, as `cross_entropy` ignores it."""
+"""Label of an attribute that a picture lacks; `cross_entropy` ignores it."""
 PART = 500
 
 
 @dataclass(frozen=True)
 class Pool:
-    """`pictures` (N, 64, 64, 3) bytes; `answers` (N, attributes): each one's place in `ATTRIBUTES`; `tokens`
-    (N, CAPTIONS, 77)."""
+    """A training set: `pictures` (N, 64, 64, 3) bytes; `answers` (N, attributes), indices of tags in `ATTRIBUTES`;
+    `tokens` (N, CAPTIONS, 77)."""
 
     pictures: Tensor
     answers: Tensor
@@ -48,7 +48,7 @@ class Pool:
 
 
 def pool(work: Path, kind: str, count: int | None = None, seed: int = 0) -> Pool:
-    """The pool of a kind of `COUNTS`, drawn and kept in `work` where it is not there yet."""
+    """Load a pool of `COUNTS` from `work`, and draw it first if it is missing."""
     count = COUNTS[kind] if count is None else count
     files = [work / f"{kind}-{count}-{seed}-{name}.npy" for name in ("pictures", "answers", "tokens")]
     if not all(file.exists() for file in files):
@@ -63,26 +63,26 @@ def pool(work: Path, kind: str, count: int | None = None, seed: int = 0) -> Pool
 
 
 def picked(is_first: Tensor, first: int, whole: int) -> Tensor:
-    """Random places (B) in pools that lie one after the other: among the `first` where `is_first` (B), else in the rest.
+    """Draw random indices (B) into concatenated pools: among the `first` where `is_first` (B), else among the rest.
 
-    Like all that a captured step draws, they come from the device's generator.
+    They come from the device's generator, as a step that is captured as a CUDA graph needs.
     """
     chance = torch.rand(len(is_first), device=is_first.device)
     return torch.where(is_first, chance * first, first + chance * (whole - first)).long().clamp(max=whole - 1)
 
 
 def random_places(count: int, whole: int, device: str | torch.device) -> Tensor:
-    """`count` random places among `whole`."""
+    """Draw `count` random indices below `whole`."""
     return (torch.rand(count, device=device) * whole).long().clamp(max=whole - 1)
 
 
 def answers_of(named: Mapping[str, str]) -> list[int]:
-    """The place of each attribute's tag among its values; `ABSENT` where there is none."""
+    """Return the index of each attribute's tag among its values; `ABSENT` where there is none."""
     return [values.index(named[name]) if named.get(name) in values else ABSENT for name, values in ATTRIBUTES.items()]
 
 
 def encoded(words: Sequence[str]) -> list[int]:
-    """A caption's tokens, as the tokenizer gives them of the words joined by commas: start, words, end, padding."""
+    """Return a caption's tokens, like the tokenizer for the words joined by commas: start, words, end, padding."""
     tokenizer = _tokenizer()
     row = [tokenizer.bos_token_id]
     for number, word in enumerate(words):
@@ -92,12 +92,12 @@ def encoded(words: Sequence[str]) -> list[int]:
 
 
 def tag_tokens() -> Tensor:
-    """Each of `TAGS` as a caption, (tags, 77)."""
+    """Return each of `TAGS` as a tokenized caption, (tags, 77)."""
     return torch.tensor([encoded([tag]) for tag in TAGS])
 
 
 def shuffled(words: Iterable[str], rng: Random) -> list[str]:
-    """A caption's words as `world.caption` has them: in any order, some left out, now and then a meaningless one."""
+    """Return a caption's words like `world.caption`: shuffled, some dropped, sometimes a meaningless one added."""
     chosen = [*words]
     rng.shuffle(chosen)
     if chosen and rng.random() < 0.5:
@@ -108,7 +108,7 @@ def shuffled(words: Iterable[str], rng: Random) -> list[str]:
 
 
 def words_of(subject: Subject) -> list[str]:
-    """What a caption may say of a subject."""
+    """Return the words that a caption of a subject may contain."""
     return [*subject.words, *(tag for tag in subject.tags.values() if tag not in UNSAID)]
 
 

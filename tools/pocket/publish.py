@@ -1,4 +1,4 @@
-"""Turns trained parts into the folders that ship: `base/`, a Stable Diffusion pipeline, and `clip/`; both in fp16."""
+"""Writes the bundled folders from trained parts: `base/`, a Stable Diffusion pipeline, and `clip/`; both in fp16."""
 
 import copy
 import json
@@ -33,7 +33,7 @@ def publish_base(folder: Path, vae: AutoencoderKL, denoiser: Denoiser) -> None:
             requires_safety_checker=False,
         )
         halved(pipeline).save_pretrained(fresh)
-        (fresh / "tokenizer" / "tokenizer.json").unlink()  # says what vocab.json and merges.txt say
+        (fresh / "tokenizer" / "tokenizer.json").unlink()  # repeats vocab.json and merges.txt
         prefix_text_model(fresh / "text_encoder" / "model.safetensors")
         _tidy(fresh)
 
@@ -48,14 +48,14 @@ def publish_clip(folder: Path, model: CLIPModel) -> None:
 
 
 def halved(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
-    """The pipeline in fp16, with every tensor contiguous as safetensors requires."""
+    """Convert the pipeline to fp16, with contiguous tensors as safetensors requires."""
     for part in (pipeline.vae, pipeline.unet, pipeline.text_encoder):
         part.to(dtype=torch.float16, memory_format=torch.contiguous_format)
     return pipeline
 
 
 def prefix_text_model(file: Path) -> None:
-    """Give the text encoder's tensors the `text_model.` prefix of every published Stable Diffusion.
+    """Add the prefix `text_model.` of every published Stable Diffusion to the text encoder's keys.
 
     transformers 5 writes CLIPTextModel without it and reads either; transformers 4 and single-file converters read only
     the published names.
@@ -67,7 +67,7 @@ def prefix_text_model(file: Path) -> None:
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """A fresh folder that takes `folder`'s place when all of it is written; until then the old one stays."""
+    """Yield a new folder that replaces `folder` when it is complete; until then the old one stays."""
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for left_over in (fresh, old):
         shutil.rmtree(left_over, ignore_errors=True)
@@ -80,7 +80,7 @@ def replacing(folder: Path) -> Iterator[Path]:
 
 
 def _tidy(folder: Path) -> None:
-    """Say fp32 in the configurations of transformers, as diffusers assumes, or a plain load mixes fp16 and fp32."""
+    """Set fp32 in transformers' configurations, which diffusers assumes; otherwise a plain load mixes fp16 and fp32."""
     for file in folder.rglob("config.json"):
         config = json.loads(file.read_text(encoding="utf-8"))
         config.pop("_name_or_path", None)

@@ -1,4 +1,4 @@
-"""CLIP's tokenizer over the world's words: each of them one token, everything else spelled.
+"""CLIP's tokenizer over the world's words: each is one token, all other words are spelled.
 
 Byte-pair encoding (Sennrich et al. 2016) at byte level, in the files and by the rules of CLIP's tokenizer: lower
 case, `</w>` ends a word, <|startoftext|> and <|endoftext|> around it all, 77 tokens.
@@ -57,26 +57,26 @@ EXTRA_WORDS = frozenset(
         "turquoise",
     ]
 )
-"""What captions of subjects outside the world say."""
+"""Words in captions of subjects outside the world."""
 
 
 def words() -> list[str]:
-    """The words that are one token each."""
+    """Return the words that are one token each."""
     return sorted({word for tag in TAGS for word in tag.split()} | EXTRA_WORDS)
 
 
 def byte_symbols() -> list[str]:
-    """A printable character for each byte, as GPT-2 and CLIP map them."""
+    """Return a printable character for each byte, by the mapping of GPT-2 and CLIP."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + place) for place in range(len(others))]
 
 
 def merges() -> list[tuple[str, str]]:
-    """Merge rules, best first, that make every one of `words` a single token.
+    """Return merge rules, best first, that make each of `words` a single token.
 
-    A word is encoded with the rules so far and what remains is joined from the left. Later rules rank below earlier
-    ones, so they cannot change what an earlier word became.
+    Each word is encoded with the rules so far, and rules that join the remaining pieces from the left are appended. Later
+    rules rank below earlier ones, so they do not change earlier words.
     """
     rules: list[tuple[str, str]] = []
     for word in words():
@@ -99,7 +99,7 @@ def _apply(rules: list[tuple[str, str]], pieces: list[str]) -> list[str]:
 
 
 def write_tokenizer(folder: Path) -> CLIPTokenizer:
-    """Write the tokenizer's files into `folder` and load them from there."""
+    """Write the tokenizer's files into `folder`, and load it."""
     folder.mkdir(parents=True, exist_ok=True)
     rules, symbols = merges(), byte_symbols()
     pieces = [*symbols, *(symbol + "</w>" for symbol in symbols)]

@@ -1,7 +1,7 @@
-"""The one training loop of this folder: resumable, because nothing in it depends on history but the state.
+"""Resumable training loop that all trainings here share.
 
-Batches and noise come from the generator of the device, which is seeded anew for each step: a checkpoint is the model, its
-average, the optimizer and a number. On CUDA the step is one graph, and computes in bf16.
+Batches and noise come from the device's generator, which is seeded at each step, so a checkpoint is only the model, its EMA,
+the optimizer and the step. On CUDA a step is one CUDA graph, and computes in bf16.
 """
 
 import copy
@@ -21,13 +21,13 @@ from lorapipe.errors import LorapipeError
 
 CHECKPOINT_EVERY = 250
 WARM_STEPS = 4
-"""Steps before one is captured as a graph: libraries choose their kernels in them."""
+"""Steps before graph capture, in which libraries choose their kernels."""
 
 
 def learning_rate(step: int, cycles: Sequence[int], peak: float, warmup: int = 100) -> float:
-    """In each of `cycles` (numbers of steps) a linear warm-up, then a cosine to one hundredth of that cycle's peak.
+    """Return the learning rate: in each of `cycles` (lengths in steps) a linear warm-up, then a cosine to 1 % of its peak.
 
-    The first cycle's peak is `peak`, each later one's is half of the one before (warm restarts, Loshchilov & Hutter 2017).
+    The first cycle's peak is `peak`, each later one's half of the previous (warm restarts, Loshchilov & Hutter 2017).
     `step` lies within the cycles.
     """
     for length in cycles:
@@ -41,7 +41,7 @@ def learning_rate(step: int, cycles: Sequence[int], peak: float, warmup: int = 1
 
 
 def average_in(checkpoint: Path, command: str) -> dict[str, Tensor]:
-    """The average that a training has kept so far; `LorapipeError` names the command that makes it."""
+    """Load a training's EMA weights; `LorapipeError` names the command that makes them."""
     if not checkpoint.exists():
         raise LorapipeError(f"{checkpoint} is missing.", cure=f"Train it first: python -m tools.pocket {command}")
     with reading(checkpoint) as file:
@@ -54,10 +54,10 @@ def average_in(checkpoint: Path, command: str) -> dict[str, Tensor]:
 class TrainingRun:
     """Trains `model` with AdamW for the steps of all `cycles`, keeping an exponential moving average.
 
-    `cycles` and `peak` make the learning rate (see `learning_rate`); adding a cycle goes on with a finished training.
+    `cycles` and `peak` define the learning rate (see `learning_rate`); another cycle continues a finished training.
 
-    Iterating resumes from `checkpoint` if it exists, yields (step, loss) after every update and writes the checkpoint
-    every `CHECKPOINT_EVERY` steps and at the end. `average` is the model to use.
+    Iterating resumes from `checkpoint` if it exists, yields (step, loss) after every update, and writes the checkpoint
+    every `CHECKPOINT_EVERY` steps and at the end. `average` is the EMA, the model to use.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class TrainingRun:
         self.step = 0
 
     def run(self, loss: Callable[[], Tensor]) -> Iterator[tuple[int, float]]:
-        """Train with `loss()`, a scalar that depends on nothing but the model and the device's random numbers."""
+        """Train with `loss()`, a scalar function of the model and the device's random numbers alone."""
         self.resume()
         first = self.step
         update: Callable[[], Tensor] = partial(self._update, loss)
@@ -102,7 +102,7 @@ class TrainingRun:
             yield self.step, float(value)
 
     def _prepare(self) -> None:
-        """Set what differs from step to step: the random numbers, the rate, and how far the average follows."""
+        """Set random seed, learning rate and EMA decay of a step."""
         torch.manual_seed(self.seed * 1_000_003 + self.step)
         self._rate.fill_(learning_rate(self.step, self.cycles, self.peak))
         self._weight.fill_(1 - min(self.decay, (1 + self.step) / (10 + self.step)))
@@ -124,7 +124,7 @@ class TrainingRun:
         return torch.autocast("cuda", torch.bfloat16, cache_enabled=False) if self._is_cuda else nullcontext()
 
     def _captured(self, loss: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        """The update as a graph: what replays it."""
+        """Capture the update as a CUDA graph; return the function that replays it."""
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
@@ -137,7 +137,7 @@ class TrainingRun:
         return replay
 
     def save(self) -> None:
-        """Write the checkpoint aside and rename it, so that a kill or a power cut leaves the previous one whole."""
+        """Write the checkpoint atomically, so that a kill or power cut leaves the previous one intact."""
         state = {
             "step": self.step,
             "model": self.model.state_dict(),
@@ -148,7 +148,7 @@ class TrainingRun:
             torch.save(state, file)
 
     def resume(self) -> None:
-        """Take up the checkpoint, if there is one."""
+        """Load the checkpoint, if there is one."""
         if not self.checkpoint.exists():
             return
         try:

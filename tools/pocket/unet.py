@@ -1,7 +1,7 @@
-"""The denoiser: a Stable Diffusion U-Net and its text encoder, trained together on the autoencoder's latents.
+"""Training of the denoiser: a Stable Diffusion U-Net and its text encoder, jointly, on the VAE's latents.
 
-Noise prediction on SD's schedule (Rombach et al. 2022), min-SNR weighting with gamma 5 (Hang et al. 2023), one caption
-in eight left empty for classifier-free guidance (Ho & Salimans 2021), and an exponential moving average of the weights.
+ε-prediction on SD's noise schedule (Rombach et al. 2022), min-SNR weighting with γ = 5 (Hang et al. 2023), caption dropout
+of 1/8 for classifier-free guidance (Ho & Salimans 2021), and an EMA of the weights.
 """
 
 import copy
@@ -28,7 +28,7 @@ WIDTH = 128
 
 
 def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """An untrained text encoder of the shipped shape."""
+    """Return an untrained text encoder of the shipped architecture."""
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=WIDTH,
@@ -45,9 +45,9 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def new_unet() -> UNet2DConditionModel:
-    """An untrained U-Net of the shipped shape; blocks and names are SD1.x's, widths are not.
+    """Return an untrained U-Net of the shipped architecture, with SD1.x's blocks and names but smaller widths.
 
-    Attention starts at 8 x 8: at 16 x 16 it would cost half as much again and the drawings need none.
+    Attention starts at 8 x 8: at 16 x 16 it would cost half as much again, and the drawings do not need it.
     """
     return UNet2DConditionModel(
         sample_size=16,
@@ -62,7 +62,7 @@ def new_unet() -> UNet2DConditionModel:
 
 
 def new_scheduler() -> DDIMScheduler:
-    """SD's noise schedule."""
+    """Return SD's noise schedule."""
     return DDIMScheduler(
         beta_schedule="scaled_linear",
         beta_start=0.00085,
@@ -74,7 +74,7 @@ def new_scheduler() -> DDIMScheduler:
 
 
 class Denoiser(nn.Module):
-    """Text encoder and U-Net with their common loss."""
+    """Text encoder and U-Net with their joint loss."""
 
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
@@ -83,9 +83,9 @@ class Denoiser(nn.Module):
         self.register_buffer("alphas", alphas, persistent=False)
 
     def loss(self, latents: Tensor, tokens: Tensor) -> Tensor:
-        """Weighted squared error of the predicted noise; latents (B, 4, 16, 16) of unit variance, tokens (B, 77).
+        """Return the weighted MSE of the predicted noise; latents (B, 4, 16, 16) of unit variance, tokens (B, 77).
 
-        Every batch has its times evenly over the schedule, in any order.
+        A batch's timesteps are stratified over the schedule.
         """
         count, device = len(latents), latents.device
         when = (
@@ -110,7 +110,7 @@ def train_unet(
     device: str = "cpu",
     cycles: Sequence[int] = CYCLES,
 ) -> Iterator[tuple[int, float, TrainingRun]]:
-    """Train or resume in `work`/unet.pt, yielding (step, loss, the run whose `average` is the model so far)."""
+    """Train or resume in `work`/unet.pt; yield (step, loss, the run, whose `average` is the model so far)."""
     pools = [pool(work, kind, seed=seed) for kind in ("world", "subjects")]
     world, latents = len(pools[0]), _encoded(work, vae, pools, device)
     texts, nothing = torch.cat([each.tokens for each in pools]).to(device), torch.tensor(encoded([]), device=device)
@@ -129,7 +129,7 @@ def train_unet(
 
 
 def finished_unet(work: Path, tokenizer: CLIPTokenizer) -> Denoiser:
-    """The average of what was trained in `work`."""
+    """Return the EMA of the training in `work`."""
     model = Denoiser(tokenizer)
     model.load_state_dict(average_in(work / "unet.pt", "base"))
     return model
@@ -137,7 +137,7 @@ def finished_unet(work: Path, tokenizer: CLIPTokenizer) -> Denoiser:
 
 @torch.no_grad()
 def _encoded(work: Path, vae: AutoencoderKL, pools: Sequence[Pool], device: str) -> Tensor:
-    """Scaled latents of the pools, kept in `work` under the autoencoder's digest."""
+    """Return scaled latents of the pools, cached in `work` by the VAE's digest."""
     digest = hashlib.sha256(b"".join(p.numpy().tobytes() for p in vae.state_dict().values())).hexdigest()[:12]
     count = sum(map(len, pools))
     kept = work / f"latents-{digest}-{count}.pt"

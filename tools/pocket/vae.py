@@ -1,8 +1,8 @@
-"""The autoencoder: 64 x 64 pictures to 4 x 16 x 16 latents and back.
+"""Training of the VAE: 64 x 64 pictures to 4 x 16 x 16 latents and back.
 
-Small on purpose: no attention, one residual block a level, most of its width at the lowest resolution. Three of five
-pictures are of subjects outside the world, in any pen, and a fourth of all have their colours exchanged: an autoencoder that
-has only seen the world turns a turquoise animal blue, and then no LoRA can learn turquoise.
+It is small: no attention, one residual block per level, most width at the lowest resolution. Three of five training pictures
+show subjects outside the world, in any style, and a quarter have permuted colour channels: a VAE trained on the world alone
+turns a turquoise animal blue, and then no LoRA can learn turquoise.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,11 +21,11 @@ CYCLES = (4_050,)
 PEAK = 1.5e-3
 KL = 2e-6
 LEAST = 1e-4
-"""Squared error below which a picture is good enough not to be made better yet."""
+"""Squared error below which the logarithmic loss term stops improving a picture."""
 
 
 def new_vae() -> AutoencoderKL:
-    """An untrained autoencoder of the shipped shape."""
+    """Return an untrained VAE of the shipped architecture."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
@@ -38,15 +38,15 @@ def new_vae() -> AutoencoderKL:
 
 
 class Roundtrip(nn.Module):
-    """Encode, sample the posterior, decode."""
+    """VAE with its reconstruction loss: encode, sample the posterior, decode."""
 
     def __init__(self) -> None:
         super().__init__()
         self.vae = new_vae()
 
     def loss(self, pictures: Tensor) -> Tensor:
-        """Absolute error, which keeps edges sharp, squared error and its logarithm, which PSNR is of, and a very small KL
-        term (Kingma & Welling 2014; weight as in LDM)."""
+        """Return L1 loss (sharp edges) + MSE + its logarithm (PSNR) + a very small KL term (Kingma & Welling 2014; weight
+        as in LDM)."""
         posterior = self.vae.encode(pictures).latent_dist
         latents = posterior.mean.float() + posterior.std.float() * torch.randn_like(posterior.mean.float())
         error = (self.vae.decode(latents).sample - pictures).float()
@@ -62,7 +62,7 @@ class Roundtrip(nn.Module):
 def train_vae(
     work: Path, seed: int = 0, device: str = "cpu", cycles: Sequence[int] = CYCLES
 ) -> Iterator[tuple[int, float, float | None]]:
-    """Train or resume in `work`/vae.pt, yielding (step, loss, PSNR on unseen drawings every 250 steps)."""
+    """Train or resume in `work`/vae.pt; yield (step, loss, PSNR on held-out drawings every 250 steps, else None)."""
     kinds = [pool(work, kind, seed=seed).pictures for kind in ("world", "subjects", "pairs")]
     world, pictures = len(kinds[0]), torch.cat(kinds).to(device)
     unseen = to_tensor(render(creatures(HELD_OUT, 200))).to(device)
@@ -79,7 +79,7 @@ def train_vae(
 
 
 def recoloured(pictures: Tensor, share: float = 0.25) -> Tensor:
-    """The pictures (B, 3, H, W), a `share` of them with red, green and blue exchanged."""
+    """Permute the colour channels of a `share` of the pictures (B, 3, H, W)."""
     count, device = len(pictures), pictures.device
     order = torch.rand(count, 3, device=device).argsort(1)
     plain = torch.rand(count, 1, device=device) >= share
@@ -90,7 +90,7 @@ def recoloured(pictures: Tensor, share: float = 0.25) -> Tensor:
 
 @torch.no_grad()
 def finished_vae(work: Path, seed: int = 0) -> AutoencoderKL:
-    """The trained autoencoder, with the `scaling_factor` that gives its latents unit standard deviation."""
+    """Return the trained VAE, with the `scaling_factor` that gives its latents unit standard deviation."""
     model = Roundtrip()
     model.load_state_dict(average_in(work / "vae.pt", "vae"))
     vae: AutoencoderKL = model.vae.eval().requires_grad_(False)
@@ -102,7 +102,7 @@ def finished_vae(work: Path, seed: int = 0) -> AutoencoderKL:
 
 @torch.no_grad()
 def psnr(vae: AutoencoderKL, pictures: Tensor) -> float:
-    """Mean peak signal-to-noise ratio, in dB, of `pictures` (-1..1) through the autoencoder's mode."""
+    """Return the mean PSNR in dB of `pictures` (-1..1) decoded from the posterior's mode."""
     restored = torch.cat([vae.decode(vae.encode(part).latent_dist.mode()).sample for part in pictures.split(50)])
     error = (restored.clamp(-1, 1) - pictures).square().mean(dim=(1, 2, 3))
     return float((10 * torch.log10(4 / error)).mean())

@@ -6,7 +6,9 @@ A group that most pictures have is a part of the subject, since scenes and cloth
 picture has a part if one of its places is as near to the group's centre as in nine of ten training pictures, each left
 out in its turn.
 
-A part counts the less the more of the base's pictures have it: what every picture has tells nothing of the subject.
+A part counts the less the more of the base's pictures have it: what every picture has tells nothing of the subject. The
+figure is the geometric mean of the share of the parts that a picture has, which is sharp where they are many, and of how far
+its nearest places have come on the way from the base's pictures to the training pictures, which sees a small thing too.
 """
 
 from __future__ import annotations
@@ -33,14 +35,19 @@ NEAR = 0.9
 
 @dataclass(frozen=True)
 class Parts(Measure):
-    """`centres` (K, d), `near` (K,) the largest squared distance that counts, `weights` (K,) which sum to 1."""
+    """`centres` (K, d); by part (K,): `near` the largest squared distance at which a picture has it, `share` what it counts;
+    `usual` the base's middle distance, `gap` how much nearer the training pictures are, `weight` what that counts.
+    """
 
     title = "subject"
     meaning = "the share of the subject's parts that a picture shows: 1 as many as the training pictures, 0 none"
 
     centres: Array
     near: Array
-    weights: Array
+    share: Array
+    usual: Array
+    gap: Array
+    weight: Array
 
     @classmethod
     def fit(cls, reference: Reference) -> Self | None:
@@ -55,15 +62,25 @@ class Parts(Measure):
         centres = centres[np.array(shares) >= COMMON]
         if not len(centres):
             return None
-        near = np.quantile(_left_out(training, centres), NEAR, axis=0)
-        weights = 1 - (nearest(reference.base.patches, centres) <= near).mean(axis=0)
-        if weights.sum() < 0.5:
+        ours, base = _left_out(training, centres), nearest(reference.base.patches, centres)
+        near = np.quantile(ours, NEAR, axis=0)
+        had = (base <= near).mean(axis=0)
+        if (1 - had).sum() < 0.5:
             return None
-        return cls(centres, near.astype(np.float32), (weights / weights.sum()).astype(np.float32))
+        usual = np.median(base, axis=0)
+        gap = np.maximum(usual - np.median(ours, axis=0), 0)
+        share, weight = (1 - had) ** 2, (gap / (ours.std(axis=0) + base.std(axis=0) + 1e-9)) ** 2
+        if not weight.sum():
+            return None
+        arrays = (near, share / share.sum(), usual, np.maximum(gap, 1e-6), weight / weight.sum())
+        return cls(centres, *(each.astype(np.float32) for each in arrays))
 
     def __call__(self, seen: Seen) -> Array:
-        shown: Array = (nearest(seen.patches, self.centres) <= self.near).astype(np.float32) @ self.weights / NEAR
-        return np.minimum(shown, 1)
+        distance = nearest(seen.patches, self.centres)
+        shown = np.minimum((distance <= self.near).astype(np.float32) @ self.share / NEAR, 1)
+        way = np.clip((self.usual - distance) / self.gap, 0, 1) @ self.weight
+        found: Array = np.sqrt(shown * way)
+        return found
 
 
 def _left_out(training: Sequence[Array], centres: Array) -> Array:

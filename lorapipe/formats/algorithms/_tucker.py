@@ -9,14 +9,14 @@ if TYPE_CHECKING:
 
 
 def tucker(core: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Σᵢⱼ core[i, j, x, y] · a[i, o] · b[j, c]: (out, in, k, k) from a core (r, r, k, k), a (r, out) and b (r, in)."""
+    """Compute Σᵢⱼ core[i, j, x, y] · a[i, o] · b[j, c]: core (r, r, k, k), a (r, out), b (r, in) → (out, in, k, k)."""
     import torch
 
     return torch.einsum("ijxy,io,jc->ocxy", core, a, b)
 
 
 def with_core(core: Tensor, b: Tensor) -> Tensor:
-    """The core multiplied into b: (r, in · k · k), so that aᵀ times it is Tucker's product as a matrix."""
+    """Multiply the core into b: the result B is (r, in · k · k), and aᵀ · B is `tucker(core, a, b)` as a matrix."""
     import torch
 
     return torch.einsum("ijxy,jc->icxy", core, b).flatten(1)

@@ -1,4 +1,4 @@
-"""DoRA (Liu et al. 2024, arXiv:2402.09353): the direction of W + ΔW, with magnitudes of its own."""
+"""DoRA (Liu et al. 2024, arXiv:2402.09353): the direction of W + ΔW times a trained magnitude."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 MAGNITUDE = "dora_scale"
 DORA: Mapping[str, str] = {MAGNITUDE: "dora_scale"}
-"""Key of the magnitudes, as LyCORIS and OneTrainer write it."""
+"""Suffix of the magnitudes' key, as LyCORIS and OneTrainer write it."""
 
 
 class DecomposableAlgorithm(Algorithm):
-    """An algorithm whose update may have a `dora_scale` m: ΔW = m ⊙ (W + P) / ‖W + P‖ − W, P being its product.
+    """Algorithm with product P and an optional magnitude `dora_scale` m: ΔW = m ⊙ (W + P) / ‖W + P‖ − W.
 
-    m is (out, 1[, 1, 1]) with norms over each output's numbers (LyCORIS' `wd_on_output`, PEFT), or (1, in[, 1, 1]) with
-    norms over each input's, which ComfyUI, Forge and A1111 read rightly.
+    m is (out, 1[, 1, 1]) with a norm for each output (LyCORIS' `wd_on_output`, PEFT), or (1, in[, 1, 1]) with a norm for
+    each input; ComfyUI, Forge and A1111 read the second form correctly.
     """
 
     optional: ClassVar = frozenset({MAGNITUDE})
@@ -29,11 +29,11 @@ class DecomposableAlgorithm(Algorithm):
 
     @abstractmethod
     def product(self, tensors: Tensors, alpha: float) -> Tensor:
-        """P: ΔW without magnitudes."""
+        """Compute P, the update without magnitudes."""
 
     @abstractmethod
     def product_flaw(self, tensors: Tensors) -> str:
-        """`flaw` of the tensors of P."""
+        """Say why the tensors of P do not fit; see `flaw`."""
 
     def needs_weight(self, tensors: Tensors) -> bool:
         return MAGNITUDE in tensors
@@ -43,7 +43,7 @@ class DecomposableAlgorithm(Algorithm):
         if MAGNITUDE not in tensors:
             return product
         if weight is None:
-            raise InputError("a DoRA's update cannot be told without the base's weight.", cure="Give it.")
+            raise InputError("a DoRA's update depends on the base's weight.", cure="Pass weight.")
         return decomposed(weight, product.reshape(weight.shape), tensors[MAGNITUDE]) - weight
 
     def flaw(self, tensors: Tensors) -> str:
@@ -58,7 +58,7 @@ class DecomposableAlgorithm(Algorithm):
 
 
 def decomposed(weight: Tensor, change: Tensor, magnitude: Tensor) -> Tensor:
-    """m ⊙ (W + P) / ‖W + P‖ in the precision of P; no gradient goes through the norm, as in the paper (§4.3) and PEFT."""
+    """Compute m ⊙ (W + P) / ‖W + P‖ in P's dtype; the norm is detached, as in the paper (§4.3) and PEFT."""
     import torch
 
     whole = weight.to(change.dtype) + change
@@ -68,9 +68,9 @@ def decomposed(weight: Tensor, change: Tensor, magnitude: Tensor) -> Tensor:
 
 
 def norms(weight: Tensor, like: Tensor) -> Tensor:
-    """Norms of a weight over all axes but that of `like` which has numbers: the outputs', or the inputs'.
+    """Compute a weight's norms over all axes but one: the axis on which `like` has its entries, outputs or inputs.
 
-    A module with one input or output has one number either way; it counts as the outputs'.
+    Where `like` has a single entry, it counts as the outputs' axis.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""The dense difference of a module's weight and bias (LyCORIS' `full`)."""
+"""Dense difference of a module's weight and bias (LyCORIS' `full`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class FullAlgorithm(Algorithm):
-    """ΔW = `diff`, in the shape of the weight; `diff_b` (out,) is added to the bias."""
+    """ΔW = `diff`, in the shape of the weight; Δb = `diff_b` (out,)."""
 
     keys: ClassVar = {"diff": "diff", "diff_b": "diff_b"}
     optional: ClassVar = frozenset({"diff_b"})

@@ -16,8 +16,8 @@ NAMES = ("a1", "a2", "b1", "b2")
 class GloraAlgorithm(Algorithm):
     """ΔW = (alpha / rank) · (W · a1 · a2 + b1 · b2).
 
-    `a1` (in, r), `a2` (r, in), `b1` (out, r), `b2` (r, in[, k, k]). Files of LyCORIS before 2.0 have each pair the other way
-    round. With `bm` (r, r, k, k) the second product is Tucker's.
+    `a1` (in, r), `a2` (r, in), `b1` (out, r), `b2` (r, in[, k, k]). LyCORIS before 2.0 swapped the names in each pair. With
+    `bm` (r, r, k, k) the second product is in Tucker form.
     """
 
     keys: ClassVar = {name: f"{name}.weight" for name in (*NAMES, "bm")}
@@ -33,7 +33,7 @@ class GloraAlgorithm(Algorithm):
         import torch
 
         if weight is None:
-            raise InputError("a GLoRA's update cannot be told without the base's weight.", cure="Give it.")
+            raise InputError("a GLoRA's update depends on the base's weight.", cure="Pass weight.")
         ours = _in_order(tensors)
         through = torch.einsum(
             "oi...,ir,rj->oj...", weight.to(ours["a1"].dtype), ours["a1"].flatten(1), ours["a2"].flatten(1)
@@ -61,7 +61,7 @@ class GloraAlgorithm(Algorithm):
 
 
 def _in_order(tensors: Tensors) -> dict[str, Tensor]:
-    """The tensors as they are named now: in old files what is called a1 is (r, in), and a2 (in, r)."""
+    """Return the tensors under LyCORIS 2.0's names; in older files a1 is (r, in) and a2 (in, r)."""
     if tensors["b1"].shape[1] == tensors["b2"].shape[0]:
         return dict(tensors)
     other = {"a1": "a2", "a2": "a1", "b1": "b2", "b2": "b1"}

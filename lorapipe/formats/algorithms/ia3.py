@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class Ia3Algorithm(Algorithm):
-    """ΔW = W ⊙ `weight`, a number for each output, or where `on_input` is 1 for each input; the bias is left alone.
+    """ΔW = W ⊙ `weight`: one factor for each output, or for each input where `on_input` is 1. The bias is unchanged.
 
-    `weight` is (n,) of a Linear layer and (1, n, 1, 1) of a convolution.
+    `weight` is (n,) for a Linear layer and (1, n, 1, 1) for a convolution.
     """
 
     keys: ClassVar = {"weight": "weight", "on_input": "on_input"}
@@ -32,7 +32,7 @@ class Ia3Algorithm(Algorithm):
 
     def delta(self, tensors: Tensors, alpha: float, weight: Tensor | None = None) -> Tensor:
         if weight is None:
-            raise InputError("an (IA)³'s update cannot be told without the base's weight.", cure="Give it.")
+            raise InputError("an (IA)³'s update depends on the base's weight.", cure="Pass weight.")
         factors, later = tensors["weight"].flatten(), [1] * (weight.dim() - 2)
         shape = [1, -1, *later] if bool(tensors["on_input"].any()) else [-1, 1, *later]
         return weight.to(factors.dtype) * factors.reshape(shape)

@@ -15,10 +15,10 @@ FACTORS = ("w1_a", "w1_b", "w2_a", "w2_b")
 
 
 class LohaAlgorithm(DecomposableAlgorithm):
-    """ΔW = (alpha / rank) · (w1_a · w1_b) ⊙ (w2_a · w2_b): a rank of up to r² for the numbers of a LoRA of 2r.
+    """ΔW = (alpha / rank) · (w1_a · w1_b) ⊙ (w2_a · w2_b): rank up to r² with the parameters of a LoRA of rank 2r.
 
-    `w*_a` (out, r), `w*_b` (r, in · k · k). With `t1`, `t2` (r, r, k, k) both products are Tucker's, `w*_a` (r, out), `w*_b`
-    (r, in).
+    `w*_a` (out, r), `w*_b` (r, in · k · k). With `t1`, `t2` (r, r, k, k) both products are in Tucker form: `w*_a` (r, out),
+    `w*_b` (r, in).
     """
 
     keys: ClassVar = {**{name: f"hada_{name}" for name in (*FACTORS, "t1", "t2")}, **DORA}

@@ -15,17 +15,17 @@ NAMES = ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b", "t2")
 
 
 class LokrAlgorithm(DecomposableAlgorithm):
-    """ΔW = (alpha / rank) · w1 ⊗ w2, each factor whole or a product of two; where both are whole, alpha means nothing.
+    """ΔW = (alpha / rank) · w1 ⊗ w2. Each factor is full or low-rank; where both are full, alpha is ignored.
 
     `w1` (out_l, in_m), or `w1_a` (out_l, r) · `w1_b` (r, in_m). `w2` (out_k, in_n[, k, k]), or `w2_a` (out_k, r) · `w2_b`
-    (r, in_n · k · k), or with `t2` (r, r, k, k) Tucker's product, `w2_a` (r, out_k), `w2_b` (r, in_n).
+    (r, in_n · k · k), or in Tucker form `t2` (r, r, k, k), `w2_a` (r, out_k), `w2_b` (r, in_n).
     """
 
     keys: ClassVar = {**{name: f"lokr_{name}" for name in NAMES}, **DORA}
     optional: ClassVar = frozenset(keys)
 
     def rank(self, tensors: Tensors) -> int:
-        """1 where both factors are whole."""
+        """Return the rank of the low-rank factor; 1 where both factors are full."""
         low = [tensors[name] for name in ("w1_b", "w2_b") if name in tensors]
         return int(low[0].shape[0]) if low else 1
 
@@ -58,7 +58,7 @@ class LokrAlgorithm(DecomposableAlgorithm):
         return evened(tensors, "w2", "w1" if "w1" in tensors else "w1_a")
 
     def portable(self, tensors: Tensors) -> dict[str, Tensor]:
-        """Without Tucker's core, which ComfyUI and Forge fail on: `w2_b` (r, in_n · k · k) has the kernel."""
+        """Remove the Tucker core, which ComfyUI and Forge cannot read: `w2_b` becomes (r, in_n · k · k)."""
         if (core := tensors.get("t2")) is None:
             return dict(tensors)
         flat = {name: tensor for name, tensor in tensors.items() if name != "t2"}
@@ -81,7 +81,7 @@ class LokrAlgorithm(DecomposableAlgorithm):
 
 
 def whole(tensors: Tensors, name: str) -> Tensor:
-    """w1 or w2, multiplied out where it is factors."""
+    """Return w1 or w2 as a full matrix, multiplied out where it is low-rank."""
     if name in tensors:
         return tensors[name]
     a, b, core = tensors[f"{name}_a"], tensors[f"{name}_b"], tensors.get("t2") if name == "w2" else None
@@ -89,10 +89,10 @@ def whole(tensors: Tensors, name: str) -> Tensor:
 
 
 def factorization(size: int, factor: int) -> tuple[int, int]:
-    """Two whole numbers whose product is a size, the smaller first, as LyCORIS' (`functional/general.py`).
+    """Split a size into two integer factors, the smaller first, as LyCORIS does (`functional/general.py`).
 
-    (factor, size / factor) where that goes; else the most square pair whose smaller number is at most `factor`, and with −1
-    of all pairs: 320 by −1 is (16, 20), by 8 is (8, 40); 1280 by −1 is (32, 40).
+    (factor, size / factor) where `factor` divides the size; else the most square pair whose smaller number is at most
+    `factor`. −1 allows all pairs: 320 by −1 is (16, 20), by 8 is (8, 40); 1280 by −1 is (32, 40).
     """
     if factor > 0 and size % factor == 0:
         return min(factor, size // factor), max(factor, size // factor)

@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2021, arXiv:2106.09685), and LoCon, which is LoRA of convolutions: ΔW = (alpha / rank) · up · down."""
+"""LoRA (Hu et al. 2021, arXiv:2106.09685), and LoCon, its form for convolutions: ΔW = (alpha / rank) · up · down."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class LoraAlgorithm(DecomposableAlgorithm):
-    """`down` (r, in[, k, k]) and `up` (out, r[, 1, 1]).
+    """ΔW = (alpha / rank) · up · down, with `down` (r, in[, k, k]) and `up` (out, r[, 1, 1]).
 
-    With `mid` (r, r, k, k), down and up are 1×1 and the kernel is the middle's (LyCORIS' Tucker form).
+    With `mid` (r, r, k, k), LyCORIS' Tucker form, down and up are 1×1 and mid has the kernel's size.
     """
 
     keys: ClassVar = {"down": "lora_down.weight", "up": "lora_up.weight", "mid": "lora_mid.weight", **DORA}
@@ -46,7 +46,7 @@ class LoraAlgorithm(DecomposableAlgorithm):
         down, up, mid = tensors["down"], tensors["up"], tensors.get("mid")
         shapes = shapes_in_words(tensors)
         if not {down.dim(), up.dim()} <= {2, 4} or not _is_pointwise(up):
-            return f"its shapes are none of one, {shapes}"
+            return f"its shapes are not a LoRA's, {shapes}"
         rank = down.shape[0]
         if not rank or up.shape[1] != rank or not down.numel() or not up.numel():
             return f"its ranks do not fit, {shapes}"
@@ -56,5 +56,5 @@ class LoraAlgorithm(DecomposableAlgorithm):
 
 
 def _is_pointwise(weight: Tensor) -> bool:
-    """Whether it is a matrix, or a convolution of one pixel."""
+    """Return whether a weight is a matrix or a 1×1 convolution."""
     return all(side == 1 for side in weight.shape[2:])

@@ -1,4 +1,4 @@
-"""The differences of a normalisation layer's weight and bias (LyCORIS' `train_norm`)."""
+"""Differences of a normalisation layer's weight and bias (LyCORIS' `train_norm`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class NormAlgorithm(Algorithm):
-    """`weight` and `bias` (n,) are added to those of a LayerNorm or GroupNorm."""
+    """ΔW = `weight` (n,) and Δb = `bias` (n,) of a LayerNorm or GroupNorm."""
 
     keys: ClassVar = {"weight": "w_norm", "bias": "b_norm"}
     optional: ClassVar = frozenset({"bias"})

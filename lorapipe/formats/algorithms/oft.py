@@ -1,6 +1,6 @@
-"""OFT, rotations of the outputs in blocks (Qiu et al. 2023, arXiv:2306.07280).
+"""OFT, orthogonal finetuning: rotates a module's outputs in blocks (Qiu et al. 2023, arXiv:2306.07280).
 
-As kohya's (`networks/oft.py`) and LyCORIS' Diag-OFT (`modules/diag_oft.py`).
+The same maths as kohya's `networks/oft.py` and LyCORIS' Diag-OFT (`modules/diag_oft.py`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class OftAlgorithm(Algorithm):
-    """ΔW = rescale ⊙ RᵀW − W, where R turns each block of b outputs: R = (I + Q)(I − Q)⁻¹, Q = B − Bᵀ  (Cayley).
+    """ΔW = rescale ⊙ RᵀW − W, where R rotates each block of b outputs: R = (I + Q)(I − Q)⁻¹, Q = B − Bᵀ  (Cayley).
 
     `blocks` B (n, b, b) with n · b = out; `rescale` (out, 1[, 1, 1]). Alpha is the constraint: ‖Q‖ over all blocks is at
-    most alpha · out, and 0 is no limit. Files of early LyCORIS have R itself, `diag` (n, b, b).
+    most alpha · out; 0 means no limit. Files of early LyCORIS hold R itself, `diag` (n, b, b).
     """
 
     keys: ClassVar = {"blocks": "oft_blocks", "diag": "oft_diag", "rescale": "rescale"}
@@ -26,7 +26,7 @@ class OftAlgorithm(Algorithm):
     algo: ClassVar = "diag-oft"
 
     def rank(self, tensors: Tensors) -> int:
-        """The blocks' size, which is what LyCORIS takes for `network_dim`."""
+        """Return the block size b, which LyCORIS writes as `network_dim`."""
         return int(_blocks(tensors).shape[-1])
 
     def usual_alpha(self, tensors: Tensors) -> float:
@@ -45,7 +45,7 @@ class OftAlgorithm(Algorithm):
         import torch
 
         if weight is None:
-            raise InputError("an OFT's update cannot be told without the base's weight.", cure="Give it.")
+            raise InputError("an OFT's update depends on the base's weight.", cure="Pass weight.")
         turn = tensors["diag"] if "diag" in tensors else rotations(tensors["blocks"], alpha * weight.shape[0])
         blocks = weight.to(turn.dtype).reshape(*turn.shape[:2], *weight.shape[1:])
         turned = torch.einsum("knm,kn...->km...", turn, blocks).reshape(weight.shape)
@@ -54,7 +54,9 @@ class OftAlgorithm(Algorithm):
         return turned - weight
 
     def scaled(self, tensors: Tensors, factor: float | Tensor) -> dict[str, Tensor]:
-        raise InputError("an OFT turns weights, and a part of that is no rotation.", cure="Export it as a difference.")
+        raise InputError(
+            "an OFT rotates weights, and a scaled rotation is no rotation.", cure="Export it as a difference."
+        )
 
     def flaw(self, tensors: Tensors) -> str:
         blocks = _blocks(tensors)
@@ -71,7 +73,7 @@ class OftAlgorithm(Algorithm):
 
 
 def rotations(blocks: Tensor, limit: float | Tensor) -> Tensor:
-    """(n, b, b) of any numbers → as many rotations; `limit` is the largest norm of all Q together, 0 is none."""
+    """Map unconstrained (n, b, b) to n rotation matrices; `limit` bounds the norm of all Q together, 0 means no limit."""
     import torch
 
     skew = blocks - blocks.transpose(1, 2)

@@ -66,9 +66,9 @@ class Reader(ABC):
         """Return why a module is ignored although the file is loaded; empty if it is applied."""
 
     def misreads(self, module: ReadModule) -> str:
-        """What it makes another ΔW of than the file means, to follow the program's name; empty where it does not.
+        """Return how the program's ΔW of a module is wrong, to follow the program's name; empty if it is right.
 
-        In words what `change` is in numbers, and without torch.
+        It describes the error of `change` as text, without torch.
         """
         return ""
 

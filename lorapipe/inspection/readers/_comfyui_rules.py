@@ -31,7 +31,7 @@ def unknown_name(module: ReadModule, styles: frozenset[str]) -> str:
 
 
 def misread_dora(module: ReadModule) -> str:
-    """What is wrong with a DoRA of outputs, in words."""
+    """Return how the loader's ΔW of a DoRA with magnitudes per output is wrong; empty for other modules."""
     return "divides the weights of a DoRA of outputs by the norm of W, not of W + ΔW" if module.of_outputs else ""
 
 

@@ -1,4 +1,4 @@
-"""The weights of a base's modules, and what stands for them where no weights are loaded."""
+"""Weights of a base's modules, and random stand-ins where no weights are loaded."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 def weight(model: Model, place: Place) -> Tensor:
-    """A module's weight, float32; loads the part that it is in."""
+    """Return a module's weight as float32; loads the module's part."""
     found: Tensor = model.part(place[0]).get_submodule(place[1]).weight.detach()
     return found.float()
 
 
 def shape(model: Model, place: Place) -> tuple[int, ...]:
-    """The shape of a module's weight; no weights are loaded."""
+    """Return the shape of a module's weight, without loading weights."""
     part, path = place
     return next(ref.shape for ref in (*model.modules(part), *model.outer_modules(part)) if ref.path == path)
 
 
 def drawn(model: Model, place: Place) -> Tensor:
-    """Random numbers in that shape, always the same ones."""
+    """Return a standard normal tensor (fixed seed) in the shape of a module's weight."""
     import torch
 
     return torch.randn(shape(model, place), generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""How wide the update of a module is, and how fast it learns: by its kind, and by its block."""
+"""Rank, alpha and learning-rate factor of a module's update, by module kind and by block."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     from lorapipe.models import ModuleRef
 
 BY_BLOCK = ("block_ranks", "block_alphas", "block_rates", "conv_block_ranks", "conv_block_alphas")
-"""Knobs that have a number for each block."""
+"""Knobs with one number for each block."""
 
 
 @dataclass(frozen=True)
 class Width:
-    """The rank of a module's update, and its alpha."""
+    """Rank and alpha of a module's update."""
 
     rank: int
     alpha: float
 
     @classmethod
     def of(cls, rank: int, alpha: float) -> Width:
-        """A rank with an alpha as it is given, where 0 means the rank."""
+        """Make a width from knobs, in which an alpha of 0 means the rank."""
         return cls(rank, alpha or float(rank))
 
     def numbers(self, shape: Sequence[int]) -> int:
-        """How many numbers LoRA's two matrices have for a weight of this shape."""
+        """Count the parameters of LoRA's two matrices for a weight of this shape."""
         return self.rank * (shape[0] + math.prod(shape[1:]))
 
 
@@ -42,17 +42,17 @@ class Widths:
     alpha: float
 
     def at(self, block: int) -> Width:
-        """Those of a block."""
+        """Return the width of one block."""
         rank = self.ranks[block]
         return Width.of(rank, self.alphas[block] if self.alphas else self.alpha)
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """What is different from block to block of the denoiser: rank and alpha, and the factor on the rate.
+    """Ranks, alphas and learning-rate factors by block of the denoiser.
 
-    Of Linear layers and 1×1 convolutions, and of larger convolutions; without ranks nothing is different. As kohya's
-    `block_dims`, `conv_block_dims` and `block_lr` (`networks/lora.py`).
+    `small` is for Linear layers and 1×1 convolutions, `large` for larger convolutions; without ranks all blocks are alike.
+    The same as kohya's `block_dims`, `conv_block_dims` and `block_lr` (`networks/lora.py`).
     """
 
     small: Widths
@@ -61,7 +61,7 @@ class Blocks:
 
     @classmethod
     def of(cls, spec: object, blocks: int) -> Blocks:
-        """What a spec's knobs say of a model with so many blocks; `InputError` where it counts them otherwise."""
+        """Read a spec's knobs for a model with this many blocks; `InputError` where a list has another length."""
         lists = {name: getattr(spec, name, ()) for name in BY_BLOCK}
         if problems := [replace(each, where=f"adapter.{each.path[0]}") for each in cls.problems(spec, blocks)]:
             raise InputError(problems)
@@ -71,7 +71,7 @@ class Blocks:
 
     @staticmethod
     def problems(spec: object, blocks: int) -> Iterator[Problem]:
-        """What is wrong with the lists of a spec for a model with so many blocks; paths are knobs of the spec."""
+        """Yield the lists of a spec whose length is not the model's number of blocks; paths are knobs of the spec."""
         for name in BY_BLOCK:
             given = getattr(spec, name, ())
             if given and len(given) != blocks:
@@ -79,14 +79,17 @@ class Blocks:
                 yield Problem(what, cure="Give a number for each.", path=(name,))
 
     def of_module(self, usual: Width, ref: ModuleRef) -> tuple[Width, float] | None:
-        """The width of a module's update and the factor on its rate, `usual` where the blocks are alike; None: left out."""
+        """Return (width, learning-rate factor) of a module's update; None where its block is left out.
+
+        `usual` is the width where all blocks are alike.
+        """
         width, rate = self.width(usual, ref.block, ref.pointwise), self.rate(ref.block)
         return (width, rate) if width.rank and rate else None
 
     def width(self, usual: Width, block: int | None, pointwise: bool) -> Width:
-        """The width of a module in a block (None: of the text encoder), `usual` where the blocks are alike.
+        """Return the width of a module in a block (None: of a text encoder); `usual` where all blocks are alike.
 
-        Larger convolutions without ranks of their own keep the width they have, unless their block is left out.
+        Larger convolutions without a list of their own keep `usual`, unless their block is left out.
         """
         if block is None:
             return usual
@@ -97,5 +100,5 @@ class Blocks:
         return Width(0, 0.0) if left_out else usual
 
     def rate(self, block: int | None) -> float:
-        """The factor on the rate of a module in a block."""
+        """Return the learning-rate factor of a module in a block."""
         return self.rates[block] if self.rates and block is not None else 1.0

@@ -1,4 +1,4 @@
-"""DoRA's layer (Liu et al. 2024, arXiv:2402.09353): another adapter's update, and magnitudes of W + ΔW."""
+"""DoRA layer (Liu et al. 2024, arXiv:2402.09353): wraps another layer and trains the magnitudes of W + ΔW."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lorapipe.training.adapter_layers.products import Narrow, UpDown, how_of
 
 
 class DoraLayer(AdapterLayer):
-    """base(x) + strength · (W' − W) x, where W' = m ⊙ (W + P) / ‖W + P‖, and P is what the inner layer's tensors give.
+    """base(x) + strength · (W' − W) x, where W' = m ⊙ (W + P) / ‖W + P‖ and P is the inner layer's ΔW.
 
-    m is ‖W‖ at first, so W' = W. The norm is a constant on the way back (paper, §4.3). `norm` and `shrink` are P's.
+    m starts as ‖W‖, so W' = W. The norm is detached in the backward pass (paper, §4.3). `norm` and `shrink` act on P.
 
-    With magnitudes of inputs, at strength 1, W' x is (W + P)(c ⊙ x) with c = m / ‖W + P‖: where P is two narrow products,
-    that is all there is to do.
+    With magnitudes of inputs and strength 1, W' x = (W + P)(c ⊙ x) with c = m / ‖W + P‖: where P is low-rank, `UpDown`
+    computes that without a matrix of W's size.
     """
 
     def __init__(self, inner: AdapterLayer, on_output: bool) -> None:
@@ -52,7 +52,7 @@ class DoraLayer(AdapterLayer):
 
     @torch.no_grad()
     def _norms(self, narrow: Narrow) -> Tensor:
-        """‖W + s · up · down‖ of each input, (in,), from ‖W‖ and the factors: no matrix of W's size is made.
+        """Compute ‖W + s · up · down‖ of each input, (in,), from ‖W‖ and the factors, without a matrix of W's size.
 
         ‖w + p‖² = ‖w‖² + 2⟨w, p⟩ + ‖p‖², where Σ over outputs of w · p is (upᵀ W) · down.
         """

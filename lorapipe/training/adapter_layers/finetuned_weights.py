@@ -1,4 +1,4 @@
-"""A base whose own weights are trained: full fine-tuning. What has been learnt is their difference from what they were."""
+"""Full fine-tuning: trains a base's own weights; the result is their difference from the original."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from lorapipe.models import Model
 
 SHORT = {False: ("full", {"weight": "diff", "bias": "diff_b"}), True: ("norm", {"weight": "weight", "bias": "bias"})}
-"""The algorithm of a layer's difference, of a normalisation's or not, and what that calls its tensors."""
+"""Is it a normalisation → the algorithm of its difference, and the short names of weight and bias."""
 
 
 class FinetunedWeights(Attached):
-    """The weights and biases of the layers at `places`, trained where they are.
+    """Handle of the weights and biases of the layers at `places`, trained in place.
 
-    `rounded`: in bf16 with stochastic rounding, where the base is held in bf16. `fused`: each is stepped in the backward
-    pass. The base's own numbers are kept in host memory, where a checkpoint's file is mapped.
+    `rounded`: bf16 with stochastic rounding, for a base in bf16. `fused`: optimizer steps in the backward pass. The original
+    weights stay in host memory, where the checkpoint's file is mapped.
     """
 
     may_be_flat: ClassVar[bool] = False
@@ -47,7 +47,7 @@ class FinetunedWeights(Attached):
         return (weight for named in self._weights.values() for weight in named.values())
 
     def parameters(self) -> dict[str, list[torch.nn.Parameter]]:
-        """Begins to learn where it has not begun: memory for that is taken here."""
+        """Return the trained weights; the first call allocates them."""
         if not self._begun:
             self._begin()
         found: dict[str, list[torch.nn.Parameter]] = {}
@@ -108,7 +108,7 @@ class FinetunedWeights(Attached):
         self._put(weights, {})
 
     def _put(self, weights: AdapterWeights, strengths: Mapping[str, float]) -> None:
-        """W + strength · (W' − W) of every layer; parts without a strength have 1."""
+        """Set every layer to W + strength · (W' − W); parts without a strength have 1."""
         for (part, path), named in self._weights.items():
             module = weights.modules[part, path]
             algorithm, short = SHORT[is_norm(self._layers[part, path])]
@@ -127,7 +127,7 @@ class FinetunedWeights(Attached):
                 weight.set(weight.original.float() + change)
 
     def set_strength(self, strengths: Mapping[str, float]) -> None:
-        """Between the base (0) and what was learnt (1), and beyond."""
+        """Interpolate from the base (0) to the trained weights (1), or extrapolate."""
         parts = {part for part, _ in self._weights}
         wanted = self._strengths | {part: each for part, each in strengths.items() if part in parts}
         if {part: wanted.get(part, 1.0) for part in parts} == {part: self._strengths.get(part, 1.0) for part in parts}:
@@ -137,7 +137,7 @@ class FinetunedWeights(Attached):
         self._strengths = wanted
 
     def limit_norms(self, maximum: float) -> None:
-        """Not offered: the whole base is not combined with others as adapters are."""
+        """Do nothing: fine-tuned bases are not combined like adapters."""
 
     def detach(self) -> None:
         if self._optimizer is not None:
@@ -147,7 +147,7 @@ class FinetunedWeights(Attached):
 
 
 def _taken(live: torch.nn.Parameter) -> Weight:
-    """A parameter whose numbers may now change; the old ones are kept in host memory."""
+    """Prepare a parameter for training in place; a copy of its original values stays in host memory."""
     original = live.data.to("cpu")
     if original is live.data or original.data_ptr() == live.data.data_ptr():
         live.data = live.data.clone()
@@ -155,5 +155,5 @@ def _taken(live: torch.nn.Parameter) -> Weight:
 
 
 def _difference(weight: Weight) -> Tensor:
-    """W' − W, float32 on the CPU."""
+    """Return W' − W as float32 on the CPU."""
     return weight.kept.detach().to("cpu", torch.float32) - weight.original.float()

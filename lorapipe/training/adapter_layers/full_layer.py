@@ -1,4 +1,4 @@
-"""The layer of a dense difference."""
+"""Layer that trains a dense difference."""
 
 from __future__ import annotations
 

@@ -1,40 +1,41 @@
-"""Adapter layers in a model: put in, scaled, read, taken out again. The same for every algorithm."""
+"""Attaches adapter layers to a model, scales, reads and detaches them; the same for every algorithm."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.formats import AdapterWeights, ModuleWeights
 from lorapipe.formats.algorithms import Algorithm, numbers, shape_in_words
-from lorapipe.training.adapter_layers.block_widths import Blocks, Width
 from lorapipe.training.adapter_layers.layer import AdapterLayer
+from lorapipe.training.adapter_layers.noise_levels import HasNoiseLevels, watch
 from lorapipe.training.adapter_layers.norm_layer import NormLayer
 from lorapipe.training.adapter_layers.targets import Targets
 from lorapipe.training.adapters import Attached
 
 if TYPE_CHECKING:
-    from lorapipe.models import Model
+    from torch.utils.hooks import RemovableHandle
+
+    from lorapipe.models import Model, ModuleRef
 
 
 @dataclass(frozen=True)
 class Options:
-    """What an adapter's knobs say of all its layers.
+    """Settings that all layers of an adapter share.
 
-    `width` gives the width of a pointwise module's update, or of a larger convolution's. `lora_plus` says for each part how
-    many times faster its layers' `fast` tensors learn; `dropouts` are attributes of `AdapterLayer`. With `norms`,
-    normalisations are trained too.
+    `placed(module)` gives the layer of a module and the factor on its learning rate; None leaves the module out. `lora_plus`
+    maps a part to the learning-rate factor of its layers' `fast` tensors. `dropouts` maps attributes of `AdapterLayer` to
+    values. `norms` trains normalisations too.
     """
 
     targets: Targets
     norms: bool
-    width: Callable[[bool], Width]
-    blocks: Blocks
+    placed: Callable[[ModuleRef], tuple[Callable[[torch.nn.Module], AdapterLayer], float] | None]
     dropouts: Mapping[str, float]
     lora_plus: Mapping[str, float]
 
@@ -42,24 +43,30 @@ class Options:
 def attach(
     model: Model,
     parts: Sequence[str],
-    layer: Callable[[torch.nn.Module, Width], AdapterLayer],
     options: Options,
     seed: int,
 ) -> Attached:
-    """Put a layer around every target of the parts. Initial values depend on the seed and the module's name alone."""
-    sites = {(site.part, site.path): site for part in parts for site in _sites(model, part, layer, options)}
+    """Wrap every target module of the parts in a layer. Initial values depend on the seed and the module's name alone."""
+    sites = {(site.part, site.path): site for part in parts for site in _sites(model, part, options)}
     for (part, path), site in sites.items():
         site.layer.reset(generator(seed, model.kohya_name(part, path)))
         for name, share in options.dropouts.items():
             setattr(site.layer, name, share)
         site.put_in()
-    return LayersAttached(sites, options.lora_plus)
+    masked = [
+        site.layer for (part, _), site in sites.items() if part == model.denoiser and vars(site.layer).get("noise_rank")
+    ]
+    hooks = [watch(model, cast("list[HasNoiseLevels]", masked))] if masked else []
+    return LayersAttached(sites, options.lora_plus, hooks)
 
 
 def attach_weights(
     model: Model, weights: AdapterWeights, layer: Callable[[torch.nn.Module, ModuleWeights], AdapterLayer]
 ) -> Attached:
-    """Put layers around the modules of weights, each such as `layer` gives for its base, and load them."""
+    """Wrap each module of `weights` in the layer that `layer(base, weights)` makes, and load the weights.
+
+    `InputError`, with the model left as it was, where they do not fit.
+    """
     sites = {}
     for (part, path), module in weights.modules.items():
         parent, child, base = _located(model.part(part), path)
@@ -81,21 +88,19 @@ def attach_weights(
 
 
 def _located(root: torch.nn.Module, path: str) -> tuple[torch.nn.Module, str, torch.nn.Module]:
-    """A module's parent, its name in it, and the module."""
+    """Return (parent, name in the parent, module) of a dotted path."""
     parent_path, _, child = path.rpartition(".")
     parent = root.get_submodule(parent_path)
     return parent, child, parent.get_submodule(child)
 
 
-def _sites(
-    model: Model, part: str, layer: Callable[[torch.nn.Module, Width], AdapterLayer], options: Options
-) -> Iterator[_Site]:
+def _sites(model: Model, part: str, options: Options) -> Iterator[_Site]:
     root = model.part(part)
     for ref in options.targets.of(model, part):
         parent, child, base = _located(root, ref.path)
-        if found := options.blocks.of_module(options.width(ref.pointwise), ref):
-            width, rate = found
-            yield _Site(part, ref.path, parent, child, base, layer(base, width), rate)
+        if found := options.placed(ref):
+            layer, rate = found
+            yield _Site(part, ref.path, parent, child, base, layer(base), rate)
     for ref in model.outer_modules(part) if options.norms else ():
         if ref.group == "norm":
             parent, child, base = _located(root, ref.path)
@@ -103,14 +108,14 @@ def _sites(
 
 
 def generator(seed: int, name: str) -> torch.Generator:
-    """Initial values depend on the seed and the module's name, not on which modules came before."""
+    """Return a generator seeded by (seed, module name), so that initial values do not depend on the other modules."""
     digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 @dataclass
 class _Site:
-    """One module of the base, and the layer that takes its place; `rate` is the factor on its learning rate."""
+    """One module of the base and the layer that replaces it; `rate` is the factor on its learning rate."""
 
     part: str
     path: str
@@ -129,15 +134,21 @@ class _Site:
 
 
 class LayersAttached(Attached):
-    """Adapter layers inside a model."""
+    """Handle of adapter layers inside a model."""
 
-    def __init__(self, sites: Mapping[tuple[str, str], _Site], lora_plus: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        sites: Mapping[tuple[str, str], _Site],
+        lora_plus: Mapping[str, float],
+        hooks: Sequence[RemovableHandle] = (),
+    ) -> None:
+        self._hooks = hooks
         self._sites = dict(sites)
         self._lora_plus = lora_plus
 
     @property
     def layers(self) -> dict[tuple[str, str], AdapterLayer]:
-        """(part, path) → its layer."""
+        """(part, path) → layer."""
         return {place: site.layer for place, site in self._sites.items()}
 
     def parameters(self) -> dict[str, list[torch.nn.Parameter]]:
@@ -183,12 +194,14 @@ class LayersAttached(Attached):
             site.layer.shrink((maximum / site.layer.norm()).clamp(max=1))
 
     def detach(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
         for site in self._sites.values():
             site.take_out()
 
 
 def _load(layer: AdapterLayer, module: ModuleWeights, name: str) -> None:
-    """Another alpha than ours is the same update at another scale."""
+    """Load one module's tensors; with another alpha they are rescaled, so that ΔW stays the same."""
     ours = layer.tensors()
     if module.algorithm != layer.algorithm or module.tensors.keys() != ours.keys():
         what = f"{name} is {module.algorithm} ({', '.join(module.tensors)}) in the weights, and {layer.algorithm} here."
@@ -200,7 +213,7 @@ def _load(layer: AdapterLayer, module: ModuleWeights, name: str) -> None:
             )
             raise InputError(what, cure="Use the adapter that the weights were trained with.")
     mine, theirs = Algorithm.of(layer.algorithm).scale(ours, layer.width.alpha), module.scale
-    if mine == theirs:  # or alpha is no scale: an OFT's is a limit
+    if mine == theirs:  # also where alpha is not a scale: OFT's is a limit
         layer.width = replace(layer.width, alpha=module.alpha)
     for short, tensor in (module if mine == theirs else module.scaled(theirs / mine)).tensors.items():
         ours[short].copy_(tensor.reshape(ours[short].shape))

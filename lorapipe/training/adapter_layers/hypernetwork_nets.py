@@ -1,4 +1,4 @@
-"""A hypernetwork in a model: pre-hooks of attention's `to_k` and `to_v`, which change what these see."""
+"""A hypernetwork inside a model: forward pre-hooks of attention's `to_k` and `to_v` that transform their input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = ("to_k", "to_v")
 
 
 class ContextNet(nn.Module):
-    """x + strength · f(x), in float32. Dropout acts where gradients are on: samples are exact."""
+    """x + strength · f(x), in float32. Dropout acts only while gradients are enabled, so never in sampling."""
 
     strength: float = 1.0
 
@@ -43,7 +43,7 @@ class ContextNet(nn.Module):
         self._last = len(layers) - 1
 
     def forward(self, x: Tensor) -> Tensor:
-        """A context (…, width)."""
+        """Transform a context (…, width)."""
         if not self.strength:
             return x
         found = x.float()
@@ -57,7 +57,7 @@ class ContextNet(nn.Module):
 
 
 def attach_weights(model: Model, weights: Hypernetwork) -> Attached:
-    """Put networks that exist into the denoiser; `InputError` where it has no context of their widths."""
+    """Attach trained networks to the denoiser; `InputError` where it has no context of their widths."""
     known = {width for _, width, _ in sites(model)}
     if not known & weights.nets.keys():
         ours, theirs = (", ".join(map(str, sorted(each))) for each in (known, weights.nets))
@@ -73,7 +73,7 @@ def attach_weights(model: Model, weights: Hypernetwork) -> Attached:
 
 
 def sites(model: Model) -> Iterator[tuple[str, int, int]]:
-    """(path, width of the context, 0 of keys or 1 of values) of the denoiser's attention."""
+    """Yield (module path, context width, 0 for keys or 1 for values) for the denoiser's attention layers."""
     for ref in model.modules(model.denoiser):
         kind = ref.path.rpartition(".")[2]
         if kind in KINDS:
@@ -94,7 +94,7 @@ def _layer(tensors: tuple[Tensor, Tensor | None]) -> nn.Module:
 
 
 class HypernetworkAttached(Attached):
-    """Networks of a denoiser's contexts: (width, 0 of keys or 1 of values) → network."""
+    """Handle of a hypernetwork inside a model; `nets` maps (context width, 0 for keys or 1 for values) to a network."""
 
     def __init__(
         self, model: Model, nets: Mapping[tuple[int, int], ContextNet], activation: str, activate_output: bool
@@ -133,7 +133,7 @@ class HypernetworkAttached(Attached):
                 ours[key].copy_(tensor)
 
     def _as_it_is(self, taken: Callable[[Tensor], Tensor]) -> Hypernetwork:
-        """All parameters, each as it is `taken`."""
+        """Return the hypernetwork with `taken` applied to every parameter."""
 
         def layers(net: ContextNet) -> tuple[tuple[Tensor, Tensor | None], ...]:
             found = [{name: taken(each) for name, each in layer.named_parameters()} for layer in net.layers]
@@ -144,13 +144,13 @@ class HypernetworkAttached(Attached):
         return Hypernetwork(nets, self._activation, self._activate_output)
 
     def set_strength(self, strengths: Mapping[str, float]) -> None:
-        """x + strength · f(x), as A1111's and ComfyUI's."""
+        """Set the factor in x + strength · f(x), as in A1111 and ComfyUI."""
         if self._denoiser in strengths:
             for net in self._nets.values():
                 net.strength = strengths[self._denoiser]
 
     def limit_norms(self, maximum: float) -> None:
-        """There is no ΔW of a module."""
+        """Do nothing: a hypernetwork has no ΔW."""
 
     def detach(self) -> None:
         for hook in self._hooks:

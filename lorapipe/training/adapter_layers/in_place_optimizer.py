@@ -1,8 +1,8 @@
-"""An optimizer of weights that are trained in place: fused backward and step, stochastic rounding, copies in fp32.
+"""Optimizer wrapper for weights trained in place: fused backward pass, stochastic rounding, fp32 master copies.
 
-With `fused`, a parameter is stepped by a hook of the backward pass as soon as its gradient is complete, and the gradient is
-freed, so that gradients never exist together (torch's `register_post_accumulate_grad_hook`; sd-scripts'
-`fused_backward_pass`, which clips each tensor's gradient for itself too).
+With `fused`, a hook of the backward pass updates each parameter as soon as its gradient is complete and frees the gradient,
+so that gradients never exist together (torch's `register_post_accumulate_grad_hook`; sd-scripts' `fused_backward_pass`,
+which also clips each tensor's gradient separately).
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from torch import Tensor
 
 @dataclass
 class Weight:
-    """A tensor of the base that is trained.
+    """A trained tensor of the base.
 
-    `live` is the module's own parameter, `original` what it held, in host memory. `learning` is what the optimizer steps:
-    the live one, a copy in fp32, or for stochastic rounding a stand-in that has numbers only while it is stepped.
+    `live` is the module's own parameter, `original` its original value in host memory. `learning` is the optimizer's
+    parameter: the live one, a master copy in fp32, or for stochastic rounding a placeholder that has values only during its
+    step.
     """
 
     live: torch.nn.Parameter
@@ -30,12 +31,12 @@ class Weight:
 
     @property
     def kept(self) -> torch.nn.Parameter:
-        """What outlasts a step: the state of the training."""
+        """The tensor that holds the training's state between steps."""
         return self.live if self.is_rounded or self.learning is None else self.learning
 
     @torch.no_grad()
     def begin(self, rounded: bool) -> None:
-        """Let it learn."""
+        """Require gradients and create `learning`; `rounded` for stochastic rounding of a half-precision weight."""
         self.live.requires_grad_(True)
         if self.live.dtype == torch.float32:
             self.learning = self.live
@@ -46,18 +47,18 @@ class Weight:
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Compute with what has been learnt."""
+        """Copy the trained values into the module's parameter."""
         if self.kept is not self.live:
             self.live.copy_(self.kept)
 
     @torch.no_grad()
     def set(self, value: Tensor) -> None:
-        """Put numbers in."""
+        """Set the trained values."""
         self.kept.copy_(value)
         self.refresh()
 
     def restore(self) -> None:
-        """Be what it was, bit for bit."""
+        """Restore the original value, bit for bit, and stop requiring gradients."""
         self.live.requires_grad_(False)
         self.live.grad = None
         if self.original.device == self.live.device:
@@ -67,15 +68,15 @@ class Weight:
 
 
 def placeholder(like: Tensor) -> Tensor:
-    """A tensor of a shape, float32, that takes no memory."""
+    """Return a float32 tensor of this shape that takes no memory."""
     return torch.zeros((), device=like.device).expand(like.shape)
 
 
 class InPlaceOptimizer(torch.optim.Optimizer):
-    """Steps weights with another optimizer, which has been built over their `learning` parameters.
+    """Updates weights with an `inner` optimizer that was built over their `learning` parameters.
 
-    One after another where it is `fused` or the weights are rounded; then that optimizer's step of a parameter may depend on
-    no other parameter.
+    With `fused` or stochastic rounding, it updates them one at a time; the inner optimizer's step of a parameter must then
+    not depend on other parameters.
     """
 
     def __init__(  # the base class's is for optimizers with state of their own
@@ -96,12 +97,12 @@ class InPlaceOptimizer(torch.optim.Optimizer):
         )
 
     def remove_hooks(self) -> None:
-        """Take the hooks off the weights."""
+        """Remove the hooks from the weights."""
         for hook in self._hooks:
             hook.remove()
 
     def _hook(self, weight: Weight) -> Callable[[Tensor], None]:
-        """Move a gradient to where it is stepped, and with `fused` step it."""
+        """Return a hook that moves a gradient to the optimizer's parameter and, with `fused`, updates that."""
 
         def moved(live: Tensor) -> None:
             learning = weight.learning
@@ -120,7 +121,7 @@ class InPlaceOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
-        """Step what has a gradient."""
+        """Update all weights that have a gradient."""
         if not self._fused and not any(weight.is_rounded for weight in self._weights):
             self._inner.step()
             for weight in self._weights:
@@ -132,7 +133,7 @@ class InPlaceOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def _step(self, weight: Weight) -> None:
-        """Step one weight: to the inner optimizer it is, for now, all that there is."""
+        """Update one weight, by showing it alone to the inner optimizer."""
         learning, groups = weight.learning, self._inner.param_groups
         assert learning is not None
         group = groups[self._group[id(learning)]]
@@ -166,10 +167,10 @@ class InPlaceOptimizer(torch.optim.Optimizer):
 
 
 def round_stochastically(source: Tensor, target: Tensor) -> None:
-    """Round float32 to bf16 at random, up as often as a number is near the upper neighbour, so that the mean is right.
+    """Round float32 to bf16 stochastically: unbiased, the probability of each neighbour falls with its distance.
 
-    Adds random bits below those that bf16 keeps, and cuts (as in Zamirai et al. 2020, arXiv:2010.06192). Draws from the
-    device's generator, which the loop seeds at each step.
+    Adds random bits below those that bf16 keeps, and truncates (Zamirai et al. 2020, arXiv:2010.06192). Draws from the
+    device's default generator, which the loop seeds at each step.
     """
     bits = source.view(torch.int32)
     rounded = (bits + torch.randint(0, 1 << 16, bits.shape, dtype=torch.int32, device=bits.device)) & -(1 << 16)

@@ -1,4 +1,4 @@
-"""A frozen module with a trainable update beside it: the part of an adapter that each algorithm writes for itself."""
+"""Adapter layers: a frozen module with a trainable update. Each algorithm has its own subclass."""
 
 from __future__ import annotations
 
@@ -15,59 +15,59 @@ from lorapipe.training.adapter_layers.block_widths import Width
 from lorapipe.training.adapter_layers.products import Narrow, Rebuilt, how_of
 
 MULTIPLIED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-"""Numbers that matrix products take as they are; of the 8-bit ones none is."""
+"""Dtypes that matrix products accept; no 8-bit type is among them."""
 
 
 class AdapterLayer(torch.nn.Module):
-    """base(x) + strength · update(x) in place of a Linear or Conv2d, whose output's precision stays the base's.
+    """base(x) + strength · update(x) in place of a Linear or Conv2d; the output keeps the base's dtype.
 
-    The base is called as it is, so it may be quantised. A subclass makes its parameters (float32, on `device`) in
-    `__init__`, names them in `tensors`, and gives them values in `reset`; the rest follows from its algorithm's ΔW. It
-    may give a faster `update`, `forward` or `norm`.
+    The layer calls the base, which may be quantised. A subclass creates its parameters (float32, on the base's device) in
+    `__init__`, names them in `tensors`, and initialises them in `reset`; everything else follows from its algorithm's ΔW. It
+    may override `update`, `forward` or `norm` with something faster.
     """
 
     algorithm: ClassVar[str]
-    """The registered name of the algorithm whose tensors these are."""
+    """Registered name of the algorithm of its tensors."""
     fast: ClassVar[tuple[str, ...]] = ()
-    """Short names of the tensors that learn `lora_plus` times faster than the others."""
+    """Short names of the tensors whose learning rate is multiplied by `lora_plus`."""
 
     strength: float = 1.0
     dropout: float = 0.0
-    """Share of the update's input that is left out. Dropouts act where gradients are on: samples are exact."""
+    """Dropout of the update's input. All dropouts act only while gradients are enabled, so never in sampling."""
     rank_dropout: float = 0.0
-    """Share of the update's rows (for LoRA: ranks) that is left out."""
+    """Dropout of the update's rows (for LoRA: ranks)."""
     module_dropout: float = 0.0
-    """Chance of the whole update to be left out."""
+    """Chance that a step leaves the whole update out."""
 
     def __init__(self, base: torch.nn.Module, width: Width) -> None:
         super().__init__()
         self.base_layer = base
         self.width = width
 
-    # ------------------------------------------------------------------------------------------------ the algorithm's
+    # --------------------------------------------------------------------------------------------------- to implement
 
     @abstractmethod
     def tensors(self) -> dict[str, torch.nn.Parameter]:
-        """The trainable parameters by the algorithm's short names, in a fixed order."""
+        """Return the trainable parameters by the algorithm's short names, in a fixed order."""
 
     @abstractmethod
     def reset(self, generator: torch.Generator) -> None:
-        """Initial values, drawn on the CPU from the generator alone; ΔW is zero."""
+        """Set initial values, with ΔW = 0; random numbers come from `generator` on the CPU alone."""
 
-    # ------------------------------------------------------------------------------------------- what follows from it
+    # --------------------------------------------------------------------------------------------------- derived from ΔW
 
     def delta(self) -> Tensor:
-        """ΔW at strength 1 in the shape of the module's weight, float32; gradients flow through it."""
+        """Compute ΔW at strength 1, in the shape of the module's weight, float32, differentiably."""
         return self.delta_of(self.tensors())
 
     def delta_of(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """ΔW of tensors in place of its own."""
+        """Compute ΔW from these tensors instead of the layer's own."""
         algorithm = Algorithm.of(self.algorithm)
         weight = weight_of(self.base_layer) if algorithm.needs_weight(tensors) else None
         return algorithm.delta(tensors, self.width.alpha, weight).reshape(shape_of(self.base_layer))
 
     def update(self, x: Tensor) -> Tensor:
-        """ΔW applied to the input, in the input's precision. ΔW is made again on the way back, and never kept."""
+        """Apply ΔW to the input, in the input's dtype. The backward pass recomputes ΔW instead of keeping it."""
         ours = self.tensors()
         left: Tensor | float = 1.0
         if self.rank_dropout and torch.is_grad_enabled():
@@ -87,42 +87,42 @@ class AdapterLayer(torch.nn.Module):
         return output + self.factor_now() * self.update(x).to(output.dtype)
 
     def narrow(self) -> Narrow | None:
-        """ΔW at strength 1 as two narrow products beside a plain base, where that is less work than ΔW in full."""
+        """Return ΔW at strength 1 as a low-rank product, where the base is plain and that is less work; else None."""
         return None
 
     def factor_now(self) -> float:
-        """The strength; 0 in a step that leaves the module out."""
+        """Return the strength; 0 in a step in which module dropout leaves the module out."""
         left_out = torch.is_grad_enabled() and self.module_dropout and float(torch.rand(())) < self.module_dropout
         return 0.0 if left_out else self.strength
 
     def norm(self) -> Tensor:
-        """The Frobenius norm of ΔW at strength 1, at least 1e-12; nobody waits for the device."""
+        """Compute the Frobenius norm of ΔW at strength 1, at least 1e-12, without synchronising with the device."""
         return self.delta().norm().clamp(min=1e-12)
 
     def shrink(self, factor: Tensor) -> None:
-        """Multiply ΔW by a factor of 0 … 1."""
+        """Multiply ΔW by a scalar factor of 0 … 1, in place."""
         ours = self.tensors()
         for name, tensor in Algorithm.of(self.algorithm).scaled(ours, factor).items():
             if tensor is not ours[name]:
                 ours[name].copy_(tensor)
 
-    # --------------------------------------------------------------------------------------------------- of the base
+    # ------------------------------------------------------------------------------------------------------- the base's
 
     @property
     def weight(self) -> Tensor:
-        """The base's, for those who ask a module of its precision."""
+        """Weight of the base, for code that reads a module's dtype from it."""
         weight: Tensor = self.base_layer.weight
         return weight
 
     @property
     def bias(self) -> Tensor | None:
-        """The base's."""
+        """Bias of the base."""
         bias: Tensor | None = self.base_layer.bias
         return bias
 
 
 class FactorsLayer(AdapterLayer):
-    """A layer whose parameters are matrices of given shapes, and nothing else."""
+    """Layer whose parameters are tensors of the given shapes (short name → shape)."""
 
     def __init__(self, base: torch.nn.Module, width: Width, shapes: Mapping[str, Sequence[int]]) -> None:
         super().__init__(base, width)
@@ -135,19 +135,19 @@ class FactorsLayer(AdapterLayer):
         return dict(self.factors)
 
     def fill(self, values: Mapping[str, Tensor]) -> None:
-        """Put values in."""
+        """Copy values into the parameters."""
         with torch.no_grad():
             for name, tensor in values.items():
                 self.factors[name].copy_(tensor)
 
 
 def kept(shape: list[int], dropout: float, device: torch.device) -> Tensor:
-    """A mask of ones, and zeros where something is left out."""
+    """Draw a dropout mask: 0 with probability `dropout`, else 1."""
     return (torch.rand(shape, device=device) >= dropout).float()
 
 
 def shape_of(base: torch.nn.Module) -> tuple[int, ...]:
-    """The shape of a weight, also where it is packed: (out, in) of a Linear, (out, in, k, k) of a Conv2d, (n,) of a norm."""
+    """Return a weight's shape, also where it is packed: Linear (out, in), Conv2d (out, in, k, k), norm (n,)."""
     layer: Any = base
     if hasattr(layer, "in_features"):
         return layer.out_features, layer.in_features
@@ -157,7 +157,7 @@ def shape_of(base: torch.nn.Module) -> tuple[int, ...]:
 
 
 def weight_of(base: torch.nn.Module) -> Tensor:
-    """The base's weight, for updates that depend on it; `InputError` where it is packed."""
+    """Return the base's weight as float32, for updates that depend on it; `InputError` where it is quantised."""
     weight: Any = base.weight
     if not weight.is_floating_point() or weight.shape != shape_of(base):
         raise InputError(
@@ -168,12 +168,12 @@ def weight_of(base: torch.nn.Module) -> Tensor:
 
 
 def is_norm(base: torch.nn.Module) -> bool:
-    """Whether a module is a LayerNorm or a GroupNorm."""
+    """Return whether a module is a LayerNorm or a GroupNorm."""
     return isinstance(base, (torch.nn.LayerNorm, torch.nn.GroupNorm))
 
 
 def is_plain(base: torch.nn.Module) -> bool:
-    """Whether a module multiplies by a matrix of floating-point numbers, and does nothing else."""
+    """Return whether a module is an unmodified Linear or Conv2d with a floating-point weight."""
     if type(base).forward not in (torch.nn.Linear.forward, torch.nn.Conv2d.forward) or "forward" in vars(base):
         return False
     weight: Any = base.weight
@@ -181,7 +181,7 @@ def is_plain(base: torch.nn.Module) -> bool:
 
 
 def device_of(base: torch.nn.Module) -> torch.device:
-    """Where a module is, by its first parameter or buffer."""
+    """Return the device of a module's first parameter or buffer; the CPU where it has none."""
     for tensor in (*base.parameters(), *base.buffers()):
         return tensor.device
     return torch.device("cpu")

@@ -1,8 +1,8 @@
-"""LoHa's layer.
+"""LoHa layer.
 
-A Hadamard product of two products of rank r is one product of rank r²: (A B) ⊙ (C D) = (A ∗ C) (B ⋆ D), where a row of
-A ∗ C is the Kronecker product of the rows of A and C, and likewise the columns of B ⋆ D (Khatri–Rao). So where r² is small
-beside the module's sides, the update is LoRA's two narrow products, and no matrix of the weight's size is made at all.
+The Hadamard product of two rank-r products is one product of rank r²: (A B) ⊙ (C D) = (A ∗ C) (B ⋆ D), where each row of
+A ∗ C is the Kronecker product of the rows of A and C, and each column of B ⋆ D that of the columns (Khatri–Rao). Where r²
+is small beside the module's sides, the layer computes LoRA's two narrow products, without a matrix of the weight's size.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from lorapipe.training.adapter_layers.layer import FactorsLayer, is_plain, shape
 from lorapipe.training.adapter_layers.products import Narrow, UpDown, how_of
 
 SPREADS = {"w1_a": 0.1, "w1_b": 1.0, "w2_a": 0.0, "w2_b": 1.0, "t1": 0.1, "t2": 0.1}
-"""Standard deviations of the initial values, as LyCORIS'; ΔW is zero."""
+"""Standard deviations of the initial values, as in LyCORIS; ΔW is 0 since w2_a is."""
 COST = 7 / 6
-"""What a number of the narrow products costs beside one of ΔW in full, counted in the multiplications of a step."""
+"""Cost of a multiplication in the narrow products relative to one with the full ΔW, over a training step."""
 
 
 class LohaLayer(FactorsLayer):
@@ -66,7 +66,7 @@ class LohaLayer(FactorsLayer):
         return Narrow(self._khatri_rao, tuple(self.factors.values()), strength * self.width.alpha / self.width.rank)
 
     def _khatri_rao(self, w1_a: Tensor, w1_b: Tensor, w2_a: Tensor, w2_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Down (r², in[, k, k]) and up (out, r²[, 1, 1]) of the same update."""
+        """Compute down (r², in[, k, k]) and up (out, r²[, 1, 1]) of the same ΔW."""
         (out, inputs, *kernel), square = shape_of(self.base_layer), self.width.rank**2
         up = (w1_a[:, :, None] * w2_a[:, None, :]).reshape(out, square, *[1 for _ in kernel])
         down = (w1_b[:, None, :] * w2_b[None, :, :]).reshape(square, inputs, *kernel)

@@ -1,4 +1,4 @@
-"""The shapes of LoKr's tensors, as LyCORIS makes them."""
+"""Shapes of LoKr's tensors, by LyCORIS' rules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lorapipe.formats.algorithms.lokr import factorization
 
 @dataclass(frozen=True)
 class Form:
-    """How the factors are made: see the knobs of `lokr`."""
+    """Factorisation of a weight into LoKr's tensors; the fields are knobs of `lokr`."""
 
     factor: int = -1
     is_whole: bool = False
@@ -19,7 +19,7 @@ class Form:
     tucker: bool = False
 
     def shapes(self, shape: Sequence[int], rank: int) -> dict[str, tuple[int, ...]]:
-        """The shapes of a weight's tensors, by LyCORIS' rules (`modules/lokr.py`)."""
+        """Return the tensors' shapes for a weight of this shape, by LyCORIS' rules (`modules/lokr.py`)."""
         out, inputs, *kernel = shape
         (out_l, out_k), (in_m, in_n) = factorization(out, self.factor), factorization(inputs, self.factor)
         if self.decompose_both and not self.is_whole and rank < max(out_l, in_m) / 2:

@@ -1,4 +1,4 @@
-"""LoKr's layer."""
+"""LoKr layer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from lorapipe.training.adapter_layers.lokr_form import Form
 from lorapipe.training.adapter_layers.products import Recomputed
 
 ZERO = ("w2", "w2_b")
-"""What begins as zero; everything else is kaiming-uniform(a=√5), as LyCORIS'."""
+"""Tensors that start at 0; the others start kaiming-uniform(a=√5), as in LyCORIS."""
 
 
 class LokrLayer(FactorsLayer):
     """base(x) + strength · alpha / rank · (w1 ⊗ w2) x.
 
-    Of Linear layers the Kronecker product is never made: with x seen as (in_m, in_n), it is w1 · x · w2ᵀ.
+    For Linear layers the Kronecker product is never formed: with x reshaped to (in_m, in_n), it is w1 · x · w2ᵀ.
     """
 
     algorithm: ClassVar[str] = "lokr"
@@ -56,13 +56,13 @@ class LokrLayer(FactorsLayer):
         return 1.0 if {"w1", "w2"} <= self.factors.keys() else self.width.alpha / self.width.rank
 
     def norm(self) -> Tensor:
-        """‖w1 ⊗ w2‖ = ‖w1‖ · ‖w2‖."""
+        """Compute ‖w1 ⊗ w2‖ = ‖w1‖ · ‖w2‖."""
         ours = self.tensors()
         return (whole(ours, "w1").norm() * whole(ours, "w2").norm() * self._scale()).clamp(min=1e-12)
 
 
 def _kronecker(x: Tensor, tensors: Mapping[str, Tensor], scale: float) -> Tensor:
-    """(w1 ⊗ w2) applied to (…, in): row = i_l · out_k + i_k, column = j_m · in_n + j_n."""
+    """Apply w1 ⊗ w2 to (…, in): row = i_l · out_k + i_k, column = j_m · in_n + j_n."""
     left = whole(tensors, "w1") * scale
     seen = x.unflatten(-1, (left.shape[1], -1))
     right = [tensors["w2"]] if "w2" in tensors else [tensors["w2_b"], tensors["w2_a"]]

@@ -1,4 +1,4 @@
-"""The knobs of adapters that put a layer of some rank around each target: dropouts, LoRA+, DoRA, ranks by block."""
+"""Knobs of adapters with a rank: dropouts, LoRA+, DoRA, rsLoRA, ranks by block."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoraKnobs(TargetKnobs):
-    """Dropouts, against over-fitting, LoRA+, and what differs by block, as in kohya's `networks/lora.py`; DoRA; rsLoRA.
+    """Dropouts, LoRA+ and settings by block as in kohya's `networks/lora.py`; DoRA; rsLoRA.
 
-    A subclass has `rank` and `alpha` as knobs, and gives the layer. It may have `conv_rank` and `conv_alpha` for 3×3
-    convolutions; a `conv_rank` of 0 is `rank`, with its alpha.
+    A subclass declares the knobs `rank` and `alpha` and implements `layer`. It may declare `conv_rank` and `conv_alpha` for
+    3×3 convolutions; a `conv_rank` of 0 means `rank` and `alpha`.
     """
 
     dropout: float = param(
         0.0,
-        "share of what goes from down to up that training zeroes at random; 0 is usual",
+        "chance of each activation between down and up to be zeroed in training; 0 is common",
         ge=0,
         lt=1,
         kohya=("network_dropout",),
     )
     rank_dropout: float = param(
         0.0,
-        "share of each module's ranks that training leaves out at random; 0.1 to 0.3 where it over-fits",
+        "chance of each rank of a module to be zeroed in training; 0.1 to 0.3 against over-fitting",
         ge=0,
         lt=1,
         kohya=("rank_dropout",),
     )
     lora_plus: float = param(
         1.0,
-        "LoRA+: how many times faster up learns than down; 4 to 16 converges sooner, with a lower rate "
-        "for all; 1 is plain LoRA  (Hayou et al. 2024, arXiv:2402.12354)",
+        "LoRA+: learning rate of up relative to down; 4 to 16 converges sooner, with a lower base rate; "
+        "1 is plain LoRA  (Hayou et al. 2024, arXiv:2402.12354)",
         ge=1,
         le=64,
         kohya=("loraplus_lr_ratio", "loraplus_unet_lr_ratio"),
@@ -54,7 +54,7 @@ class LoraKnobs(TargetKnobs):
     )
     block_ranks: tuple[int, ...] = param(
         (),
-        "a rank for each block of the U-Net in place of `rank`: 25 numbers for SD1.x and SD2 (12 down, the "
+        "a rank for each block of the denoiser (U-Net) in place of `rank`: 25 numbers for SD1.x and SD2 (12 down, the "
         "middle, 12 up), 23 for SDXL (1, 9 down, 3 in the middle, 9 up, 1); 0 leaves a block out",
         ge=0,
         le=768,
@@ -68,22 +68,22 @@ class LoraKnobs(TargetKnobs):
     )
     block_rates: tuple[float, ...] = param(
         (),
-        "a factor on the U-Net's rate for each block, as many numbers as block_ranks; 0 leaves a block out",
+        "a factor on unet_lr for each block, as many numbers as block_ranks; 0 leaves a block out",
         ge=0,
         le=100,
         kohya=("block_lr", "down_lr_weight", "mid_lr_weight", "up_lr_weight"),
     )
-    force_alpha: bool = param(False, "let alpha be above the rank, which over-fits")
+    force_alpha: bool = param(False, "allow an alpha above the rank, which over-fits")
     dora: bool = param(
         False,
-        "DoRA: weights keep magnitudes of their own, which are trained beside the update; often better at low ranks, and "
-        "slower  (Liu et al. 2024, arXiv:2402.09353)",
+        "DoRA: train the magnitudes of the weights beside the update; often better at low ranks, and slower  "
+        "(Liu et al. 2024, arXiv:2402.09353)",
         kohya=("dora_wd",),
     )
     dora_axis: Literal["input", "output"] = param(
         "input",
-        "what has a magnitude: each input, which ComfyUI, Forge and A1111 read rightly; or each output, as the paper and "
-        "LyCORIS since 3.2, which they misread",
+        "axis of the magnitudes: one for each input, which ComfyUI, Forge and A1111 read correctly; or one for each output, "
+        "as in the paper and LyCORIS since 3.2, which they misread",
     )
     rs_lora: bool = param(
         False,
@@ -95,6 +95,11 @@ class LoraKnobs(TargetKnobs):
     def width(self, pointwise: bool) -> Width:
         own = "" if pointwise or not getattr(self, "conv_rank", 0) else "conv_"
         return Width.of(getattr(self, f"{own}rank"), getattr(self, f"{own}alpha"))
+
+    def of_rank(self, rank: int, pointwise: bool) -> Width:
+        """With the alpha that is set; 0 means the rank."""
+        own = "" if pointwise or not getattr(self, "conv_rank", 0) else "conv_"
+        return Width.of(rank, getattr(self, f"{own}alpha"))
 
     def layer_of(self, base: Module, width: Width) -> AdapterLayer:
         if self.rs_lora:
@@ -128,11 +133,13 @@ class LoraKnobs(TargetKnobs):
         return len(ratios) > 1 or len(set(self.block_rates)) > 1
 
     def problems(self) -> Iterator[Problem]:
-        """Alpha above rank is over-fitting by design (guide §7); lists that belong together are of one length."""
+        """Check that no alpha exceeds its rank, which over-fits, and that lists of alphas and ranks have one length."""
         yield from super().problems()
         for alpha, rank in (("alpha", "rank"), ("conv_alpha", "conv_rank")):
             if hasattr(self, rank):
                 yield from self._too_strong(alpha, getattr(self, alpha), rank, getattr(self, rank))
+        if own := [rank for rank in self.module_ranks.values() if rank]:
+            yield from self._too_strong("alpha", getattr(self, "alpha", 0.0), "the lowest of module_ranks,", min(own))
         for alphas, ranks in (("block_alphas", "block_ranks"), ("conv_block_alphas", "conv_block_ranks")):
             if hasattr(self, ranks):
                 yield from self._by_block(alphas, ranks)
@@ -153,7 +160,5 @@ class LoraKnobs(TargetKnobs):
     def _too_strong(self, alpha: str, strength: float, rank: str, width: int) -> Iterator[Problem]:
         if width and strength > width and not self.force_alpha:
             what = f"{strength:g} is above {rank} {width}, which over-fits."
-            cure = (
-                f"Use at most {width}, or a higher learning rate, which does the same honestly; or force_alpha: true."
-            )
+            cure = f"Use at most {width}, or a higher learning rate, which has the same effect; or force_alpha: true."
             yield Problem(what, cure=cure, path=(alpha,))

@@ -1,10 +1,10 @@
-"""LoRA's layer: a frozen module with the update up · down beside it.
+"""LoRA layer: a frozen module with the update up · down.
 
-Our own rather than PEFT's. PEFT computes the update in the parameters' float32 and keeps a float32 copy of every input for
-it: over a half-precision base half as much memory again. Here the parameters are float32, and cast to the base's precision
-where they are used, as autocast does it; the input is kept once for all who read it. And base and update are one
-operation, forward and backward: the update is added by the product that makes it, the scale is applied on the narrow side,
-and a training step, which on a fast GPU waits for Python, has a fifth of the nodes to walk.
+Why not PEFT's: PEFT computes the update in the parameters' float32 and keeps a float32 copy of every input for it, which
+over a half-precision base takes half as much memory again. Here the parameters are float32 and are cast to the base's dtype
+where they are used, as in autocast, and the input is saved once. Base and update are one autograd function: the product
+accumulates into the base's output (addmm), the scale is applied on the narrow side, and the autograd graph has a fifth of
+the nodes, which matters on a fast GPU that waits for Python.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ import torch
 
 from lorapipe.training.adapter_layers.block_widths import Width
 from lorapipe.training.adapter_layers.layer import AdapterLayer, device_of, is_plain, kept, shape_of
+from lorapipe.training.adapter_layers.noise_levels import NoiseLevels
 from lorapipe.training.adapter_layers.products import POINTWISE, Narrow, add_product, applied_back, rows
 
 Factor: TypeAlias = float | torch.Tensor
-"""What the narrow side is multiplied by: the scale, or one for each sample and rank."""
+"""Factor on the narrow side: the scale, or a tensor with one for each sample and rank."""
 Gradients: TypeAlias = tuple[torch.Tensor | None, ...]
 
 
 class _Linear(torch.autograd.Function):
-    """x · Wᵀ + b + factor · (x · downᵀ) · upᵀ in the precision of x, W and b frozen.
+    """x · Wᵀ + b + factor · (x · downᵀ) · upᵀ in x's dtype; W and b are frozen.
 
-    Keeps down and up as they are for the way back, not their cast copies.
+    Saves down and up for the backward pass, not their cast copies.
     """
 
     @staticmethod
@@ -62,7 +63,7 @@ class _Linear(torch.autograd.Function):
 
 
 class _Conv2d(torch.autograd.Function):
-    """As `_Linear`, a convolution; `how` is its stride, padding and dilation, which down shares. Up is 1×1."""
+    """`_Linear` for a convolution; `how` is (stride, padding, dilation) of the base and of down. Up is 1×1."""
 
     @staticmethod
     def forward(
@@ -96,14 +97,14 @@ class _Conv2d(torch.autograd.Function):
 
 
 def _times(low: torch.Tensor, factor: Factor) -> torch.Tensor:
-    """A tensor nobody else has, times a factor."""
+    """Multiply a tensor by a factor in place; no one else may hold the tensor."""
     if isinstance(factor, torch.Tensor):
         return low.mul_(factor.to(low.dtype))
     return low if factor == 1 else low.mul_(factor)
 
 
 def _dropped(factor: Factor, dropout: float, low: torch.Tensor) -> Factor:
-    """A factor with some of the numbers on the narrow side left out, the others making up for them."""
+    """Multiply a factor by an inverted-dropout mask of the narrow side."""
     if not dropout:
         return factor
     return factor * (torch.rand_like(low) >= dropout) / (1 - dropout)
@@ -112,15 +113,19 @@ def _dropped(factor: Factor, dropout: float, low: torch.Tensor) -> Factor:
 class LoraLayer(AdapterLayer):
     """base(x) + strength · alpha / rank · up(dropout(down(x))); down has the base's kernel, up is 1×1.
 
-    Over a plain Linear or Conv2d of floating-point weights base and update are one operation; over any other, such as a
-    quantised one, the base is called, and the update added.
+    Over a plain floating-point Linear or Conv2d, base and update are one autograd function. Over any other base, such as a
+    quantised one, the layer calls the base and adds the update.
     """
 
     algorithm: ClassVar = "lora"
     fast: ClassVar = ("up",)
 
-    def __init__(self, base: torch.nn.Module, width: Width) -> None:
+    levels: NoiseLevels | None = None
+    """Those of the pass that is computed, where fewer ranks are trained at high noise."""
+
+    def __init__(self, base: torch.nn.Module, width: Width, noise_rank: int = 0) -> None:
         super().__init__(base, width)
+        self.noise_rank = noise_rank
         self.lora_down, self.lora_up = _pair(base, width.rank)
         self._is_fused = is_plain(base)
 
@@ -128,7 +133,7 @@ class LoraLayer(AdapterLayer):
         return {"down": self.lora_down.weight, "up": self.lora_up.weight}
 
     def reset(self, generator: torch.Generator) -> None:
-        """Up is zero and down kaiming-uniform(a=√5), as kohya's."""
+        """Set up to 0 and down to kaiming-uniform(a=√5), as kohya does."""
         ours = self.tensors()
         initial = torch.empty(ours["down"].shape)
         torch.nn.init.kaiming_uniform_(initial, a=math.sqrt(5), generator=generator)
@@ -137,7 +142,7 @@ class LoraLayer(AdapterLayer):
             ours["up"].zero_()
 
     def update(self, x: torch.Tensor) -> torch.Tensor:
-        """Up · down applied to the input; the dropout is between them."""
+        """Apply up · dropout · down to the input."""
         base: Any = self.base_layer
         down, up = (tensor.to(x.dtype) for tensor in self.tensors().values())
         if down.dim() == 2:
@@ -166,13 +171,13 @@ class LoraLayer(AdapterLayer):
         return Narrow(_down_and_up, tuple(self.tensors().values()), scale) if self._is_fused else None
 
     def norm(self) -> torch.Tensor:
-        """‖s · up · down‖² = s² tr(upᵀup · down downᵀ), so no matrix larger than rank × rank is made."""
+        """Compute ‖s · up · down‖² = s² tr(upᵀup · down downᵀ), with no matrix larger than rank × rank."""
         down, up = (tensor.flatten(1) for tensor in self.tensors().values())
         scale = self.width.alpha / self.width.rank
         return ((up.T @ up) * (down @ down.T)).sum().clamp(min=1e-24).sqrt() * scale
 
     def shrink(self, factor: torch.Tensor) -> None:
-        """√factor on each side, as kohya does."""
+        """Multiply up and down by √factor each, as kohya does."""
         root = factor.sqrt()
         for tensor in self.tensors().values():
             tensor.mul_(root)
@@ -182,7 +187,7 @@ class LoraLayer(AdapterLayer):
         return self.dropout if torch.is_grad_enabled() else 0.0
 
     def _factor(self, input: torch.Tensor) -> Factor:
-        """The scale; where ranks or the module are left out, 0. Ranks that are kept make up for those that are not."""
+        """Return strength · alpha / rank, times the dropout masks of ranks (inverted dropout) and of the module."""
         factor: Factor = self.strength * self.width.alpha / self.width.rank
         if not torch.is_grad_enabled():
             return factor
@@ -190,6 +195,9 @@ class LoraLayer(AdapterLayer):
             samples, rank, others = input.shape[0], self.width.rank, [1] * (input.ndim - 2)
             shape = [samples, rank, *others] if input.ndim == 4 else [samples, *others, rank]
             factor = factor * kept(shape, self.rank_dropout, input.device) / (1 - self.rank_dropout)
+        if self.levels is not None:
+            mask = self.levels.mask(self.width.rank, self.noise_rank, input.ndim)
+            factor = factor if mask is None else factor * mask.to(input.device)
         if self.module_dropout:
             factor = factor * kept([1] * input.ndim, self.module_dropout, input.device)
         return factor

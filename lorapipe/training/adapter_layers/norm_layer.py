@@ -1,4 +1,4 @@
-"""The trainable differences of a normalisation's weight and bias (LyCORIS' `train_norm`)."""
+"""Layer that trains differences of a normalisation's weight and bias (LyCORIS' `train_norm`)."""
 
 from __future__ import annotations
 
@@ -45,4 +45,4 @@ class NormLayer(AdapterLayer):
         return output + torch.nn.functional.layer_norm(input, base.normalized_shape, weight, bias, base.eps)
 
     def shrink(self, factor: Tensor) -> None:
-        """Hot modules are those with matrices: normalisations are left as they are."""
+        """Do nothing: the norm limit is for matrices, not for normalisations."""

@@ -1,4 +1,4 @@
-"""OFT's layer."""
+"""OFT layer."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lorapipe.training.adapter_layers.layer import FactorsLayer, shape_of
 from lorapipe.training.adapter_layers.products import Recomputed
 
 HALVINGS = 30
-"""Steps of the search for a smaller rotation: to nine digits."""
+"""Bisection steps in the search for a smaller rotation: nine digits."""
 
 
 class OftLayer(FactorsLayer):
-    """The base's outputs without its bias, rotated in blocks, which is what rotating W does; `width.alpha` is the limit.
+    """base(x) + strength · (R − I) (base(x) − bias), as in kohya, LyCORIS and A1111: the same as rotating W.
 
-    At a strength m it is base(x) + m · (R − I) of that, as kohya, LyCORIS and A1111 have it.
+    R rotates the outputs in blocks; `width.alpha` is the constraint.
     """
 
     algorithm: ClassVar[str] = "oft"
@@ -31,7 +31,7 @@ class OftLayer(FactorsLayer):
         super().__init__(base, width, {"blocks": (count, size, size)})
 
     def reset(self, generator: torch.Generator) -> None:
-        """Zero: R is the identity."""
+        """Set B to 0, so that R is the identity."""
         self.fill({"blocks": torch.zeros(self.factors["blocks"].shape)})
 
     def forward(self, input: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class OftLayer(FactorsLayer):
         return turned
 
     def _turned(self, output: Tensor, blocks: Tensor) -> Tensor:
-        """(R − I) of an output (…, out), or (B, out, h, w), without the base's bias."""
+        """Apply R − I to an output (…, out) or (B, out, h, w) minus the base's bias."""
         base: Any = self.base_layer
         turn = rotations(blocks, self.width.alpha * shape_of(base)[0])
         turn = (turn - torch.eye(turn.shape[-1], device=turn.device)).to(output.dtype)
@@ -57,7 +57,7 @@ class OftLayer(FactorsLayer):
         return torch.einsum("knm,...kn->...km", turn, seen).flatten(-2).movedim(-1, axis)
 
     def shrink(self, factor: Tensor) -> None:
-        """Turn less far, until ‖(R − I) W‖ is the factor times what it was."""
+        """Reduce the rotation by bisection until ‖(R − I) W‖ is `factor` times its old value."""
         blocks = self.factors["blocks"]
         whole, goal = blocks.detach().clone(), self.norm() * factor
         low, high = torch.zeros_like(factor), torch.ones_like(factor)

@@ -1,6 +1,6 @@
-"""What layers with gradients of their own are made of: products with a weight, and their gradients.
+"""Products with a weight and their gradients, for layers with a hand-written backward pass.
 
-`how` of a convolution is its stride, padding and dilation; a Linear layer's is empty.
+`how` is (stride, padding, dilation) for a convolution, and empty for a Linear layer.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ POINTWISE: How = ([1, 1], [0, 0], [1, 1])
 
 
 def how_of(base: torch.nn.Module) -> How:
-    """Of a Linear layer or a convolution."""
+    """Return `how` of a Linear layer or a convolution."""
     layer: Any = base
     return () if hasattr(layer, "in_features") else (layer.stride, layer.padding, layer.dilation)
 
 
 def applied(x: Tensor, weight: Tensor, bias: Tensor | None, how: How) -> Tensor:
-    """The layer with this weight, applied."""
+    """Apply a Linear layer or convolution with this weight to x."""
     if not how:
         return torch.nn.functional.linear(x, weight, bias)
     return torch.nn.functional.conv2d(x, weight, bias, *how)
 
 
 def applied_back(gradient: Tensor, x: Tensor, weight: Tensor, how: How, of_x: bool, of_weight: bool) -> tuple[Any, Any]:
-    """The gradients of `applied` with respect to its input and its weight, None where they are not asked for."""
+    """Return the gradients of `applied` with respect to x and to the weight; None where not asked for."""
     if not how:
         return gradient @ weight if of_x else None, rows(gradient).T @ rows(x) if of_weight else None
     wanted = [of_x, of_weight, False]
@@ -40,25 +40,24 @@ def applied_back(gradient: Tensor, x: Tensor, weight: Tensor, how: How, of_x: bo
 
 
 def rows(tensor: Tensor) -> Tensor:
-    """(…, n) as (N, n)."""
+    """Reshape (…, n) to (N, n)."""
     return tensor.reshape(-1, tensor.shape[-1])
 
 
 def add_product(to: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add left · right to a tensor nobody else has."""
+    """Add left · right to a tensor in place; no one else may hold the tensor."""
     to.view(-1, to.shape[-1]).addmm_(rows(left), right)
 
 
 def tracked(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The same numbers as leaves of a new graph, to compute something again and differentiate it."""
+    """Return the same values as leaves of a new autograd graph, for recomputation."""
     return [tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in tensors]
 
 
 class Rebuilt(torch.autograd.Function):
-    """`applied(x, make(*tensors), bias, how)`, of which only x and the tensors are kept.
+    """`applied(x, make(*tensors), bias, how)` that saves only x and the tensors.
 
-    The weight is made again on the way back: a ΔW in full is never kept, however it is computed. `make` must give the same
-    each time.
+    The backward pass calls `make` again, so that no full ΔW is kept; `make` must be deterministic.
     """
 
     @staticmethod
@@ -85,7 +84,7 @@ class Rebuilt(torch.autograd.Function):
 
 
 class Recomputed(torch.autograd.Function):
-    """`function(x, *tensors)`, of which only x and the tensors are kept; it is computed again on the way back."""
+    """`function(x, *tensors)` that saves only x and the tensors; the backward pass computes it again (checkpointing)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
@@ -107,7 +106,7 @@ class Recomputed(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class Narrow:
-    """An update as two narrow products: `make(*tensors)` gives down (r, in[, k, k]) and up (out, r[, 1, 1])."""
+    """Update as a low-rank product: `make(*tensors)` gives down (r, in[, k, k]) and up (out, r[, 1, 1])."""
 
     make: Callable[..., tuple[Tensor, Tensor]]
     tensors: tuple[Tensor, ...]
@@ -115,9 +114,9 @@ class Narrow:
 
 
 class UpDown(torch.autograd.Function):
-    """base(c ⊙ x) + scale · (c ⊙ x) · downᵀ · upᵀ, see `Narrow`; `inputs` c has a number for each input, or is None.
+    """base(c ⊙ x) + scale · (c ⊙ x) · downᵀ · upᵀ, see `Narrow`; `inputs` is c (in,), or None for 1.
 
-    Down and up are made again on the way back, and so is what is between them: only x and the tensors are kept.
+    Saves only x and the tensors; the backward pass computes down, up and the narrow activations again.
     """
 
     @staticmethod
@@ -161,7 +160,7 @@ class UpDown(torch.autograd.Function):
 def _back_through_down(
     narrow: Tensor, x: Tensor, down: Tensor, how: How, of_x: Tensor | None
 ) -> tuple[Tensor | None, Tensor]:
-    """Add what comes back through the down matrix to `of_x`, where that is wanted; return it and down's gradient."""
+    """Add the gradient through down to `of_x` (None: not wanted); return (`of_x`, gradient of down)."""
     if of_x is not None and not how:
         add_product(of_x, narrow, down)
         return of_x, rows(narrow).T @ rows(x)
@@ -170,7 +169,7 @@ def _back_through_down(
 
 
 def _times(x: Tensor, inputs: Tensor | None, how: How) -> Tensor:
-    """Every input times its number."""
+    """Multiply each input channel of x by its factor."""
     if inputs is None:
         return x
     return x * inputs.to(x.dtype).reshape(-1, *([1, 1] if how else []))
@@ -181,5 +180,5 @@ def _sum_to_channel(tensor: Tensor, how: How) -> Tensor:
 
 
 def _channel(how: How, tensor: Tensor) -> int:
-    """The axis of the inputs or outputs."""
+    """Return the channel axis."""
     return 1 if how else tensor.dim() - 1

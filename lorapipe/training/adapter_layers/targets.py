@@ -1,4 +1,4 @@
-"""Which modules of a base an adapter sits on: presets, as LyCORIS has them (`lycoris/config.py`), and patterns of paths."""
+"""Target modules of an adapter: LyCORIS' presets (`lycoris/config.py`) and patterns of module paths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class HasModules(Protocol):
-    """A `Model`, or the `Footprint` of one that is not loaded."""
+    """A `Model`, or the `Footprint` of a model that is not loaded."""
 
     @property
     def denoiser(self) -> str: ...
@@ -31,7 +31,7 @@ INSIDE_ATTENTION = re.compile(r"(^|\.)(attn\d*|self_attn)\.")
 
 @dataclass(frozen=True)
 class _Kind:
-    """What a preset takes: of which groups, whether larger convolutions too, and whether of text encoders."""
+    """A preset's module groups, whether it includes larger convolutions, and whether text encoders."""
 
     groups: frozenset[str]
     larger: bool = False
@@ -52,9 +52,9 @@ PRESETS: Mapping[str, _Kind] = {
 
 @dataclass(frozen=True)
 class Targets:
-    """A choice of modules. `convolutions` is what `auto` means: whether LoCon's targets, or LoRA's.
+    """Choice of target modules. With `convolutions`, `auto` means LoCon's targets, else LoRA's.
 
-    `include` and `exclude` are regular expressions, looked for anywhere in a module's path.
+    `include` and `exclude` are regular expressions, searched anywhere in a module's path.
     """
 
     preset: Preset
@@ -63,7 +63,7 @@ class Targets:
     convolutions: bool
 
     def of(self, model: HasModules, part: str) -> list[ModuleRef]:
-        """The modules of a part, in model order; `InputError` where there is none."""
+        """Return the target modules of a part, in model order; `InputError` where there is none."""
         found = [ref for ref in self._preset(model, part) if self._is_meant(ref.path)]
         if not found:
             what = f"the adapter has no module in the {part.replace('_', ' ')}: preset {self.preset}"
@@ -91,7 +91,7 @@ class Targets:
 
 
 def complaint(pattern: str) -> str:
-    """Why a text is no regular expression; empty where it is."""
+    """Say why a text is no regular expression; empty where it is one."""
     try:
         re.compile(pattern)
     except re.error as error:

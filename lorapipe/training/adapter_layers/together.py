@@ -1,4 +1,4 @@
-"""Several adapters in a model at once: pivotal tuning learns a word and an adapter together."""
+"""Several adapters in one model, as pivotal tuning trains an embedding and a LoRA together."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Together:
-    """Adapters, each of which changes something else; what they learn is one `AdapterWeights`."""
+    """Adapters that train different things; their results are one `AdapterWeights`."""
 
     adapters: Sequence[Attachable]
 
     def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
-        """Put all of them in, or none."""
+        """Attach all of them; if one fails, none stays attached."""
         of_the_model = [part for part in parts if part != EMBEDDING]
         with ExitStack() as stack:
             found = []
@@ -35,7 +35,7 @@ class Together:
 
 
 class TogetherAttached(Attached):
-    """Adapters inside a model."""
+    """Handle of several adapters inside a model."""
 
     def __init__(self, adapters: Sequence[Attached]) -> None:
         self._adapters = adapters

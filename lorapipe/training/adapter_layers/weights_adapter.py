@@ -1,4 +1,4 @@
-"""Weights that exist, as an adapter: whoever has trained or computed them."""
+"""Adapter made from existing weights, trained or computed by any program."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WeightsAdapter:
-    """The modules, ranks and alphas of the weights, in layers of their algorithm's adapter or of any tensors; and words."""
+    """Adapter with the modules, ranks, alphas, embeddings and hypernetwork of existing weights."""
 
     weights: AdapterWeights
 
     def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
-        """Put the weights into the parts of the model that they are of; `InputError` where they do not fit."""
+        """Attach the weights to their parts of the model; `InputError` where they do not fit."""
         from lorapipe.training.adapter_layers import host, hypernetwork_nets, words_attached
         from lorapipe.training.adapter_layers.together import TogetherAttached
 
@@ -46,7 +46,7 @@ class WeightsAdapter:
 
 
 def _layer_of(base: Module, module: ModuleWeights) -> AdapterLayer:
-    """The layer of an adapter that trains such tensors, which is the fastest, or a plain one."""
+    """Make the layer of the adapter that trains such tensors, which is the fastest, or else a `WeightsLayer`."""
     from lorapipe.training.adapter_layers.layer import is_norm
     from lorapipe.training.adapter_layers.norm_layer import NormLayer
     from lorapipe.training.adapter_layers.weights_layer import WeightsLayer

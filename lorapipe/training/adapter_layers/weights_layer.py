@@ -1,4 +1,4 @@
-"""A layer made of any tensors that make an update: what files hold, whoever trained it."""
+"""Layer for the tensors of any algorithm, in whatever shapes a file holds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lorapipe.training.adapter_layers.layer import AdapterLayer, device_of, shap
 
 
 class WeightsLayer(AdapterLayer):
-    """base(x) + strength · ΔW x of an algorithm's tensors, in whatever shapes; `InputError` where they fit no such base."""
+    """base(x) + strength · ΔW x with an algorithm's tensors in any shapes; `InputError` where they do not fit the base."""
 
     def __init__(self, base: torch.nn.Module, module: ModuleWeights) -> None:
         super().__init__(base, Width(module.rank, module.alpha))
@@ -31,11 +31,11 @@ class WeightsLayer(AdapterLayer):
         return dict(self.factors)
 
     def reset(self, generator: torch.Generator) -> None:
-        """The weights are what they are."""
+        """Do nothing: the weights are given."""
 
 
 def _must_fit(base: torch.nn.Module, module: ModuleWeights) -> None:
-    """Try it without numbers."""
+    """Compute ΔW's shape on the meta device; `InputError` where it is not the base's."""
     flags, shape = Algorithm.of(module.algorithm).flags, shape_of(base)
 
     def empty(name: str, tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The knobs of a word that is learnt: alone (textual inversion), or together with an adapter (pivotal tuning)."""
+"""Knobs of a trained word: alone (textual inversion), or together with an adapter (pivotal tuning)."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ if TYPE_CHECKING:
     from lorapipe.training.adapters import Attached
 
 NAME = re.compile(r"[^\s,()\[\]{}|:\\/\"'](?:[^,()\[\]{}|:\\/\"'\n]*[^\s,()\[\]{}|:\\/\"'])?")
-"""A word without what captions use as marks, and file names cannot have."""
+"""A word without the punctuation of captions and without characters that file names cannot have."""
 REPEATED = 0.01
-"""Spread of what is added to initial vectors that repeat others, as a share of the vocabulary's: equal ones learn alike."""
+"""Noise on repeated initial vectors, as a share of the vocabulary's spread: equal vectors would stay equal."""
 
 
 @dataclass(frozen=True)
 class WordEmbedding(Spec):
-    """A word whose vectors are learnt; text encoders read them in the place of the word's own (Gal et al. 2022)."""
+    """A word with trained vectors, which text encoders read instead of the word's own (Gal et al. 2022)."""
 
     trigger: str = param(
         REQUIRED,
-        "the word that calls it in captions and prompts, and the name that its file should have. Captions have to say "
+        "the word for it in captions and prompts, and the name that its file should have. Captions must contain "
         "it: `captions: {trigger: penny}` puts it before each",
         kohya=("token_string",),
     )
     vectors: int = param(
         4,
-        "how many tokens it takes: 1 or 2 for an idea, 4 to 8 for a person, up to 16 for a style; each takes one of a "
-        "prompt's 75",
+        "number of vectors, each of which takes one of a prompt's 75 tokens: 1 or 2 for a concept, 4 to 8 for a person, up "
+        "to 16 for a style",
         ge=1,
         le=75,
         kohya=("num_vectors_per_token",),
     )
     init: str = param(
         "",
-        "words whose vectors it begins as, such as `woman portrait`: what the base knows that is nearest. Repeated in order "
-        "where there are fewer than vectors; empty: random, in the spread of the vocabulary",
+        "words that give the initial vectors, such as `woman portrait`: the nearest that the base knows. Fewer tokens than "
+        "vectors are repeated in order; empty: random, with the vocabulary's mean and spread",
         kohya=("init_word",),
     )
     replace: bool = param(
         False,
-        "the trigger is a word that the base knows, and is given another meaning; without init it begins as its own",
+        "give another meaning to a trigger that the base knows; without init it starts from that word's own vectors",
     )
     norm: float = param(
         0.0,
-        "how strongly the length of its vectors is held at the vocabulary's usual one after each step: 0 not, 1 exactly, "
-        "0.1 softly. Long vectors shout the rest of a prompt down",
+        "how strongly each step pulls the norm of its vectors to the vocabulary's median: 0 not at all, 1 exactly, "
+        "0.1 softly. Vectors with large norms drown out the rest of a prompt",
         ge=0,
         le=1,
     )
 
     def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
-        """Let captions call the vectors by the trigger; they alone require gradients. `InputError` where it cannot be."""
+        """Register the vectors under the trigger; they alone require gradients. `InputError` where the base has no words."""
         from lorapipe.training.adapter_layers.words_attached import WordsAttached
 
         if not model.word_encoders:
@@ -68,7 +68,7 @@ class WordEmbedding(Spec):
         return WordsAttached(model, {self.trigger: vectors}, self.norm)
 
     def _initial(self, model: Model, part: str, seed: int) -> Tensor:
-        """The words' vectors repeated in order (sd-scripts, `train_textual_inversion.py`), or random ones: (n, d)."""
+        """Return initial vectors (n, d): those of `init` repeated (sd-scripts, `train_textual_inversion.py`), or random."""
         import torch
 
         from lorapipe.training.adapter_layers.host import generator
@@ -88,9 +88,9 @@ class WordEmbedding(Spec):
         return found
 
     def problems(self) -> Iterator[Problem]:
-        """A trigger that prompts and files can have."""
+        """Check that prompts and file names can contain the trigger."""
         if not self.trigger:
-            yield Problem("an embedding needs a word to be called by.", cure="Write trigger: penny.", path=("trigger",))
+            yield Problem("an embedding needs a trigger word.", cure="Write trigger: penny.", path=("trigger",))
         elif not NAME.fullmatch(self.trigger):
             what = f"{self.trigger!r} cannot be found in captions, or be the name of a file."
             yield Problem(what, cure="Use letters, digits, - _ . < > and spaces within.", path=("trigger",))

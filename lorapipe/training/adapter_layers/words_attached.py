@@ -1,4 +1,4 @@
-"""Vectors of words in a model: given to captions, trained, read, taken out again."""
+"""Embeddings of words inside a model: attached, trained, read, detached."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from lorapipe.models import Model
 
 Vectors = Mapping[str, Tensor]
-"""Of one word: text encoder → (n, d)."""
+"""Vectors of one word: text encoder → (n, d)."""
 
 
 def attach_weights(model: Model, embeddings: Mapping[str, Vectors]) -> Attached:
-    """Give a model words that exist; `InputError` where they are not of such a base."""
+    """Attach trained embeddings; `InputError` where they are for another kind of base."""
     for word, vectors in embeddings.items():
         if missing := [part for part in model.word_encoders if part not in vectors]:
             what = f"the embedding {word} has vectors for {_names(vectors)}, and none for {_names(missing)}."
@@ -32,9 +32,9 @@ def attach_weights(model: Model, embeddings: Mapping[str, Vectors]) -> Attached:
 
 
 class WordsAttached(Attached):
-    """Words that a model's captions may have. With `norm` p, each step multiplies a vector by (m / its length)^p.
+    """Handle of words that a model's captions may use. With `norm` p, each step multiplies a vector v by (m / ‖v‖)^p.
 
-    m is the median length of the vocabulary's: p 1 is OneTrainer's `preserve_embedding_norm`.
+    m is the median norm of the vocabulary; p = 1 is OneTrainer's `preserve_embedding_norm`.
     """
 
     def __init__(self, model: Model, words: Mapping[str, Vectors], norm: float = 0.0) -> None:
@@ -59,7 +59,7 @@ class WordsAttached(Attached):
         return AdapterWeights(embeddings={word: copied(vectors) for word, vectors in self._words.items()})
 
     def load(self, weights: AdapterWeights) -> None:
-        """A single word may have another name in a file, which need not tell it."""
+        """Load vectors by word; a single word matches whatever the file calls it."""
         theirs = dict(weights.embeddings)
         if len(theirs) == len(self._words) == 1:
             theirs = dict(zip(self._words, theirs.values(), strict=True))
@@ -78,14 +78,14 @@ class WordsAttached(Attached):
                     rows.copy_(found)
 
     def set_strength(self, strengths: Mapping[str, float]) -> None:
-        """A word is whole or not there: where all parts are 0 it is read as the base reads it."""
+        """Switch the words on, or off where all strengths are 0; there is nothing between."""
         if any(strengths.values()):
             self._model.words.update(self._words)
         else:
             self._withdraw()
 
     def limit_norms(self, maximum: float) -> None:
-        """There is no ΔW of a module."""
+        """Do nothing: a word has no ΔW."""
 
     @torch.no_grad()
     def constrain(self) -> None:
@@ -110,7 +110,7 @@ def _names(names: Iterable[str]) -> str:
 
 def _parameter(rows: Tensor, device: torch.device) -> torch.nn.Parameter:
     found = torch.nn.Parameter(rows.detach().to(device, torch.float32, copy=True))
-    found.grad = torch.zeros_like(found)  # where no caption of a step says the word, that is its gradient
+    found.grad = torch.zeros_like(found)  # its gradient in steps whose captions lack the word
     return found
 
 

@@ -1,10 +1,9 @@
 """Adapters: small trainable updates ΔW of a frozen base.
 
-An adapter is a spec (rank, alpha …); `attach` puts trainable modules into a model and gives an `Attached` handle,
-whose `detach` leaves the model exactly as it was. What has been learnt leaves as `AdapterWeights`, which know nothing of
-how they were trained.
+An adapter is a spec (rank, alpha …). `attach` puts trainable modules into a model and returns an `Attached` handle;
+its `learned` gives the trained tensors as `AdapterWeights`, its `detach` restores the model exactly.
 
-To add one, create a file here. ΔW's formula lives with the algorithm in `lorapipe.formats`.
+To add an adapter, create a file here. The algorithm in `lorapipe.formats.algorithms` has the formula of ΔW.
 """
 
 from __future__ import annotations
@@ -26,69 +25,69 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Adapter(Spec, contract="type"):
-    """How the update is parametrised."""
+    """Parametrisation of the update ΔW, with its hyperparameters."""
 
     trains: ClassVar[tuple[str, ...]] = ("denoiser", "text_encoder")
-    """The roles (`lorapipe.models.Role`) of what it changes, and so which learning rates it has."""
+    """Roles (`lorapipe.models.Role`) of the parts that it trains; each role has a learning rate."""
     has_norms: ClassVar[bool] = True
-    """Whether there is a ΔW of modules, whose norms `Attached.limit_norms` limits."""
+    """Whether it updates weights of modules, so that `Attached.limit_norms` has norms to limit."""
 
     in_place: ClassVar[bool] = False
-    """Whether the base's own weights are trained: snapshots are as large as the base, and there is one, at the end."""
+    """Whether it trains the base's own weights: a snapshot is as large as the base, and only the last step has one."""
 
     snapshot_format: ClassVar[str] = "kohya"
-    """The registered name of the format of its snapshots; all formats can be evaluated, exported and gone on from."""
+    """Registered name of the format of its snapshots; evaluation, export and `start_from` read every format."""
     snapshot_dtype: ClassVar[Literal["fp32", "bf16"]] = "fp32"
-    """The numbers of its snapshots."""
+    """Dtype of its snapshots."""
     rate_factor: ClassVar[float] = 1.0
-    """What the optimizer's usual rates, which are for LoRA, are multiplied by where the user gives none."""
+    """Factor on the optimizer's default learning rates, which are for LoRA, where the user gives none."""
 
     @property
     def steps_apart(self) -> bool:
-        """Whether each parameter is stepped for itself, so that the optimizer must be `per_parameter`."""
+        """Whether each parameter has an optimizer step of its own, so that the optimizer must be `per_parameter`."""
         return False
 
     @property
     def steps_in_backward(self) -> bool:
-        """Whether that happens in the backward pass, which leaves no gradients to accumulate."""
+        """Whether these steps happen in the backward pass, so that gradients cannot be accumulated."""
         return False
 
     @property
     def has_rates_of_its_own(self) -> bool:
-        """Whether some of its parameters learn at another rate than their part; see `Attached.rate_factors`."""
+        """Whether some parameters have another learning rate than their part; see `Attached.rate_factors`."""
         return False
 
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
-        """How many numbers it trains in these parts of a base of this footprint; 0 if that cannot be told."""
+        """Count the trainable parameters in these parts of a base with this footprint; 0 if unknown."""
         return 0
 
     @property
     def needs_precision(self) -> str:
-        """The precision in which the base must be held; empty: any."""
+        """Precision that the base must have; empty: any."""
         return ""
 
     def bytes_each(self, states: float, precision: int) -> float:
-        """Bytes on the device, beside the base, for each number that it trains: the number, its gradient, the optimizer's.
+        """Return device memory in bytes per trainable parameter, without the base: parameter, gradient, optimizer state.
 
-        The optimizer has `states` of 4 bytes; `precision` is the bytes of each of the base's numbers.
+        `states` is the number of 4-byte values in the optimizer's state, `precision` the bytes of a base weight.
         """
         return 4 * (2 + states)
 
     def objections(self, base: Family) -> Iterator[Problem]:
-        """What this base cannot do of its settings; paths are its knobs. Reads no weights."""
+        """Yield the settings that this base does not support; each problem's path is a knob. Reads no weights."""
         return iter(())
 
     @classmethod
     def network_dim(cls, settings: Mapping[str, object]) -> int:
-        """What kohya's metadata calls its rank, of settings in document form; 0 where it has none."""
+        """Return kohya's `ss_network_dim` for settings in document form; 0 for an adapter without a rank."""
         found = [settings.get(knob.name) for knob in knobs(cls) if "network_dim" in knob.param.kohya]
         return next((value for value in found if isinstance(value, int)), 0)
 
     @classmethod
     def network_args(cls, settings: Mapping[str, object]) -> dict[str, str]:
-        """Its settings in document form as kohya's `network_args`, by the names that `param(kohya=…)` gives.
+        """Return settings in document form as kohya's `network_args`, under the names of `param(kohya=…)`.
 
-        Without rank and alpha, which have metadata of their own, and what is empty or 0.
+        Leaves out rank and alpha, which have metadata keys of their own, and values that are empty or 0.
         """
         found: dict[str, str] = {}
         for knob in knobs(cls):
@@ -101,52 +100,53 @@ class Adapter(Spec, contract="type"):
 
     @abstractmethod
     def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
-        """Add the update, zero at first, to the targets of the given parts; only it requires gradients, in float32.
+        """Insert the update into the target modules of these parts; ΔW is 0 at first.
 
-        The initial values are a function of `seed` and the module's name alone.
+        Afterwards only the adapter's parameters require gradients; they are float32. Their initial values depend on
+        `seed` and the module's name alone. `InputError` where the model does not support the settings.
         """
 
 
 class Attachable(Protocol):
-    """An adapter, or weights that can be attached as they are."""
+    """An adapter, or trained weights, that can be attached to a model."""
 
     def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
-        """Put it into the given parts."""
+        """Insert it into these parts of the model."""
 
 
 class Attached(ABC):
-    """An adapter inside a model."""
+    """Handle of an adapter that is inserted into a model."""
 
     may_be_flat: ClassVar[bool] = True
     """Whether its parameters may become views of one tensor (`lorapipe.training.flat_parameters`)."""
     steps_in_backward: bool = False
-    """Whether parameters are stepped in the backward pass: there are no gradients after it."""
+    """Whether optimizer steps happen in the backward pass, which leaves no gradients."""
     steps_apart: bool = False
-    """Whether each parameter is stepped for itself, by what one device alone knows."""
+    """Whether each parameter has an optimizer step of its own, from one device's gradients alone."""
 
     @abstractmethod
     def parameters(self) -> dict[str, list[torch.nn.Parameter]]:
-        """The trainable parameters of each part, in a fixed order, float32."""
+        """Return the trainable parameters (float32) of each part, in a fixed order."""
 
     def rate_factors(self) -> dict[int, float]:
-        """Of parameters (by `id`) that learn at another rate than their part: the factor on it."""
+        """Map the `id` of a parameter to the factor on its part's learning rate; parameters without an entry have 1."""
         return {}
 
     def optimized(self, parameter: torch.nn.Parameter) -> torch.nn.Parameter:
-        """What the optimizer has in the place of one of `parameters`."""
+        """Return the tensor that the optimizer holds for one of `parameters`."""
         return parameter
 
     def stepping(self, optimizer: torch.optim.Optimizer, max_grad_norm: float) -> torch.optim.Optimizer:
-        """The optimizer as training is to call it; `max_grad_norm` (0: none) is for what steps in the backward pass."""
+        """Wrap the optimizer for the training loop; `max_grad_norm` (0: no clipping) is for steps in the backward pass."""
         return optimizer
 
     def refresh(self) -> None:
-        """Take notice that somebody else has changed `parameters`."""
+        """Update what depends on `parameters` after other code has changed them."""
         return
 
     @abstractmethod
     def learned(self) -> AdapterWeights:
-        """A copy of what has been learnt, float32 on the CPU."""
+        """Copy the trained tensors, as float32 on the CPU."""
 
     def snapshot(self, dtype: str) -> AdapterWeights:
         """Return what a snapshot holds: `learned`, or that in the snapshot's `dtype` (fp32, bf16) where memory is short."""
@@ -154,24 +154,24 @@ class Attached(ABC):
 
     @abstractmethod
     def load(self, weights: AdapterWeights) -> None:
-        """Put weights in; the modules must be the same as at `attach`."""
+        """Load trained tensors; `InputError` unless their modules are those of `attach`."""
 
     @abstractmethod
     def set_strength(self, strengths: Mapping[str, float]) -> None:
-        """Scale ΔW of each part: `{"transformer": 0.5, "text_encoder": 1.0}`; 0 is the base itself. 1 after `attach`."""
+        """Scale each part's ΔW: `{"transformer": 0.5, "text_encoder": 1.0}`. 0 is the base itself; 1 after `attach`."""
 
     @abstractmethod
     def limit_norms(self, maximum: float) -> None:
-        """Shrink every module's ΔW whose Frobenius norm is above `maximum` to it; without waiting for the device.
+        """Scale down every ΔW whose Frobenius norm exceeds `maximum`, without synchronising with the device.
 
-        kohya's `scale_weight_norms` (`networks/lora.py`, `apply_max_norm_regularization`): hot modules are what makes
-        adapters clash with each other.
+        kohya's `scale_weight_norms` (`networks/lora.py`, `apply_max_norm_regularization`): modules with large norms
+        interfere when several adapters are combined.
         """
 
     def constrain(self) -> None:
-        """Bring the parameters back to where they may be, after each step; without waiting for the device."""
+        """Project the parameters onto their constraints after each step, without synchronising with the device."""
         return
 
     @abstractmethod
     def detach(self) -> None:
-        """Take the update out: the model's modules and outputs are bit for bit what they were."""
+        """Remove the update; the model's modules and outputs are then bit-identical to those before `attach`."""

@@ -1,4 +1,4 @@
-"""Textual inversion: a new word for the base, learnt from pictures, that is all that changes."""
+"""Textual inversion: trains the vectors of one new word, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Embedding(WordEmbedding, Adapter):
-    """A few vectors that a word stands for in captions and prompts; the base stays as it is.
+    """A few trained vectors for one word of captions and prompts; the base is not changed.
 
     Textual inversion  (Gal et al. 2022, arXiv:2208.01618).
     """
@@ -24,6 +24,6 @@ class Embedding(WordEmbedding, Adapter):
     has_norms: ClassVar[bool] = False
 
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
-        """A vector is as wide as what the first layer of each text encoder reads."""
+        """Count vectors × Σ of the text encoders' hidden sizes (inputs of their first layers)."""
         texts = [layers for part, layers in footprint.inner.items() if part != footprint.denoiser]
         return self.vectors * sum(layers[0].shape[1] for layers in texts)

@@ -1,4 +1,4 @@
-"""Full fine-tuning and DreamBooth: the base's own weights are trained, and become a checkpoint."""
+"""Full fine-tuning and DreamBooth: trains the base's own weights, for export as a checkpoint."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finetune(Adapter):
-    """Every weight of the U-Net and, with a rate, of the text encoders is trained (kohya's `fine_tune.py`, `train_db.py`).
+    """Trains every weight of the denoiser (U-Net) and of text encoders with a rate  (kohya's `fine_tune.py`, `train_db.py`).
 
-    DreamBooth (Ruiz et al. 2022, arXiv:2208.12242) is this with `regularisation` pictures. A snapshot holds the change of
-    each weight; `export` with `convert: checkpoint` writes the base with it.
+    With `regularisation` pictures this is DreamBooth (Ruiz et al. 2022, arXiv:2208.12242). A snapshot holds ΔW of each
+    weight; `export` with `convert: checkpoint` writes the base with ΔW added.
     """
 
     has_norms: ClassVar[bool] = False
@@ -32,22 +32,22 @@ class Finetune(Adapter):
 
     include: tuple[str, ...] = param(
         (),
-        "regular expressions: of the layers only those with one in their path, such as attn2 (cross attention alone)",
+        "regular expressions: train only layers whose path contains a match, such as attn2 (cross-attention alone)",
     )
     exclude: tuple[str, ...] = param(
-        (), "regular expressions: layers with one in their path keep their weights, such as norm"
+        (), "regular expressions: do not train layers whose path contains a match, such as norm"
     )
     weights: Literal["fp32", "bf16"] = param(
         "fp32",
-        "what the optimizer adds its steps to. fp32: with precision bf16 or fp16 a copy in fp32 beside what is computed "
-        "with, 4 bytes more for each weight. bf16: no copy, and stochastic rounding, so that steps smaller than bf16 can "
-        "hold count on average; needs precision: bf16",
+        "dtype of the weights that the optimizer updates. fp32: with precision bf16 or fp16 this is a master copy, 4 bytes "
+        "more per weight. bf16: no copy, but stochastic rounding, by which steps below bf16's resolution count on average; "
+        "needs precision: bf16",
         kohya=("full_bf16",),
     )
     fused_backward: bool = param(
         False,
-        "step each weight in the backward pass as soon as its gradient is there, and free that: gradients never exist "
-        "together. Then max_grad_norm limits each tensor's gradient for itself. Not with accumulation or several devices",
+        "update each weight in the backward pass as soon as its gradient is complete, and free the gradient: less memory. "
+        "max_grad_norm then clips each tensor's gradient separately. Not with accumulation or several devices",
         kohya=("fused_backward_pass",),
     )
 
@@ -64,7 +64,7 @@ class Finetune(Adapter):
         return "bf16" if self.weights == "bf16" else ""
 
     def chosen(self, refs: Sequence[ModuleRef]) -> list[ModuleRef]:
-        """The layers that are trained."""
+        """Return the layers that are trained."""
 
         def meant(path: str) -> bool:
             wanted = not self.include or any(re.search(each, path) for each in self.include)
@@ -73,12 +73,12 @@ class Finetune(Adapter):
         return [ref for ref in refs if meant(ref.path)]
 
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
-        """A few more than there are, where layers have no bias."""
+        """Count as if every layer had a bias: slightly too many where some have none."""
         refs = [ref for part in parts for ref in (*footprint.modules(part), *footprint.outer_modules(part))]
         return sum(math.prod(ref.shape) + ref.shape[0] for ref in self.chosen(refs))
 
     def bytes_each(self, states: float, precision: int) -> float:
-        """Beside the base's own: gradients, unless they are freed at once, and a copy in fp32 where that is asked for."""
+        """Count gradients unless `fused_backward` frees them, a master copy for `weights: fp32`, and optimizer states."""
         is_copied = precision < 4 and self.weights == "fp32"
         return 4 * (is_copied + (not self.fused_backward) + states)
 

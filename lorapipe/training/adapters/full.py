@@ -1,4 +1,4 @@
-"""Full: every number of the chosen modules, as a difference from the base."""
+"""Full: dense ΔW of the chosen modules, without a low-rank factorisation."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Full(TargetKnobs):
-    """ΔW is a matrix of the weight's own size, Δb a bias  (LyCORIS' `full`); for modules chosen with `preset` or `include`.
+    """ΔW of the weight's own shape, and Δb of the bias  (LyCORIS' `full`); choose modules with `preset` or `include`.
 
-    Files are as large as the base's weights are, and the optimizer's state some times that.
+    Files are as large as the weights of these modules, and the optimizer state is several times larger.
     """
 
     algorithm: ClassVar[str] = "full"
 
-    biases: bool = param(True, "train the biases of modules that have one too (diff_b)")
+    biases: bool = param(True, "also train the biases of modules that have one (diff_b)")
 
     def width(self, pointwise: bool) -> Width:
         return Width(1, 1.0)
 
     def numbers(self, shape: Sequence[int], width: Width) -> int:
-        """A few more than there are, where modules have no bias."""
+        """Count as if every module had a bias: slightly too many where some have none."""
         return math.prod(shape) + (shape[0] if self.biases else 0)
 
     def layer(self, base: Module, width: Width) -> AdapterLayer:

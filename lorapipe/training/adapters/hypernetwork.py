@@ -1,4 +1,4 @@
-"""Hypernetworks as A1111 trains them: what attention looks at goes through small networks first."""
+"""Hypernetworks as A1111 trains them: small networks transform the context of cross-attention."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from lorapipe.models import Model
 
 SPREAD = 0.01
-"""Of initial weights: A1111's `Normal`."""
+"""Standard deviation of initial weights: A1111's `Normal`."""
 
 
 @dataclass(frozen=True)
 class Hypernetwork(Adapter):
-    """net(x) = x + strength · f(x) of the contexts of attention's keys and values, two networks for each width of contexts.
+    """net(x) = x + strength · f(x) on attention's context: for each width one network for keys and one for values.
 
-    After stable-diffusion-webui's `hypernetwork.py` (2022). Of styles, and old: a LoRA does more for fewer numbers. The last
-    layer begins at zero, so that it begins as the base.
+    After stable-diffusion-webui's `hypernetwork.py` (2022). An old method, for styles: a LoRA learns more with fewer
+    parameters. The last layer starts at zero, so training starts from the unchanged base.
     """
 
     trains: ClassVar[tuple[str, ...]] = ("denoiser",)
@@ -39,10 +39,11 @@ class Hypernetwork(Adapter):
         min_items=2,
     )
     activation: Literal["linear", "relu", "leakyrelu", "elu", "tanh", "sigmoid", "softsign", "mish", "swish"] = param(
-        "linear", "between the layers: linear is none, which is the safest; relu, swish and mish are usual"
+        "linear",
+        "activation between the layers; linear means none and is the most stable; relu, swish and mish are common",
     )
-    layer_norm: bool = param(False, "LayerNorm after each layer: steadier, and slower to learn")
-    dropout: float = param(0.0, "share of what goes from layer to layer that training zeroes at random", ge=0, lt=1)
+    layer_norm: bool = param(False, "LayerNorm after each layer: more stable, and slower to learn")
+    dropout: float = param(0.0, "chance of each activation between layers to be zeroed in training", ge=0, lt=1)
 
     def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
         from lorapipe.training.adapter_layers.host import generator
@@ -56,7 +57,7 @@ class Hypernetwork(Adapter):
         return HypernetworkAttached(model, nets, self.activation, False)
 
     def _initial(self, width: int, draw: torch.Generator) -> Iterator[torch.nn.Module]:
-        """The layers of a network of contexts of this width."""
+        """Yield the initialised layers of one network for contexts of this width."""
         import torch
         from torch import nn
 
@@ -75,7 +76,7 @@ class Hypernetwork(Adapter):
                 yield norm
 
     def problems(self) -> Iterator[Problem]:
-        """What comes out must have the width of what went in."""
+        """Check that output and input have the same width."""
         if self.structure[0] != 1 or self.structure[-1] != 1:
             what = "its networks must begin and end at the width of the context."
             yield Problem(what, cure="Write 1 as the first and the last: [1, 2, 1].", path=("structure",))

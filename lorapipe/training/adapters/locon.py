@@ -1,4 +1,4 @@
-"""LoCon (kohya's C3Lier): LoRA that also reaches the 3×3 convolutions."""
+"""LoCon (kohya's C3Lier): LoRA that also trains 3×3 convolutions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.spec import param
 from lorapipe.training.adapter_layers.block_widths import Width
-from lorapipe.training.adapter_layers.lora_knobs import LoraKnobs
+from lorapipe.training.adapter_layers.timestep_ranks import TimestepRankKnobs
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LoCon(LoraKnobs):
-    """LoRA on the resnet, downsample and upsample blocks too; 3×3 convolutions have a rank of their own (conv_dim)."""
+class LoCon(TimestepRankKnobs):
+    """LoRA that also trains resnet, downsample and upsample blocks; 3×3 convolutions have their own rank (conv_dim)."""
 
     algorithm: ClassVar[str] = "lora"
     convolutions: ClassVar[bool] = True
@@ -26,17 +26,17 @@ class LoCon(LoraKnobs):
     rank: int = param(
         16, "width of the update of Linear layers and 1×1 convolutions", ge=1, le=768, kohya=("network_dim",)
     )
-    alpha: float = param(0.0, "scale of those: alpha / rank; 0 means rank", ge=0, kohya=("network_alpha",))
+    alpha: float = param(0.0, "scale of that update: alpha / rank; 0 means rank", ge=0, kohya=("network_alpha",))
     conv_rank: int = param(
         8, "width of the update of 3×3 convolutions; smaller than rank is usual", ge=1, le=768, kohya=("conv_dim",)
     )
     conv_alpha: float = param(
-        0.0, "scale of those: conv_alpha / conv_rank; 0 means conv_rank", ge=0, kohya=("conv_alpha",)
+        0.0, "scale of that update: conv_alpha / conv_rank; 0 means conv_rank", ge=0, kohya=("conv_alpha",)
     )
     conv_block_ranks: tuple[int, ...] = param(
         (),
-        "a rank for the 3×3 convolutions of each block of the U-Net in place of conv_rank, as many "
-        "numbers as block_ranks; 0 leaves those of a block out",
+        "a rank for the 3×3 convolutions of each block of the denoiser (U-Net) in place of conv_rank, as many "
+        "numbers as block_ranks; 0 leaves a block's convolutions out",
         ge=0,
         le=768,
         kohya=("conv_block_dims",),
@@ -54,4 +54,4 @@ class LoCon(LoraKnobs):
     def layer(self, base: Module, width: Width) -> AdapterLayer:
         from lorapipe.training.adapter_layers.lora_layer import LoraLayer
 
-        return LoraLayer(base, width)
+        return LoraLayer(base, width, self.noise_rank)

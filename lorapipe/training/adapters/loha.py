@@ -1,4 +1,4 @@
-"""LoHa: a Hadamard product of two low-rank products, whose rank is up to the square of theirs."""
+"""LoHa: the Hadamard product of two low-rank matrices of rank r, which has rank up to r²."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class LoHa(LoraKnobs):
 
     rank: int = param(
         8,
-        "width of each of the two products, which have as many numbers as a LoRA of twice that: 4 to 8 for characters, 16 "
-        "for styles; above 32 it tends to be unstable",
+        "rank of each of the two products; as many parameters as a LoRA of twice the rank: 4 to 8 for characters, 16 "
+        "for styles; above 32 training tends to be unstable",
         ge=1,
         le=256,
         kohya=("network_dim",),
@@ -35,15 +35,15 @@ class LoHa(LoraKnobs):
         0.0, "scale: the update is multiplied by alpha / rank; 0 means rank", ge=0, kohya=("network_alpha",)
     )
     conv_rank: int = param(
-        0, "width of the products of 3×3 convolutions, with a preset that has them; 0: as rank", ge=0, le=256,
+        0, "rank of the products of 3×3 convolutions, with a preset that has them; 0: as rank", ge=0, le=256,
         kohya=("conv_dim",),
     )  # fmt: skip
     conv_alpha: float = param(
-        0.0, "scale of those: conv_alpha / conv_rank; 0 means conv_rank", ge=0, kohya=("conv_alpha",)
+        0.0, "scale of that update: conv_alpha / conv_rank; 0 means conv_rank", ge=0, kohya=("conv_alpha",)
     )
     tucker: bool = param(
         False,
-        "3×3 convolutions in Tucker form: fewer numbers, with a kernel of their own (LyCORIS' use_tucker)",
+        "3×3 convolutions in Tucker form: fewer parameters, with a core of the kernel's size (LyCORIS' use_tucker)",
         kohya=("use_tucker",),
     )
 

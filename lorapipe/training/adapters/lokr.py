@@ -1,4 +1,4 @@
-"""LoKr: a Kronecker product of a small matrix with a larger one, which may be of low rank."""
+"""LoKr: the Kronecker product of a small matrix and a larger, optionally low-rank one."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class LoKr(LoraKnobs):
 
     rank: int = param(
         8,
-        "rank of the larger factor; where it is half of that factor's side or more, the factor is whole, and alpha means "
-        "nothing: a very high rank, or full_matrix, is the usual way for it",
+        "rank of the larger factor. From half of the factor's side on, the factor is a full matrix and alpha is ignored: "
+        "a very high rank, or full_matrix, is the common choice",
         ge=1,
         le=100_000,
         kohya=("network_dim",),
@@ -37,25 +37,25 @@ class LoKr(LoraKnobs):
     )
     factor: int = param(
         8,
-        "side of the smaller factor, where it divides the module's: 4 to 16; smaller is more numbers; -1 splits as evenly "
-        "as can be, the smallest files",
+        "side of the smaller factor, where it divides the module's side: 4 to 16. Smaller means more parameters; -1 splits "
+        "as evenly as possible, which makes the smallest files",
         ge=-1,
         le=1024,
         kohya=("factor",),
     )
-    full_matrix: bool = param(False, "both factors are whole, whatever the rank", kohya=("full_matrix",))
+    full_matrix: bool = param(False, "both factors are full matrices, whatever the rank", kohya=("full_matrix",))
     decompose_both: bool = param(
-        False, "the smaller factor is of low rank too, where that is less", kohya=("decompose_both",)
+        False, "the smaller factor is low-rank too, where that has fewer parameters", kohya=("decompose_both",)
     )
     conv_rank: int = param(
         0, "rank of 3×3 convolutions, with a preset that has them; 0: as rank", ge=0, le=100_000, kohya=("conv_dim",)
     )
     conv_alpha: float = param(
-        0.0, "scale of those: conv_alpha / conv_rank; 0 means conv_rank", ge=0, kohya=("conv_alpha",)
+        0.0, "scale of that update: conv_alpha / conv_rank; 0 means conv_rank", ge=0, kohya=("conv_alpha",)
     )
     tucker: bool = param(
         False,
-        "3×3 convolutions in Tucker form: fewer numbers; export writes them flat, for ComfyUI (LyCORIS' use_tucker)",
+        "3×3 convolutions in Tucker form: fewer parameters; export multiplies them out, for ComfyUI (LyCORIS' use_tucker)",
         kohya=("use_tucker",),
     )
 

@@ -1,4 +1,4 @@
-"""LoRA on the transformer blocks (kohya's LierLa): what "LoRA" means without qualification."""
+"""LoRA on the transformer blocks (kohya's LierLa): the plain meaning of "LoRA"."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.spec import param
-from lorapipe.training.adapter_layers.lora_knobs import LoraKnobs
+from lorapipe.training.adapter_layers.timestep_ranks import TimestepRankKnobs
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LoRA(LoraKnobs):
+class LoRA(TimestepRankKnobs):
     """ΔW = (alpha / rank) · up · down on Linear layers and 1×1 convolutions  (Hu et al. 2021, arXiv:2106.09685)."""
 
     algorithm: ClassVar[str] = "lora"
@@ -32,8 +32,8 @@ class LoRA(LoraKnobs):
     )
     alpha: float = param(
         0.0,
-        "scale: the update is multiplied by alpha / rank. 0 means rank, no damping; 1 damps strongly and wants more "
-        "steps, a higher rate, or an adaptive optimizer",
+        "scale: the update is multiplied by alpha / rank. 0 means rank (scale 1); 1 damps strongly and needs more "
+        "steps, a higher learning rate, or an adaptive optimizer",
         ge=0,
         kohya=("network_alpha",),
     )
@@ -44,4 +44,4 @@ class LoRA(LoraKnobs):
     def layer(self, base: Module, width: Width) -> AdapterLayer:
         from lorapipe.training.adapter_layers.lora_layer import LoraLayer
 
-        return LoraLayer(base, width)
+        return LoraLayer(base, width, self.noise_rank)

@@ -1,4 +1,4 @@
-"""OFT: the outputs of each module are rotated, in blocks; their angles and norms stay."""
+"""OFT: rotates the outputs of each module in blocks, which keeps the angles and norms of its rows."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ class OFT(TargetKnobs):
 
     block_size: int = param(
         8,
-        "outputs that are rotated together, where it divides them (else the nearest smaller): 4 to 32; larger is stronger",
+        "how many outputs rotate together, where it divides their number (else the nearest smaller size): 4 to 32; larger "
+        "learns more",
         ge=2,
         le=256,
         kohya=("network_dim",),
     )
     constraint: float = param(
         0.0,
-        "limit of the rotation, as a share of a module's outputs: ‖Q‖ is at most that times them; 1e-3 is kohya's, 0 is no "
-        "limit; ComfyUI misreads any other than 0",
+        "limit of the rotation: ‖Q‖ is at most constraint × number of outputs. kohya's is 1e-3; 0 means no limit, and "
+        "ComfyUI misreads every other value",
         ge=0,
         kohya=("constraint",),
     )

@@ -42,7 +42,7 @@ class Cache:
         return self.folder / kind / key[:2] / key
 
     def has(self, kind: str, key: str) -> bool:
-        """Whether there is an entry; it may be damaged."""
+        """Return whether there is an entry; it may be damaged."""
         return self.path(kind, key).is_file()
 
     def record(self, kind: str, key: str) -> Any:
@@ -149,7 +149,7 @@ def _checksum(header: Mapping[str, Any], body: memoryview) -> int:
 
 
 def _sound(data: bytes) -> bool:
-    """Whether the data matches its checksum; false for truncated, overwritten or zeroed files.
+    """Return whether the data matches its checksum; false for truncated, overwritten or zeroed files.
 
     Earlier versions computed the checksum over the tensors' data alone.
     """

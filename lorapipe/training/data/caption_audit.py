@@ -1,7 +1,7 @@
-"""What captions will teach, by the captions alone: what is learnt with the trigger, and which tags cannot be told apart.
+"""Audit of captions: which words will bind to what all pictures share, and which tags are indistinguishable.
 
-A LoRA learns for a word what its pictures have in common and other pictures have not. What all pictures show and no caption
-says can therefore only go to the words that all captions share. No picture is looked at.
+A LoRA associates a word with what its pictures have in common and others lack. So what all pictures show and no caption
+mentions binds to the words that all captions share. Only captions are read, no pictures.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 SHARED = 0.9
-"""A tag in this share of the captions is learnt as one with the trigger."""
+"""A tag in at least this share of the captions is learnt together with the trigger."""
 FEWEST = 8
-"""Captions below this tell nothing."""
+"""Fewest captions for an audit."""
 SHOWN = 6
-"""Tags of a kind that a line names."""
+"""Most tags that a line names."""
 
 
 def audit(captions: Sequence[str], separator: str = ",") -> Iterator[str]:
-    """Lines about the captions of a dataset, one for each thing that a captioner may want to change; none of a few."""
+    """Yield a line for each thing in a dataset's captions that a user may want to change; none for few captions."""
     said = [_tags(caption, separator) for caption in captions]
     said = [tags for tags in said if tags]
     if len(said) < FEWEST:
@@ -55,7 +55,7 @@ def _shared(shared: Sequence[str], counts: Counter[str], count: int) -> Iterator
 
 
 def _together(said: Sequence[frozenset[str]], counts: Counter[str], count: int) -> Iterator[str]:
-    """Tags that are always in the same captions, of two or more, and not in nearly all."""
+    """Yield groups of tags that always occur in the same captions: two or more, but not nearly all."""
     where: dict[frozenset[int], list[str]] = {}
     for tag, times in counts.items():
         if 2 <= times < SHARED * count:

@@ -128,7 +128,7 @@ def _without_duplicates(
 
 
 def _captions_differ(one: Caption, other: Caption) -> bool:
-    """Whether two captions from the same kind of source differ: their author saw two different pictures."""
+    """Return whether two captions from the same kind of source differ: their author saw two different pictures."""
     same_kind = one.from_file == other.from_file
     return same_kind and bool(one.text and other.text) and one.text.casefold().split() != other.text.casefold().split()
 

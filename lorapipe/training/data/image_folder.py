@@ -114,7 +114,7 @@ def find(root: Path, exclude: Sequence[str] = (), apart: Sequence[Path] = ()) ->
 
 
 def _leads_into_store(folder: str, real: str) -> bool:
-    """Whether a folder is a link into a store of lorapipe."""
+    """Return whether a folder is a link into a store of lorapipe."""
     return os.path.islink(folder) and ".lorapipe" in Path(real).parts  # noqa: PTH114
 
 

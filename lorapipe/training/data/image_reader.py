@@ -125,7 +125,7 @@ def orientation(image: Image, head: bool = False) -> int:
 
 
 def is_lossless(data: bytes) -> bool:
-    """Whether a file's format is lossless."""
+    """Return whether a file's format is lossless."""
     name = format_of(data[:HEAD], len(data))
     return name in LOSSLESS or (name == "WEBP" and data[12:16] == b"VP8L")
 

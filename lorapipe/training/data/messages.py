@@ -102,7 +102,7 @@ def folder_name_ignored(name: str, said: FolderName) -> str:
 
 
 def pictures_listed(paths: list[str], what: str) -> str:
-    """`3 pictures without a mask: a.png; b.png; c.png`."""
+    """Format a list of pictures: `3 pictures without a mask: a.png; b.png; c.png`."""
     return f"{pictures(len(paths))} {what}: {first_few(paths)}"
 
 
@@ -124,7 +124,7 @@ def no_pictures_message(left_out: Sequence[LeftOut], found: int, beside: Sequenc
 
 
 def too_few_message(usable: int, needed: int, left_out: Sequence[LeftOut]) -> str:
-    """`12 pictures needed, 3 usable; left out are 9 unreadable (a.png: the file breaks off; …).`"""
+    """Say that too few pictures are usable: `12 pictures needed, 3 usable; left out are 9 unreadable (a.png: …).`"""
     rest = f"; left out are {_reasons(left_out)}" if left_out else ""
     return f"{pictures(needed)} needed, {usable} usable{rest}."
 

@@ -1,4 +1,4 @@
-"""The trigger word of a training: the word that calls what was trained, as its settings or its captions tell."""
+"""Detects the trigger word of a training from its settings or captions."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 SHARED = 0.9
-"""A tag that this share of the captions have is in all of them, but for a slip."""
+"""Share of the captions from which a tag counts as shared by all."""
 COUNTS = re.compile(r"[0-9]+\+?(girl|boy|other)s?|solo|no humans")
-"""Tags that say how many are in the picture, which no trigger word is."""
+"""Tags that count subjects (`1girl`), which are never trigger words."""
 
 
 def tags_of(text: str) -> list[str]:
-    """The tags of a caption or prompt, between its commas, with single spaces."""
+    """Split a caption or prompt at its commas into tags, with single spaces."""
     return [tag for part in text.split(",") if (tag := " ".join(part.split()))]
 
 
 def trigger_word(settings: Mapping[str, Any], captions: Sequence[str]) -> str:
-    """The trigger word of a training; empty where none can be told.
+    """Return the trigger word of a training; empty where there is none.
 
-    It is the word that is learnt, else that which is put before captions (`captions.trigger`, `captions.prefix`), else the
-    first tag that the captions share. `settings` are those of a train stage as plain values, `captions` as it reads them.
+    It is the word of an embedding, else that of `captions.trigger` or `captions.prefix`, else the first tag that the
+    captions share. `settings` are a train stage's settings as plain values, `captions` its captions.
     """
     for knob in ("adapter", "embedding"):
         if word := (settings.get(knob) or {}).get("trigger"):
@@ -35,7 +35,7 @@ def trigger_word(settings: Mapping[str, Any], captions: Sequence[str]) -> str:
 
 
 def shared_tag(captions: Sequence[str]) -> str:
-    """The first tag that nearly all captions have, other than how many are in the picture; empty where there is none."""
+    """Return the first tag that nearly all captions have, except counts of subjects; empty where there is none."""
     tags = [tags_of(caption) for caption in captions]
     having = Counter(tag.lower() for caption in tags for tag in {each.lower(): each for each in caption}.values())
     shared = dict.fromkeys(
@@ -45,5 +45,5 @@ def shared_tag(captions: Sequence[str]) -> str:
 
 
 def without_word(caption: str, word: str) -> str:
-    """A caption without the tags that are the trigger word."""
+    """Remove the trigger word's tags from a caption."""
     return ", ".join(tag for tag in tags_of(caption) if tag.lower() != word.lower())

@@ -1,9 +1,9 @@
-"""Losses: how far a prediction is from its target.
+"""Loss functions.
 
-A loss is a spec with one pure function over tensors. The loop takes the mean over each sample's elements and then
-weighs the samples (`lorapipe.training.weightings`), in that order, as kohya's sd-scripts does.
+A loss is a spec with one pure elementwise function over tensors. The loop takes the mean over each sample's elements and
+then weights the samples (`lorapipe.training.weightings`), in that order, as kohya's sd-scripts does.
 
-To add one, create a file here; import torch inside `__call__`.
+To add a loss, create a file here; import torch inside `__call__`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loss(Spec, contract="type"):
-    """The distance between prediction and target: 0 where they are equal, never negative."""
+    """Distance between prediction and target: 0 where they are equal, never negative."""
 
     @abstractmethod
     def __call__(self, prediction: Tensor, target: Tensor, diffusion: Diffusion, t: Tensor) -> Tensor:
-        """Elementwise loss of two (B, C, h, w) tensors of any floating type, in float32, not reduced.
+        """Compute the elementwise loss of two (B, C, h, w) floating tensors, in float32, without reduction.
 
-        The base's `diffusion` and the samples' `t` (B,) are for losses that depend on how noisy a sample is.
+        The base's `diffusion` and the timesteps `t` (B,) are for losses that depend on the noise level.
         """

@@ -1,4 +1,4 @@
-"""Losses that are square near zero and straight far from it, as kohya's sd-scripts has them (`train_util.py`)."""
+"""Pseudo-Huber losses, quadratic for small errors and linear for large ones, as in kohya's `train_util.py`."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PseudoHuber(Loss):
-    """√(error² + c²) − c, where c, the error at which square becomes straight, may depend on the timestep."""
+    """√(error² + c²) − c, where the threshold c may depend on the timestep."""
 
     c: float = param(
         0.1,
-        "the error from which it grows no longer as the square: odd pictures then spoil less; at the noisiest",
+        "error above which the loss is linear instead of quadratic, which limits the effect of outliers; at the highest "
+        "noise level",
         gt=0,
         le=1,
         kohya=("huber_c",),
     )
     schedule: Literal["snr", "exponential", "constant"] = param(
         "snr",
-        "how c rises where there is less noise: snr and exponential (from 1 at no noise down to c), or constant",
+        "how c depends on the noise level: snr and exponential fall from 1 without noise to c, constant is c everywhere",
         kohya=("huber_schedule",),
     )
     scale: float = param(
@@ -43,7 +44,7 @@ class PseudoHuber(Loss):
             yield Problem(what, cure="Take it away, or use the exponential or constant one.", path=("scale",))
 
     def threshold(self, diffusion: Diffusion, t: Tensor) -> Tensor:
-        """c at each t, (B,)."""
+        """Return c at each t, (B,)."""
         import torch
 
         if self.schedule == "snr":
@@ -52,6 +53,6 @@ class PseudoHuber(Loss):
         return torch.exp(math.log(self.c) * share) * self.scale
 
     def rounded(self, prediction: Tensor, target: Tensor, diffusion: Diffusion, t: Tensor) -> tuple[Tensor, Tensor]:
-        """2 (√(error² + c²) − c), elementwise, and c shaped to go with it."""
+        """Return 2 (√(error² + c²) − c), elementwise, and c in a shape that broadcasts with it."""
         c = self.threshold(diffusion, t).float().reshape(-1, *[1] * (prediction.ndim - 1))
         return 2 * (((prediction.float() - target.float()).square() + c.square()).sqrt() - c), c

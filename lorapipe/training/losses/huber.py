@@ -1,4 +1,4 @@
-"""The pseudo-Huber loss."""
+"""Pseudo-Huber loss."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Huber(PseudoHuber):
-    """2c (√(error² + c²) − c): the square of small errors, and of large ones only their size  (Khrapov et al. 2024,
+    """2c (√(error² + c²) − c): quadratic for small errors, linear for large ones  (Khrapov et al. 2024,
     arXiv:2403.16728; kohya's `huber`).
 
-    For sets in which some pictures are bad or mislabelled: they pull less.
+    For datasets with some bad or mislabelled pictures, whose effect it limits.
     """
 
     def __call__(self, prediction: Tensor, target: Tensor, diffusion: Diffusion, t: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The absolute error."""
+"""Absolute error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class L1(Loss):
-    """|prediction − target|: large errors pull no harder than small ones; softer pictures than mse  (kohya's `l1`)."""
+    """|prediction − target|: the gradient does not grow with the error; softer pictures than mse  (kohya's `l1`)."""
 
     def __call__(self, prediction: Tensor, target: Tensor, diffusion: Diffusion, t: Tensor) -> Tensor:
         return (prediction.float() - target.float()).abs()

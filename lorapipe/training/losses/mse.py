@@ -1,4 +1,4 @@
-"""The squared error."""
+"""Squared error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Mse(Loss):
-    """(prediction − target)²: the loss that diffusion models are made with  (Ho et al. 2020, eq. 14)."""
+    """(prediction − target)²: the loss with which diffusion models are trained  (Ho et al. 2020, eq. 14)."""
 
     def __call__(self, prediction: Tensor, target: Tensor, diffusion: Diffusion, t: Tensor) -> Tensor:
         return (prediction.float() - target.float()).square()

@@ -1,4 +1,4 @@
-"""The smooth L1 loss."""
+"""Smooth L1 loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SmoothL1(PseudoHuber):
-    """2 (√(error² + c²) − c): huber without its factor c, so small errors count for more where c is small  (kohya's
+    """2 (√(error² + c²) − c): huber without the factor c, so small errors weigh more where c is small  (kohya's
     `smooth_l1`).
     """
 

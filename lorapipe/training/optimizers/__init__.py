@@ -1,11 +1,12 @@
-"""Optimizers: how gradients become steps.
+"""Optimizers.
 
-An optimizer is a spec that names a class of a library (`implementation`); its knobs are that class's arguments, with the
-training guide's defaults for LoRA, not the library's. What has no knob can be given under `arguments`, which are held
-against the signature in the library's source. The whole state must be in `state_dict()`, as tensors and plain values:
-that is what a checkpoint keeps.
+An optimizer is a spec that names a class of a library (`implementation`). Its knobs are that class's arguments, with the
+training guide's defaults for LoRA instead of the library's. Further arguments go under `arguments`, which are checked
+against the signature in the library's source. `state_dict()` must contain the whole state, as tensors and plain values:
+checkpoints save it.
 
-To add one, create a file here: the knobs and `implementation`, and `keywords` where a knob is not simply an argument.
+To add an optimizer, create a file here with the knobs and `implementation`; override `keywords` where a knob is not simply
+an argument.
 """
 
 from __future__ import annotations
@@ -28,33 +29,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Optimizer(Spec, contract="type"):
-    """The rule by which parameters follow their gradients."""
+    """An optimizer of a library, with its hyperparameters."""
 
     implementation: ClassVar[str]
-    """`package.module:Class`; its first argument is the parameter groups."""
+    """`package.module:Class`; the class's first argument is the parameter groups."""
     adaptive: ClassVar[bool] = False
-    """True where the optimizer finds its own step size: rates are then factors around 1.0."""
+    """True where the optimizer estimates its own step size: learning rates are then factors around 1.0."""
     one_rate: ClassVar[bool] = False
-    """True where all parts must have the same rate (or none), because one step size is estimated for all."""
+    """True where all trained parts must have the same learning rate, because there is one estimate for all."""
     follows_rate: ClassVar[bool] = True
-    """False where the optimizer makes its own schedule and looks at no rate."""
+    """False where the optimizer has its own schedule and ignores learning rates."""
     warms_up: ClassVar[bool] = True
-    """False where the small rates of a warm-up would be taken for something else."""
+    """False where the small learning rates of a warm-up would mislead the estimate."""
     elementwise: ClassVar[bool] = True
-    """True where no element's step depends on the shape of its tensor or on its neighbours in it, so that the many
-    small matrices of an adapter may be handed over as one flat tensor. False for Adafactor, which factors matrices."""
+    """True where an element's step depends neither on its tensor's shape nor on other elements, so that the many small
+    matrices of an adapter can be passed as one flat tensor. False for Adafactor, which factors matrices."""
     averages: ClassVar[bool] = False
-    """True where what is kept is an average of its own of all steps: nobody else may change the parameters meanwhile."""
+    """True where the result is the optimizer's own average of all steps, so that no other code may change the parameters."""
     slow: ClassVar[bool] = False
-    """True where a training of the usual length is too short."""
+    """True where a training of the usual length is too short for it."""
     denoiser_rate: ClassVar[float] = 1e-4
-    """The denoiser's usual learning rate, where the optimizer is not adaptive (guide §3, §4)."""
+    """Default learning rate of the denoiser, where the optimizer is not adaptive (guide §3, §4)."""
     low_alpha: ClassVar[bool] = False
-    """True where an alpha above half the rank spoils the estimate of the rate (guide §5)."""
+    """True where an alpha above half the rank spoils the estimate of the step size (guide §5)."""
     states: ClassVar[float] = 2.0
-    """What it remembers of each parameter, in numbers of 4 bytes, for estimates of memory."""
+    """Size of its state per parameter, in 4-byte numbers, for memory estimates."""
     install: ClassVar[str] = ""
-    """How to get the library where lorapipe does not bring it along."""
+    """How to install the library, where lorapipe does not depend on it."""
 
     @property
     def per_parameter(self) -> bool:
@@ -63,15 +64,15 @@ class Optimizer(Spec, contract="type"):
 
     arguments: dict[str, Any] = param(
         dict,
-        "further arguments of the library's class by their own names, for those who know it: {maximize: false}",
+        "further arguments of the library's class, by its own names: {maximize: false}",
         kohya=("optimizer_args",),
     )
 
     def usual_rate(self, role: str) -> float:
-        """The learning rate of parts of this role (`Model.roles`) where the user gives none.
+        """Return the default learning rate of parts of this role (`Model.roles`).
 
-        1 where the optimizer is adaptive; else the denoiser's, half of it for a text encoder (guide §3, §4), and far more
-        for the vectors of a word, of which a step moves few: 5e-3 of AdamW, as A1111's (`textual_inversion.py`).
+        1 where the optimizer is adaptive; else `denoiser_rate`, half of it for a text encoder (guide §3, §4), and far more
+        for the vectors of a word: 5e-3 for AdamW, as in A1111 (`textual_inversion.py`).
         """
         if self.adaptive:
             return 1.0
@@ -80,9 +81,9 @@ class Optimizer(Spec, contract="type"):
         return self.denoiser_rate if role == "denoiser" else self.denoiser_rate / 2
 
     def keywords(self) -> dict[str, Any]:
-        """The knobs as arguments of the library's class: by their names, `beta1, beta2 …` as `betas`.
+        """Return the knobs as arguments of the library's class: by name, and `beta1, beta2 …` as `betas`.
 
-        What is empty (None) is left to the library.
+        Knobs that are None are left out, for the library's default.
         """
         values = {knob.name: getattr(self, knob.name) for knob in knobs(type(self)) if knob.name != "arguments"}
         own = {name: value for name, value in values.items() if value is not None}
@@ -90,7 +91,7 @@ class Optimizer(Spec, contract="type"):
         return {"betas": betas, **own} if betas else own
 
     def problems(self) -> Iterator[Problem]:
-        """A library that is not there, arguments that it does not know."""
+        """Check that the library is installed and knows the arguments."""
         package = self.implementation.partition(".")[0]
         if importlib.util.find_spec(package) is None:
             yield Problem(f"{self.name} needs {package}, which is not installed.", cure=self.install)
@@ -115,7 +116,10 @@ class Optimizer(Spec, contract="type"):
                 yield Problem(f"{who} {complaint}", path=("arguments", name))
 
     def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
-        """The optimizer over groups `{"params": [...], "lr": float, "name": str}`; all parameters are float32."""
+        """Build the optimizer for groups `{"params": [...], "lr": float, "name": str}`; all parameters are float32.
+
+        `InputError` where the library cannot be loaded here or refuses `arguments`.
+        """
         module, _, name = self.implementation.partition(":")
         try:
             kind = getattr(importlib.import_module(module), name)
@@ -123,7 +127,7 @@ class Optimizer(Spec, contract="type"):
             raise InputError(f"{self.name} cannot be used here: {error}", cure=self.install) from None
         keywords = {"lr": groups[0]["lr"], **self.keywords(), **self.arguments}
         try:
-            with contextlib.redirect_stdout(io.StringIO()):  # some tell what they were told
+            with contextlib.redirect_stdout(io.StringIO()):  # some print their arguments
                 optimizer: torch.optim.Optimizer = kind(groups, **keywords)
         except (TypeError, ValueError) as error:
             if not self.arguments:
@@ -133,10 +137,10 @@ class Optimizer(Spec, contract="type"):
         return optimizer
 
     def effective_learning_rates(self, optimizer: torch.optim.Optimizer) -> dict[str, float | torch.Tensor]:
-        """The effective learning rates for the log: d, and d × lr, which AdamW would be given for steps like these.
+        """Return the estimates for the log: d, and d × lr, the equivalent learning rate of AdamW.
 
-        {} where the optimizer finds no d (D-Adaptation: Defazio & Mishchenko 2023, arXiv:2301.07733). For each part where
-        each has its own. Asked at every step: tensors stay tensors.
+        {} where the optimizer estimates no d (D-Adaptation: Defazio & Mishchenko 2023, arXiv:2301.07733); one pair for
+        each part where each has its own. Called at every step, so tensors stay on the device.
         """
         groups = [group for group in optimizer.param_groups if "d" in group]
         if not groups:
@@ -152,10 +156,11 @@ class Optimizer(Spec, contract="type"):
 
 @contextlib.contextmanager
 def averaged_weights(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Within: the parameters as they are to be kept and judged. Afterwards the training goes on bit for bit.
+    """Set the parameters to the optimizer's average inside the context; restore them bit for bit afterwards.
 
-    A schedule-free optimizer takes its gradients at another point than the average that is its answer, and has `eval()`
-    and `train()` to go between them (Defazio et al. 2024, arXiv:2405.15682). The way back rounds, so it is not used.
+    A schedule-free optimizer evaluates gradients at another point than the average that is its result, and switches
+    between the two with `eval()` and `train()` (Defazio et al. 2024, arXiv:2405.15682). `train()` rounds, so the old
+    values are copied back. Other optimizers have no average, and nothing happens.
     """
     import torch
 
@@ -176,5 +181,5 @@ def averaged_weights(optimizer: torch.optim.Optimizer) -> Iterator[None]:
 
 def _knob_of_its_own(name: str, betas: list[str]) -> Problem:
     knob = " and ".join(betas) if name == "betas" else name
-    what = f"{name} is given as an argument, and is a knob of its own."
-    return Problem(what, cure=f"Write {knob} beside `arguments`, not below.", path=("arguments", name))
+    what = f"{name} is among the arguments, but is a setting of its own."
+    return Problem(what, cure=f"Write {knob} beside `arguments`, not inside.", path=("arguments", name))

@@ -1,4 +1,4 @@
-"""Adam and its kin: the knobs that they share."""
+"""Knobs that Adam and its relatives share."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from lorapipe.training.optimizers import Optimizer
 
 @dataclass(frozen=True)
 class Moments(Optimizer):
-    """Weight decay, and the memory of the gradient and of its square."""
+    """Optimizer with weight decay and moving averages of the gradient and its square (first and second moment)."""
 
     weight_decay: float = param(
-        0.01, "pull of the weights towards zero, as a share of the rate; a weak guard against over-fitting", ge=0, le=1
+        0.01, "decoupled weight decay, multiplied by the learning rate; a weak guard against over-fitting", ge=0, le=1
     )
-    beta1: float = param(0.9, "how long the mean of the gradient remembers; rarely changed", ge=0, lt=1)
-    beta2: float = param(0.999, "how long the mean of the squared gradient remembers; rarely changed", ge=0, lt=1)
+    beta1: float = param(0.9, "decay of the moving average of the gradient (first moment); rarely changed", ge=0, lt=1)
+    beta2: float = param(
+        0.999, "decay of the moving average of the squared gradient (second moment); rarely changed", ge=0, lt=1
+    )
 
 
 @dataclass(frozen=True)
 class Adam(Moments):
-    """Steps of the mean gradient over the root of the mean square."""
+    """Optimizer with steps m / (√v + ε), of the first and second moment."""
 
-    eps: float = param(1e-8, "keeps the division by the root of the mean square finite; rarely changed", gt=0)
+    eps: float = param(1e-8, "ε in the denominator √v + ε, for numerical stability; rarely changed", gt=0)

@@ -1,6 +1,6 @@
-"""The library of the optimizers whose state is in 8 bits."""
+"""bitsandbytes, the library of optimizers with 8-bit state."""
 
 
 def or_use(twin: str) -> str:
-    """How to get it, or what to use where there is none."""
-    return f"Install it with `pip install 'lorapipe[8bit]'`, or use {twin}, its 32-bit twin."
+    """Say how to install bitsandbytes, or which 32-bit optimizer to use instead."""
+    return f"Install it with `pip install 'lorapipe[8bit]'`, or use {twin}, the same in 32 bits."

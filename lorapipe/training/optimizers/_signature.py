@@ -1,4 +1,4 @@
-"""What a library's class can be told, read from its source: importing it would import torch."""
+"""Arguments of a library's class, read from its source: importing the class would import torch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 @cache
 def arguments_of(implementation: str) -> frozenset[str]:
-    """The names of the arguments of `package.module:Class`; empty where its source is not there."""
+    """Return the argument names of `package.module:Class`; empty where its source is not installed."""
     return frozenset(defaults_of(implementation))
 
 
 @cache
 def defaults_of(implementation: str) -> dict[str, object]:
-    """The arguments of `package.module:Class` with their defaults where these are plain values, else None."""
+    """Return the arguments of `package.module:Class` with their defaults; None for a default that is no plain value."""
     module, _, name = implementation.partition(":")
     file = _source(module)
     if file is None:
@@ -28,7 +28,7 @@ def defaults_of(implementation: str) -> dict[str, object]:
 
 
 def unlike(value: object, default: object) -> str:
-    """Why a value cannot stand where this default does, empty if it can; a default that is None says nothing."""
+    """Say why a value's type differs from its default's; empty if it does not, or if the default is None."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if isinstance(default, bool):
         return "" if isinstance(value, bool) else f"wants true or false here, not {value!r}."
@@ -43,7 +43,7 @@ def unlike(value: object, default: object) -> str:
 
 
 def package_folder(package: str) -> Path | None:
-    """Where an installed package lies; None where it is not installed. Nothing is imported."""
+    """Return the folder of an installed package, without importing it; None where it is not installed."""
     spec = importlib.util.find_spec(package)
     folders = list(spec.submodule_search_locations or ()) if spec else []
     return Path(folders[0]) if folders else None

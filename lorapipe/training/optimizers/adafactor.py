@@ -1,4 +1,4 @@
-"""Adafactor: Adam without the memory."""
+"""Adafactor: Adam with a factored second moment."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Adafactor(Optimizer):
-    """Adam whose squared gradients are kept as a row and a column of each matrix  (Shazeer & Stern 2018, arXiv:1804.04235).
+    """Adam that stores the second moment as a row and a column per matrix  (Shazeer & Stern 2018, arXiv:1804.04235).
 
-    Very little memory. As the guide has it, it makes its own schedule (`relative_step`) and looks at no rate: weak
-    learning, which may suit styles. With `relative_step: false` it takes rates as AdamW does.
+    Needs very little memory. By default, as in the guide, it has its own schedule (`relative_step`) and ignores learning
+    rates: weak learning, which may suit styles. With `relative_step: false` it uses learning rates as AdamW does.
     """
 
     implementation: ClassVar[str] = "transformers.optimization:Adafactor"
     states: ClassVar[float] = 0.02
     elementwise: ClassVar[bool] = False
 
-    relative_step: bool = param(True, "make its own schedule, 1/√step at most, in place of the rates and the scheduler")
-    scale_parameter: bool = param(True, "steps in proportion to the size of what they change")
-    warmup_init: bool = param(True, "begin its own schedule with very small steps; needs relative_step")
-    weight_decay: float = param(0.0, "pull of the weights towards zero, as a share of the rate", ge=0, le=1)
-    clip_threshold: float = param(1.0, "steps whose root mean square is above this are shortened to it", gt=0)
-    decay_rate: float = param(-0.8, "how the memory of squared gradients grows with the steps; rarely changed", lt=0)
+    relative_step: bool = param(
+        True, "use its own schedule, at most 1/√step, instead of the learning rates and the scheduler"
+    )
+    scale_parameter: bool = param(True, "scale steps by the root mean square of the parameter")
+    warmup_init: bool = param(True, "start its own schedule with very small steps; needs relative_step")
+    weight_decay: float = param(0.0, "weight decay, multiplied by the learning rate", ge=0, le=1)
+    clip_threshold: float = param(1.0, "clip steps whose root mean square is above this", gt=0)
+    decay_rate: float = param(-0.8, "exponent of the second moment's decay, 1 − step^decay_rate; rarely changed", lt=0)
 
-    # Whether it looks at rates is the user's choice here, not the class's.
+    # Here the user chooses whether learning rates are used.
     adaptive = one_rate = slow = property(lambda self: self.relative_step)
     follows_rate = property(lambda self: not self.relative_step)
     per_parameter = property(lambda self: True)
@@ -45,7 +47,7 @@ class Adafactor(Optimizer):
             yield Problem("warmup_init is a part of relative_step, which is off.", cure=cure, path=("warmup_init",))
 
     def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
-        """The library takes no rate where it makes its own; the loop's is put back for the log."""
+        """Build it without a learning rate where it has its own schedule; the loop's rate is restored for the log."""
         if not self.relative_step:
             return super().build(groups)
         optimizer = super().build([{**group, "lr": None} for group in groups])
@@ -54,7 +56,7 @@ class Adafactor(Optimizer):
         return optimizer
 
     def effective_learning_rates(self, optimizer: torch.optim.Optimizer) -> dict[str, float | torch.Tensor]:
-        """The rate that it makes for itself, before the size of what it changes: min(10⁻² or 10⁻⁶ · step, 1/√step)."""
+        """Return its own learning rate before `scale_parameter`: min(10⁻², or 10⁻⁶ · step with `warmup_init`; 1/√step)."""
         steps = [state["step"] for state in optimizer.state.values()]
         if not (self.relative_step and steps):
             return {}

@@ -12,12 +12,12 @@ from lorapipe.training.optimizers._adam import Adam
 class AdamW(Adam):
     """Adam with decoupled weight decay  (Loshchilov & Hutter 2017, arXiv:1711.05101).
 
-    Well tested, and the least memory of the exact ones; it needs a good rate.
+    The well-tested default. It needs a good learning rate.
     """
 
     implementation: ClassVar[str] = "torch.optim.adamw:AdamW"
     states: ClassVar[float] = 2
 
     def keywords(self) -> dict[str, Any]:
-        """Fused: one pass over the memory instead of one for each operation."""
+        """Add torch's `fused`: one pass over the memory instead of one for each operation."""
         return {"fused": True, **super().keywords()}

@@ -1,4 +1,4 @@
-"""AdamW with its state in 8 bits."""
+"""AdamW with 8-bit state."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lorapipe.training.optimizers._bitsandbytes import or_use
 
 @dataclass(frozen=True)
 class AdamW8bit(Adam):
-    """AdamW whose two means are kept in 8 bits  (Dettmers et al. 2021, arXiv:2110.02861).
+    """AdamW that stores both moments in 8 bits  (Dettmers et al. 2021, arXiv:2110.02861).
 
-    A quarter of AdamW's memory, next to the same result: what most LoRAs were made with. It needs a good rate.
+    A quarter of AdamW's state with nearly the same result; most LoRAs are made with it. It needs a good learning rate.
     """
 
     implementation: ClassVar[str] = "bitsandbytes.optim.adamw:AdamW8bit"

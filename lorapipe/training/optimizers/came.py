@@ -1,4 +1,4 @@
-"""CAME: Adafactor with confidence."""
+"""CAME: confidence-guided Adafactor."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from lorapipe.training.optimizers._adam import Moments
 
 @dataclass(frozen=True)
 class Came(Moments):
-    """Adafactor that trusts its steps by how steady they are  (Luo et al. 2023, arXiv:2307.02047).
+    """Adafactor that scales steps by how stable they are  (Luo et al. 2023, arXiv:2307.02047).
 
-    The memory of Adafactor with the pace of AdamW, and AdamW's rates.
+    Little more memory than Adafactor, the speed of convergence of AdamW, and AdamW's learning rates.
     """
 
     implementation: ClassVar[str] = "pytorch_optimizer.optimizer.came:CAME"
     states: ClassVar[float] = 1.04
     elementwise: ClassVar[bool] = False
 
-    beta3: float = param(0.9999, "how long the mean of the steps' unsteadiness remembers; rarely changed", ge=0, lt=1)
-    clip_threshold: float = param(1.0, "steps whose root mean square is above this are shortened to it", gt=0)
+    beta3: float = param(0.9999, "decay of the moving average of the steps' instability; rarely changed", ge=0, lt=1)
+    clip_threshold: float = param(1.0, "clip steps whose root mean square is above this", gt=0)

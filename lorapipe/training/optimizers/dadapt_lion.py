@@ -11,9 +11,9 @@ from lorapipe.training.optimizers import Optimizer
 
 @dataclass(frozen=True)
 class DadaptLion(Optimizer):
-    """Lion whose rate is d, an estimate of how far there is to go  (Defazio & Mishchenko 2023, arXiv:2301.07733).
+    """Lion with learning rate d, an estimate of the distance to the solution  (Defazio & Mishchenko 2023, arXiv:2301.07733).
 
-    Rates of 1.0 and a constant scheduler.
+    Use learning rates of 1.0 and a constant scheduler.
     """
 
     implementation: ClassVar[str] = "dadaptation.dadapt_lion:DAdaptLion"
@@ -23,8 +23,10 @@ class DadaptLion(Optimizer):
     low_alpha: ClassVar[bool] = True
 
     weight_decay: float = param(
-        0.01, "pull of the weights towards zero, as a share of the rate; a weak guard against over-fitting", ge=0, le=1
+        0.01, "weight decay, multiplied by the learning rate; a weak guard against over-fitting", ge=0, le=1
     )
-    beta1: float = param(0.9, "share of the mean gradient in a step's direction; rarely changed", ge=0, lt=1)
-    beta2: float = param(0.999, "how long the mean of the gradient remembers; rarely changed", ge=0, lt=1)
-    d0: float = param(1e-6, "where d starts; rarely changed", gt=0, le=1)
+    beta1: float = param(
+        0.9, "weight of the averaged gradient against the newest in a step's direction; rarely changed", ge=0, lt=1
+    )
+    beta2: float = param(0.999, "decay of the moving average of the gradient; rarely changed", ge=0, lt=1)
+    d0: float = param(1e-6, "initial estimate d; rarely changed", gt=0, le=1)

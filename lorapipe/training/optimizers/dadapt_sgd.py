@@ -1,4 +1,4 @@
-"""D-Adaptation with gradient descent."""
+"""D-Adaptation with SGD."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lorapipe.training.optimizers import Optimizer
 
 @dataclass(frozen=True)
 class DadaptSgd(Optimizer):
-    """Gradient descent whose rate is d, an estimate of how far there is to go  (Defazio & Mishchenko 2023).
+    """SGD with learning rate d, an estimate of the distance to the solution  (Defazio & Mishchenko 2023, arXiv:2301.07733).
 
-    Rates of 1.0 and a constant scheduler. It learns faster than sgd_nesterov and slower than the others.
+    Use learning rates of 1.0 and a constant scheduler. It learns faster than sgd_nesterov and slower than the others.
     """
 
     implementation: ClassVar[str] = "dadaptation.dadapt_sgd:DAdaptSGD"
@@ -23,13 +23,13 @@ class DadaptSgd(Optimizer):
     low_alpha: ClassVar[bool] = True
 
     weight_decay: float = param(
-        0.0, "pull of the weights towards zero, as a share of the rate; a weak guard against over-fitting", ge=0, le=1
+        0.0, "weight decay, multiplied by the learning rate; a weak guard against over-fitting", ge=0, le=1
     )
-    momentum: float = param(0.9, "share of the last step that is taken again; rarely changed", ge=0, lt=1)
-    d0: float = param(1e-6, "where d starts; rarely changed", gt=0, le=1)
+    momentum: float = param(0.9, "momentum: factor on the previous step; rarely changed", ge=0, lt=1)
+    d0: float = param(1e-6, "initial estimate d; rarely changed", gt=0, le=1)
     growth_rate: float | None = param(
         1.1,
-        "most that d may grow by in a step, as a factor. An adapter begins where gradients are all but zero (up is 0), and "
+        "largest factor by which d may grow in a step. Gradients of a new adapter are nearly zero (up is 0), and "
         "without a limit (empty) the first estimates overshoot",
         gt=1,
     )

@@ -14,19 +14,19 @@ from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.optimizers._signature import defaults_of, package_folder
 
 ADAPTIVE = 0.1
-"""A usual rate of this or more is a factor on a step size that the optimizer finds."""
+"""Default learning rates of at least this are factors on a step size that the optimizer estimates."""
 
 
 @dataclass(frozen=True)
 class Library(Optimizer):
-    """An optimizer of the pytorch-optimizer package by its name, with its own arguments: adan, ademamix, lamb, sophiah …
+    """Any optimizer of the pytorch-optimizer package by its name, with its own arguments: adan, ademamix, lamb, sophiah …
 
-    For experiments: its defaults are the package's, not ours. What has a file of its own here (lion, prodigy, came) is
-    better taken from there.
+    For experiments: the defaults are the package's, not ours. Prefer optimizers that are registered here under their own
+    names (lion, prodigy, came).
     """
 
-    states: ClassVar[float] = 4  # as many as any
-    elementwise: ClassVar[bool] = False  # it may look at shapes
+    states: ClassVar[float] = 4  # the most of all
+    elementwise: ClassVar[bool] = False  # some depend on shapes
 
     use: str = param("adan", "the optimizer's name in pytorch-optimizer, in small letters: adan, ademamix, lamb …")
 
@@ -36,7 +36,7 @@ class Library(Optimizer):
 
     @property
     def denoiser_rate(self) -> float:  # type: ignore[override]
-        """The package's."""
+        """The package's default."""
         return float(str(defaults_of(self.implementation).get("lr") or Optimizer.denoiser_rate))
 
     adaptive = property(lambda self: self.denoiser_rate >= ADAPTIVE)
@@ -58,7 +58,7 @@ class Library(Optimizer):
 
 @cache
 def known() -> dict[str, str]:
-    """The optimizers that are built from parameters and a rate alone: name → `module:Class`. Nothing is imported."""
+    """Return name → `module:Class` of optimizers that need only parameters and a learning rate, without importing them."""
     folder = package_folder("pytorch_optimizer")
     found = {}
     for file in sorted((folder / "optimizer").glob("*.py")) if folder else ():

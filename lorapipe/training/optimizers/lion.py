@@ -10,10 +10,10 @@ from lorapipe.training.optimizers._lion import SignedSteps
 
 @dataclass(frozen=True)
 class Lion(SignedSteps):
-    """Steps by the sign of the mean gradient alone  (Chen et al. 2023, arXiv:2302.06675).
+    """Steps by the sign of the averaged gradient  (Chen et al. 2023, arXiv:2302.06675).
 
-    Half of AdamW's state. Its steps do not grow with the gradient, so give it about a third of AdamW's rate. Odd results
-    at times.
+    Half of AdamW's state. Steps do not grow with the gradient, so use about a third of AdamW's learning rate. Results
+    are sometimes odd.
     """
 
     implementation: ClassVar[str] = "pytorch_optimizer.optimizer.lion:Lion"

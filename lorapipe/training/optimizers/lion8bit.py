@@ -1,4 +1,4 @@
-"""Lion with its state in 8 bits."""
+"""Lion with 8-bit state."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lorapipe.training.optimizers._lion import SignedSteps
 
 @dataclass(frozen=True)
 class Lion8bit(SignedSteps):
-    """Lion whose mean gradient is kept in 8 bits  (Chen et al. 2023, arXiv:2302.06675; bitsandbytes).
+    """Lion that stores its averaged gradient in 8 bits  (Chen et al. 2023, arXiv:2302.06675; bitsandbytes).
 
-    The least memory of all that keep a mean. About a third of AdamW's rate. Odd results at times.
+    The smallest state except Adafactor's. Use about a third of AdamW's learning rate. Results are sometimes odd.
     """
 
     implementation: ClassVar[str] = "bitsandbytes.optim.lion:Lion8bit"

@@ -1,4 +1,4 @@
-"""Prodigy: Adam that finds its own rate."""
+"""Prodigy: Adam that estimates its own learning rate."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lorapipe.training.optimizers import Optimizer
 
 @dataclass(frozen=True)
 class Prodigy(Optimizer):
-    """Adam whose rate is d, an estimate of how far there is to go  (Mishchenko & Defazio 2023, arXiv:2306.06101).
+    """Adam with learning rate d, an estimate of the distance to the solution  (Mishchenko & Defazio 2023, arXiv:2306.06101).
 
-    Give rates of 1.0 and a constant scheduler; it starts at d0 and works its way up within the first hundred steps or
-    so. Needs twice AdamW's memory for its state. Arguments are the training guide's (§5), not the library's.
+    Use learning rates of 1.0 and a constant scheduler. d starts at d0 and rises within about the first hundred steps.
+    Its state is twice AdamW's. Defaults are the training guide's (§5), not the library's.
     """
 
     implementation: ClassVar[str] = "prodigyopt.prodigy:Prodigy"
@@ -25,18 +25,22 @@ class Prodigy(Optimizer):
     d_coef: float = param(
         2.0, "factor on the estimate d: the one to change. 0.5–2 is usual, up to 10 for LoKr or rank ≤ 8", gt=0, le=100
     )
-    weight_decay: float = param(0.01, "pull of the weights towards zero, as a share of the rate", ge=0, le=1)
-    decouple: bool = param(True, "weight decay as in AdamW (true), or as a part of the gradient (false)")
-    use_bias_correction: bool = param(True, "Adam's correction of its young means; also slows the first steps")
+    weight_decay: float = param(0.01, "weight decay, multiplied by the learning rate", ge=0, le=1)
+    decouple: bool = param(
+        True, "decoupled weight decay as in AdamW (true), or L2 regularisation in the gradient (false)"
+    )
+    use_bias_correction: bool = param(True, "Adam's bias correction of the moments; also slows the first steps")
     safeguard_warmup: bool = param(
         False,
-        "keep the rate out of d's estimate; true only with a scheduler that warms up, whose small rates mislead it",
+        "leave the learning rate out of the estimate of d; true only with a warm-up, whose small rates mislead it",
     )
-    beta1: float = param(0.9, "how long the mean of the gradient remembers; rarely changed", ge=0, lt=1)
-    beta2: float = param(0.999, "how long the mean of the squared gradient remembers; rarely changed", ge=0, lt=1)
-    d0: float = param(1e-6, "where d starts; rarely changed", gt=0, le=1)
+    beta1: float = param(0.9, "decay of the moving average of the gradient (first moment); rarely changed", ge=0, lt=1)
+    beta2: float = param(
+        0.999, "decay of the moving average of the squared gradient (second moment); rarely changed", ge=0, lt=1
+    )
+    d0: float = param(1e-6, "initial estimate d; rarely changed", gt=0, le=1)
     growth_rate: float | None = param(
-        None, "most that d may grow by in a step, as a factor: 1.02 is a slow start; empty: no limit", gt=1
+        None, "largest factor by which d may grow in a step: 1.02 is a slow start; empty: no limit", gt=1
     )
 
     warms_up = property(lambda self: self.safeguard_warmup)

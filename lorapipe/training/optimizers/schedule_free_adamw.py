@@ -1,4 +1,4 @@
-"""AdamW without a schedule."""
+"""Schedule-free AdamW."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from lorapipe.training.optimizers._adam import Adam
 
 @dataclass(frozen=True)
 class ScheduleFreeAdamW(Adam):
-    """AdamW that averages its weights instead of lowering its rate  (Defazio et al. 2024, arXiv:2405.15682).
+    """AdamW that averages weights instead of a decaying learning rate  (Defazio et al. 2024, arXiv:2405.15682).
 
-    Use a constant scheduler: the average does what a falling rate would, at whatever step you stop. It takes two to four
-    times AdamW's rate.
+    Use a constant scheduler: the average replaces the decay, at whatever step you stop. Use two to four times AdamW's
+    learning rate.
     """
 
     implementation: ClassVar[str] = "pytorch_optimizer.optimizer.schedulefree:ScheduleFreeAdamW"
     states: ClassVar[float] = 2
     averages: ClassVar[bool] = True
     denoiser_rate: ClassVar[float] = 2e-4
-    """Twice AdamW's: the average damps."""
+    """Twice AdamW's, since the average damps steps."""
 
-    warmup_steps: int = param(0, "steps over which the rate rises; the average then leaves them out", ge=0)
+    warmup_steps: int = param(
+        0, "warm-up steps, in which the learning rate rises; the average gives them less weight", ge=0
+    )

@@ -1,4 +1,4 @@
-"""Gradient descent with momentum, in 32 bits."""
+"""SGD with Nesterov momentum, in 32 bits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lorapipe.training.optimizers._sgd import Nesterov
 
 @dataclass(frozen=True)
 class SgdNesterov(Nesterov):
-    """Plain gradient descent with Nesterov's momentum  (Sutskever et al. 2013).
+    """SGD with Nesterov momentum  (Sutskever et al. 2013).
 
     Very slow to learn: 2000 steps are not enough for a character.
     """

@@ -1,4 +1,4 @@
-"""Gradient descent with momentum, its state in 8 bits."""
+"""SGD with Nesterov momentum and 8-bit state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lorapipe.training.optimizers._sgd import Nesterov
 
 @dataclass(frozen=True)
 class SgdNesterov8bit(Nesterov):
-    """Gradient descent with Nesterov's momentum, kept in 8 bits  (Sutskever et al. 2013; bitsandbytes).
+    """SGD with Nesterov momentum that is stored in 8 bits  (Sutskever et al. 2013; bitsandbytes).
 
     Very slow to learn: 2000 steps are not enough for a character.
     """

@@ -1,9 +1,9 @@
-"""Schedulers: how the learning rate changes over a training.
+"""Learning-rate schedulers.
 
-A scheduler is a spec with one pure function: the factor on the rate, by how much of the training has passed. It has no
-state, so a resumed training needs none. All of them can begin with a warm-up.
+A scheduler is a spec with one pure function: the factor on the learning rate at a step. It has no state, so a resumed
+training needs none. Every scheduler supports a warm-up.
 
-To add one, create a file here: `after` alone, or, where the rate falls to an end, `shape` of `_falling.Falling`.
+To add a scheduler, create a file here that implements `after`, or `shape` of `_falling.Falling` for a decaying rate.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from lorapipe.spec import Spec, Warmup, param
 
 @dataclass(frozen=True)
 class Scheduler(Spec, contract="type"):
-    """The shape of the learning rate."""
+    """Factor on the learning rate over a training."""
 
     falls: ClassVar[bool] = False
-    """Whether the rate is lower at the end than after the warm-up."""
+    """Whether the learning rate is lower at the end than after the warm-up."""
 
     warmup: Warmup = param(
         Warmup(0),
-        "how long the rate rises to its full height at first: '10 %', '100 steps', '1 epoch'; 5–10 % calms high rates",
+        "length of the warm-up, in which the learning rate rises to its full value: '10 %', '100 steps', '1 epoch'; 5–10 % "
+        "stabilises high rates",
         kohya=("lr_warmup_steps",),
     )
 
     def factor(self, step: int, total: int, per_epoch: float) -> float:
-        """The factor on the learning rate for update `step` (0 … total − 1), an epoch being `per_epoch` updates.
+        """Return the factor on the learning rate at `step` (0 … total − 1); an epoch is `per_epoch` steps long.
 
-        Within the warm-up of w updates (step + 1)/(w + 1): never 0, which would waste a step and stops D-Adaptation
-        for good. Afterwards `after`, 0 … 1.
+        In a warm-up of w steps it is (step + 1)/(w + 1), never 0, which would waste a step and stop D-Adaptation for
+        good; afterwards `after`, 0 … 1.
         """
         rising = self.warmup.steps(total, per_epoch)
         if step < rising:
@@ -41,4 +42,4 @@ class Scheduler(Spec, contract="type"):
 
     @abstractmethod
     def after(self, done: float) -> float:
-        """The factor, 0 … 1, where `done` (0 ≤ done < 1) of all that follows the warm-up has passed; 1 at first."""
+        """Return the factor, 0 … 1, at `done` (0 ≤ done < 1), the fraction of the steps after the warm-up; 1 at 0."""

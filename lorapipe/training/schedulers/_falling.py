@@ -1,4 +1,4 @@
-"""Rates that fall."""
+"""Decaying learning rates."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lorapipe.training.schedulers import Scheduler
 
 @dataclass(frozen=True)
 class Falling(Scheduler):
-    """A rate that falls from its full height to `end` of it."""
+    """Decay of the learning rate from 1 to `end`."""
 
     falls: ClassVar[bool] = True
 
     end: float = param(
         0.0,
-        "the share of the rate at which it ends: 0.1 keeps it learning to the last step",
+        "final learning rate, as a fraction of the full one: 0.1 keeps it learning to the last step",
         ge=0,
         lt=1,
         kohya=("lr_scheduler_min_lr_ratio",),
@@ -29,4 +29,4 @@ class Falling(Scheduler):
 
     @abstractmethod
     def shape(self, done: float) -> float:
-        """The way from 1 at `done` = 0 towards 0 at `done` = 1."""
+        """Return the decay from 1 at `done` = 0 towards 0 at `done` = 1."""

@@ -1,4 +1,4 @@
-"""The same rate throughout."""
+"""Constant learning rate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lorapipe.training.schedulers import Scheduler
 
 @dataclass(frozen=True)
 class Constant(Scheduler):
-    """The rate as given, from first to last. What adaptive optimizers expect: they find their own step size."""
+    """Constant learning rate. Adaptive optimizers need it: they estimate their own step size."""
 
     def after(self, done: float) -> float:
         return 1.0

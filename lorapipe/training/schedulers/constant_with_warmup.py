@@ -1,4 +1,4 @@
-"""The same rate, after a warm-up."""
+"""Constant learning rate after a warm-up."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from lorapipe.training.schedulers import Scheduler
 
 @dataclass(frozen=True)
 class ConstantWithWarmup(Scheduler):
-    """The rate as given, after it has risen to it over the first tenth.
+    """Constant learning rate after a warm-up over the first tenth.
 
-    For adaptive optimizers whose first steps are too rough: prodigy with `safeguard_warmup: true`, and an epoch or two more.
+    For adaptive optimizers whose first steps are too large: prodigy with `safeguard_warmup: true`, for an epoch or two more.
     """
 
     warmup: Warmup = param(
-        Warmup(10, "%"), "how long the rate rises at first: '10 %', '100 steps', '1 epoch'", kohya=("lr_warmup_steps",)
+        Warmup(10, "%"), "length of the warm-up: '10 %', '100 steps', '1 epoch'", kohya=("lr_warmup_steps",)
     )
 
     def after(self, done: float) -> float:

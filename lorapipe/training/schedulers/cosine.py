@@ -1,4 +1,4 @@
-"""Half a cosine, from the full rate down to almost nothing."""
+"""Cosine decay of the learning rate."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lorapipe.training.schedulers._falling import Falling
 
 @dataclass(frozen=True)
 class Cosine(Falling):
-    """Full rate at first, half at half time, almost none at the end  (Loshchilov & Hutter 2016, eq. 5).
+    """Cosine decay: full rate at first, half in the middle, almost 0 at the end  (Loshchilov & Hutter 2016, eq. 5).
 
-    The late, small steps settle detail: the last snapshot is usually the one to keep.
+    The late, small steps refine detail: the last snapshot is usually the best.
     """
 
     def shape(self, done: float) -> float:
-        """½ (1 + cos(π · done))."""
+        """Return ½ (1 + cos(π · done))."""
         return 0.5 * (1 + math.cos(math.pi * done))

@@ -1,4 +1,4 @@
-"""A straight line down."""
+"""Linear decay of the learning rate."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from lorapipe.training.schedulers._falling import Falling
 
 @dataclass(frozen=True)
 class Linear(Falling):
-    """Falls evenly from the full rate to nothing."""
+    """Linear decay from the full rate to 0."""
 
     def shape(self, done: float) -> float:
-        """1 − done."""
+        """Return 1 − done."""
         return 1 - done

@@ -1,4 +1,4 @@
-"""A power of what is left."""
+"""Polynomial decay of the learning rate."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from lorapipe.training.schedulers._falling import Falling
 
 @dataclass(frozen=True)
 class Polynomial(Falling):
-    """Falls steeply at first and ever more slowly; with a power of 1 as linear does."""
+    """Polynomial decay (1 − done)ᵖ: steep at first, then ever slower; a power of 1 is linear."""
 
     power: float = param(
         2.0,
-        "1 is a straight line; the higher, the sooner the rate is low; below 1 it falls late",
+        "exponent p: 1 is linear; a higher power lowers the rate sooner, one below 1 later",
         gt=0,
         le=10,
         kohya=("lr_scheduler_power",),
     )
 
     def shape(self, done: float) -> float:
-        """(1 − done)ᵖ."""
+        """Return (1 − done)ᵖ."""
         return float((1 - done) ** self.power)

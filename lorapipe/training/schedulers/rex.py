@@ -1,4 +1,4 @@
-"""REX: falls late."""
+"""REX: reflected exponential decay of the learning rate."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from lorapipe.training.schedulers._falling import Falling
 
 @dataclass(frozen=True)
 class Rex(Falling):
-    """Stays high longer than a straight line and falls steeply at the end  (Chen et al. 2021, arXiv:2107.04197).
+    """Decays later than linear, and steeply at the end  (Chen et al. 2021, arXiv:2107.04197).
 
-    Good where steps are few.
+    Good for short trainings.
     """
 
     def shape(self, done: float) -> float:
-        """(1 − done) / (½ + ½ (1 − done))."""
+        """Return (1 − done) / (½ + ½ (1 − done))."""
         return (1 - done) / (0.5 + 0.5 * (1 - done))

@@ -1,10 +1,10 @@
-"""Weightings: how much the loss of a sample counts, by how noisy it is.
+"""Loss weightings by noise level.
 
-A weighting is a spec with one formula: the weight of the squared error of the noise, by the signal-to-noise ratio. The
-base's `Diffusion` translates it for what its network predicts. It multiplies each sample's loss after the mean over the
-picture, as in kohya's sd-scripts (`library/custom_train_functions.py`).
+A weighting is a spec with one formula: the weight of the squared error of ε as a function of the signal-to-noise ratio
+(SNR). The base's `Diffusion` converts it for other prediction types. The weight multiplies each sample's loss after the
+mean over its elements, as in kohya's sd-scripts (`library/custom_train_functions.py`).
 
-To add one, create a file here; import torch inside its functions.
+To add a weighting, create a file here; import torch inside its functions.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Weighting(Spec, contract="type"):
-    """The weight of each timestep in the loss."""
+    """Loss weight of each timestep."""
 
     predictions: ClassVar[frozenset[str] | None] = None
-    """What a base may predict for it to mean anything (`Diffusion.prediction`); None is anything."""
+    """Prediction types (`Diffusion.prediction`) that it is defined for; None for all."""
 
     def problems_with(self, prediction: str) -> Iterator[Problem]:
-        """Why it cannot weigh the loss of a base that predicts this (`Diffusion.prediction`)."""
+        """Yield a problem where it is not defined for this prediction type (`Diffusion.prediction`)."""
         if self.predictions is not None and prediction not in self.predictions:
             wanted = " or ".join(sorted(self.predictions))
             what = f"{self.name} is for bases that predict {wanted}; this one predicts {prediction}."
@@ -39,13 +39,13 @@ class Weighting(Spec, contract="type"):
             yield Problem(what, cure=cure, path=("weighting",))
 
     def __call__(self, diffusion: Diffusion, t: Tensor) -> Tensor:
-        """Weights (B,), finite and ≥ 0, of the squared error of the network's output at t (B,)."""
+        """Return weights (B,), finite and ≥ 0, of the squared error of the network's output at t (B,)."""
         return diffusion.weight(t, self.epsilon, self.v)
 
     @abstractmethod
     def epsilon(self, snr: Tensor) -> Tensor:
-        """Weights (B,) of the squared error of ε, for signal-to-noise ratios (B,) ≥ 0."""
+        """Return weights (B,) of the squared error of ε, for signal-to-noise ratios (B,) ≥ 0."""
 
     def v(self, snr: Tensor) -> Tensor:
-        """The same for the error of v, which is larger by (SNR + 1)/SNR; overridden where a paper or kohya has another."""
+        """Return weights (B,) of the squared error of v, (SNR + 1)/SNR times larger; a paper or kohya may differ."""
         return self.epsilon(snr) * snr / (snr + 1)

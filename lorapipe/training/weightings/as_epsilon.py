@@ -1,4 +1,4 @@
-"""The error of v, counted as that of the noise."""
+"""v-prediction loss weighted like ε-prediction."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AsEpsilon(Weighting):
-    """Of a base that predicts v, or a flow: each error counts as that of the noise would, so less the noisier the picture is
+    """For bases that predict v or a flow: weights the loss as if they predicted ε, so less at higher noise levels
     (kohya's `scale_v_pred_loss_like_noise_pred`; Salimans & Ho 2022, arXiv:2202.00512, §4).
     """
 
     predictions: ClassVar[frozenset[str]] = frozenset({"v_prediction", "flow"})
 
     def epsilon(self, snr: Tensor) -> Tensor:
-        """1; for v SNR/(SNR + 1), the factor by which ‖Δε‖² is smaller than ‖Δv‖²."""
+        """Return 1; for v that gives SNR/(SNR + 1) = ‖Δε‖² / ‖Δv‖²."""
         return snr.new_ones(snr.shape)

@@ -1,4 +1,4 @@
-"""Debiased estimation."""
+"""Debiased estimation loss weighting."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Debiased(Weighting):
-    """Each picture counts by the root of its noise: the noisiest, where shapes are decided, count most  (Yu et al. 2023,
+    """Weights the loss by 1/√SNR: high noise levels, which decide on shapes, weigh most  (Yu et al. 2023,
     arXiv:2310.08442; kohya's `debiased_estimation_loss`).
     """
 
     def epsilon(self, snr: Tensor) -> Tensor:
-        """1/√min(SNR, 1000)."""
+        """Return 1/√min(SNR, 1000)."""
         return snr.clamp(min=1e-8, max=1000).rsqrt()
 
     def v(self, snr: Tensor) -> Tensor:
-        """1/(SNR + 1): kohya's, which is not the same weight of ε."""
+        """Return kohya's 1/(SNR + 1), which does not correspond to the weight for ε."""
         return 1 / (snr + 1)

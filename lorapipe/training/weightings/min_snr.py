@@ -1,4 +1,4 @@
-"""min-SNR gamma."""
+"""Min-SNR-γ loss weighting."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MinSnr(Weighting):
-    """No picture counts for more than its noise can teach  (Hang et al. 2023, arXiv:2303.09556, eq. 8 and app. A).
+    """Clamps the loss weight of low noise levels (SNR above γ)  (Hang et al. 2023, arXiv:2303.09556, eq. 8 and app. A).
 
-    Nearly clean pictures (high SNR) teach little, but without this they weigh as much as all others: training is several
-    times faster with it.
+    Nearly clean pictures teach little, but weigh as much as all others without it. Training converges several times faster
+    with it.
     """
 
     gamma: float = param(
         5.0,
-        "the SNR above which a picture counts for less: 5 is recommended, 1 strong, 20 nearly none. At most 5 suits "
+        "γ, the SNR above which a picture weighs less: 5 is recommended, 1 strong, 20 nearly no weighting. At most 5 suits "
         "characters, at least 5 styles and concepts",
         gt=0,
         le=100,
@@ -30,9 +30,9 @@ class MinSnr(Weighting):
     )
 
     def epsilon(self, snr: Tensor) -> Tensor:
-        """min(SNR, γ)/SNR."""
-        return (self.gamma / snr).clamp(max=1)  # 1 is the limit where SNR is 0
+        """Return min(SNR, γ)/SNR."""
+        return (self.gamma / snr).clamp(max=1)  # 1 where SNR is 0
 
     def v(self, snr: Tensor) -> Tensor:
-        """min(SNR, γ)/(SNR + 1), rounded as kohya's."""
+        """Return min(SNR, γ)/(SNR + 1), which rounds like kohya's."""
         return snr.clamp(max=self.gamma) / (snr + 1)

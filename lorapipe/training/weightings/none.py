@@ -1,4 +1,4 @@
-"""No weighting."""
+"""No loss weighting."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NoWeighting(Weighting):
-    """Every timestep counts the same, as the base models were trained  (Ho et al. 2020, eq. 14)."""
+    """All timesteps weigh the same, as in the training of base models  (Ho et al. 2020, eq. 14)."""
 
     def __call__(self, diffusion: Diffusion, t: Tensor) -> Tensor:
-        """1, whatever the network predicts."""
+        """Return 1 for every prediction type."""
         return self.epsilon(diffusion.snr(t))
 
     def epsilon(self, snr: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""min-SNR gamma without the kink."""
+"""Soft min-SNR-γ loss weighting."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SoftMinSnr(Weighting):
-    """As min_snr, but passing smoothly from one regime to the other  (Crowson et al. 2024, arXiv:2401.11605, §3.5)."""
+    """min_snr with a smooth transition at γ  (Crowson et al. 2024, arXiv:2401.11605, §3.5)."""
 
-    gamma: float = param(5.0, "as min_snr's gamma: where the SNR is this, a picture counts for half", gt=0, le=100)
+    gamma: float = param(5.0, "γ as in min_snr: a picture with this SNR weighs half", gt=0, le=100)
 
     def epsilon(self, snr: Tensor) -> Tensor:
-        """SNR·γ/(SNR + γ), in place of min(SNR, γ), over SNR."""
+        """Return SNR·γ/(SNR + γ), which replaces min(SNR, γ), over SNR."""
         return self.gamma / (snr + self.gamma)
 
     def v(self, snr: Tensor) -> Tensor:
-        """SNR·γ/(SNR + γ), over SNR + 1."""
+        """Return SNR·γ/(SNR + γ) over SNR + 1."""
         return snr * self.gamma / ((snr + self.gamma) * (snr + 1))

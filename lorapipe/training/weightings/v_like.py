@@ -1,4 +1,4 @@
-"""The error of the noise, and that of v with it."""
+"""ε-prediction loss with v-prediction loss added."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VLike(Weighting):
-    """Of a base that predicts noise: to each error a share of what it would be of v is added, so that noisy pictures, whose
-    shapes are undecided, count more  (kohya's `v_pred_like_loss`).
+    """For bases that predict ε: adds `share` times the v-prediction loss, so that high noise levels, which decide on
+    shapes, weigh more  (kohya's `v_pred_like_loss`).
     """
 
     predictions: ClassVar[frozenset[str]] = frozenset({"epsilon"})
 
-    share: float = param(1.0, "how much of the error of v is added", gt=0, le=10, kohya=("v_pred_like_loss",))
+    share: float = param(1.0, "factor on the v-prediction loss that is added", gt=0, le=10, kohya=("v_pred_like_loss",))
 
     def v(self, snr: Tensor) -> Tensor:
-        """1: it is the error of v already."""
+        """Return 1: the loss is the v-prediction loss already."""
         return snr.new_ones(snr.shape)
 
     def epsilon(self, snr: Tensor) -> Tensor:
-        """1 + share · (SNR + 1)/SNR."""
+        """Return 1 + share · (SNR + 1)/SNR."""
         snr = snr.clamp(min=1e-8, max=1000)
         return 1 + self.share * (snr + 1) / snr

@@ -1,8 +1,7 @@
-"""Pictures of what is not in the world: animals, vehicles, plants, signs, faces, things, drawn with many pens.
+"""Pictures of subjects outside the world: animals, vehicles, plants, signs, faces, objects, in many styles.
 
-From them the autoencoder learns to draw anything, the U-Net that there are other bodies than the creatures', and the tiny
-CLIP to see a hat on any head. A subject's looks follow from its number; each view of it has its own place, scene and
-expression.
+They let the VAE, U-Net and tiny CLIP generalise beyond the world's creatures. A subject's looks are a function of its
+number; each view of it has its own place, scene and expression.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ KINDS = (*ANIMALS, *THINGS)
 
 
 def draw_subject(number: int, view: int = 0, wild: float = 0.0) -> tuple[Image.Image, Subject]:
-    """Subject `number` as it is seen in `view`, and what its tags say; `wild` is the chance of a pen that no word names."""
+    """Draw a view of subject `number`; return it with the subject. `wild` is the chance of a style without a name."""
     subject = Subject(Random(number), Random(number * 31 + view + 1))
     who, how = subject.who, subject.how
     kind = who.choices([kind for _, kind in KINDS], [weight for weight, _ in KINDS])[0]

@@ -1,4 +1,4 @@
-"""Animals that are no creatures of the world: four legs and seen from the side, birds, fish, snakes, many arms."""
+"""Animals outside the world: quadrupeds in side view, birds, fish, snakes, octopuses; and people."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _plates(self: Subject, pen: Pen, length: float, back: float, colour: Colour)
 
 
 def _tail(pen: Pen, kind: str, length: float, y: float) -> list[list[Point]]:
-    """A tail that flows into the body; one that curls is drawn at once."""
+    """Return the shapes of a tail that merges into the body; a curling tail is drawn directly."""
     if kind == "long":
         return [[(-length * 0.8, y - 3), (-length - 8, y - 7), (-length - 6, y - 2), (-length * 0.8, y + 4)]]
     if kind == "bushy":
@@ -162,7 +162,7 @@ def _octopus(self: Subject, pen: Pen, at: Place) -> None:
 
 
 def _person(self: Subject, pen: Pen, at: Place) -> None:
-    """A small figure: a big head, clothes, arms and legs."""
+    """Draw a small person: a big head, clothes, arms and legs."""
     who, how = self.who, self.how
     skin = who.choice(
         ((255, 220, 190), (224, 172, 130), (150, 100, 70), (96, 64, 48), (180, 240, 180), (200, 210, 230))

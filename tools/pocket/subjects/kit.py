@@ -1,4 +1,4 @@
-"""What subjects are made of: named colours, other styles of pens, and the face, hat and held thing of the creatures."""
+"""Building blocks of subjects: named colours, drawing styles, and the creatures' faces, hats and items."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ NAMED: dict[str, Colour] = {**COLOURS, "black": (48, 46, 54), "grey": (142, 144,
 
 
 class StyledPen(Pen):
-    """A pen of another style.
+    """Pen with another drawing style.
 
-    `thickness` is a factor of every outline's (0 draws none), `outline` its colour, `paper` a colour that fills are mixed
-    with and how much, `halo` how far light spills (units); with `own_outline` a shape is outlined in its own colour.
+    `thickness` is a factor on outlines (0: none), `outline` their colour, `paper` a colour and the share of it that is
+    blended into fills, `halo` the width of a glow (units); with `own_outline` a shape's outline has its own colour.
     """
 
     def __init__(self, thickness: float = 1.0, outline: Colour = DARK, paper: tuple[Colour, float] | None = None,
@@ -53,7 +53,7 @@ class StyledPen(Pen):
 
 
 def styled(rng: Random, wild: float) -> tuple[Pen, list[str]]:
-    """A pen and the words for its style; with the chance `wild` one that no word names."""
+    """Return a random pen and the words for its style; with probability `wild` a style without a name."""
     if rng.random() < wild:
         kind = rng.randrange(4)
         bright = any_colour(rng)
@@ -79,7 +79,7 @@ def styled(rng: Random, wild: float) -> tuple[Pen, list[str]]:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a subject stands in the picture (units), how large, and whether left and right are exchanged."""
+    """Position (units) and scale of a subject in the picture, and whether it is mirrored."""
 
     left: float
     top: float
@@ -94,7 +94,7 @@ class Place:
 
 @dataclass
 class Subject:
-    """What is drawn: its kind, its tags by attribute, and the chances of its looks (`who`) and of this picture (`how`)."""
+    """A subject: its kind, its tags by attribute, and generators for its looks (`who`) and for this picture (`how`)."""
 
     who: Random
     how: Random
@@ -102,7 +102,7 @@ class Subject:
     words: list[str] = field(default_factory=list)
 
     def colour(self, share: float = 0.7) -> Colour:
-        """A colour that the tags name, the first one drawn; or any."""
+        """Return the colour of its tags with probability `share`, else a random one."""
         name = self.who.choice([*NAMED])
         if "colour" not in self.tags:
             self.tags["colour"] = name
@@ -110,7 +110,7 @@ class Subject:
         return jitter(self.who, NAMED[name], 18) if self.who.random() < share else any_colour(self.who)
 
     def face(self, pen: Pen, at: Place, spot: Point, scale: float, hat: float | None) -> None:
-        """Eyes and mouth around a spot of the subject, `scale` as large; a hat whose brim lies `hat` above it."""
+        """Draw eyes and mouth around a spot, scaled by `scale`, and a hat whose brim lies `hat` above it."""
         x, y = spot
         pen.move(at.left + at.side * at.grow * x, at.top + at.grow * y, scale, at.mirrored)
         eyes, mouth = self.how.choice([*EYES]), self.how.choice([*MOUTHS])
@@ -133,7 +133,7 @@ class Subject:
             HELD[name](pen, x, y)
 
     def marks(self, pen: Pen, x: float, y: float, width: float, height: float, colour: Colour) -> None:
-        """Spots, stripes, or a patch of the second colour within an oval."""
+        """Draw spots, stripes, or a patch of the second colour within an oval."""
         kind = self.who.choice(("plain", "plain", "spots", "stripes", "patch", "diamond"))
         shade = mix(colour, DARK, 0.42) if self.who.random() < 0.5 else any_colour(self.who)
         if kind in ("plain", "spots", "stripes"):

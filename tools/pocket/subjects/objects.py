@@ -1,4 +1,4 @@
-"""Things that lie or stand about. Each is drawn in three colours of the subject's."""
+"""Everyday objects, each in three colours of the subject."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Colours = tuple[Colour, Colour, Colour]
 
 
 def draw_object(self: Subject, pen: Pen, at: Place) -> None:
-    """One of `OBJECTS`."""
+    """Draw one of `OBJECTS`."""
     kind = self.who.choice([*OBJECTS])
     self.words.append(kind)
     OBJECTS[kind](self, pen, at, (self.colour(), self.colour(), self.colour()))

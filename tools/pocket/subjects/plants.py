@@ -1,4 +1,4 @@
-"""Plants: trees, mushrooms, and what grows in a pot."""
+"""Plants: trees, mushrooms, and plants in pots."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tools.pocket.subjects.kit import Place, Subject
 
 
 def draw_plant(self: Subject, pen: Pen, at: Place) -> None:
-    """One of `PLANTS`."""
+    """Draw one of `PLANTS`."""
     kind = self.who.choice([*PLANTS])
     self.words.append(kind)
     PLANTS[kind](self, pen, at, self.colour())

@@ -1,4 +1,4 @@
-"""Things: vehicles, plants, signs with letters, faces seen close, what lies on a table, and shapes without a name."""
+"""Vehicles, plants, signs with letters, faces in close-up, objects, and abstract shapes."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def _sign(self: Subject, pen: Pen, at: Place) -> None:
 
 
 def _face(self: Subject, pen: Pen, at: Place) -> None:
-    """A head that fills the picture."""
+    """Draw a head that fills the picture."""
     who = self.who
     skin, hair = self.colour(), self.colour()
     self.words.append("face")
@@ -175,7 +175,7 @@ def _face(self: Subject, pen: Pen, at: Place) -> None:
 
 
 def _shapes(self: Subject, pen: Pen, at: Place) -> None:
-    """A handful of shapes in any colours."""
+    """Draw a handful of shapes in random colours."""
     who = self.who
     palette = [any_colour(who) for _ in range(3)]
     for part in range(who.randint(4, 9)):

@@ -1,0 +1,94 @@
+"""How much a picture is what its prompt asks for and no other prompt does, by what the base paints of the prompts.
+
+The base knows its words, whether a caption has them or not. What its pictures of one prompt have that those of the other
+prompts have not is a direction in how near a picture comes to each visual word (see `taught`, which learns directions from
+captions instead: the two are independent). A picture's figure is the mean of its place on that direction, and of how far it
+has moved along the base's own way from the middle of the pictures of the same noise: a paired comparison, which is blind to
+what the LoRA does to all prompts alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorapipe.evaluation.k_means import centres_of, nearest
+from lorapipe.evaluation.measures import Measure, Reference
+from lorapipe.evaluation.measures.taught import WORDS, Direction, tags
+
+if TYPE_CHECKING:
+    from lorapipe.evaluation.features import Array, Seen
+
+
+@dataclass(frozen=True)
+class Contrast(Measure):
+    """`centres` (K, d) are visual words; `directions` one for each prompt, None where it asks for nothing of its own;
+    `moves` (N, K) how each of the base's pictures differs from those of its noise, in standard deviations `spread` (K,);
+    `whole` what the base's own pictures reach.
+    """
+
+    centres: Array
+    directions: Sequence[Direction | None]
+    moves: Array
+    spread: Array
+    prompt_of: Sequence[int]
+    whole: float = 1.0
+
+    title = "prompt contrast"
+    meaning = (
+        "how much a picture is of its own prompt and not of the others: 1 as the base's pictures, 0 as the others'"
+    )
+
+    @classmethod
+    def fit(cls, reference: Reference) -> Self | None:
+        prompt_of = np.array(reference.prompt_of)
+        said = [{*tags(each)} for each in reference.prompts]
+        if len(said) < 2:
+            return None
+        shared = set.intersection(*said)
+        centres = centres_of(reference.base.patches, WORDS, 12)
+        shown = nearest(reference.base.patches, centres)
+        means = np.stack([shown[prompt_of == prompt].mean(axis=0) for prompt in range(len(said))])
+        within = (shown - means[prompt_of]).std(axis=0)
+        noise = within if within.any() else shown.std(axis=0)
+        weights = 1 / (noise + np.median(noise) + 1e-9) ** 2
+        directions = [
+            _direction(shown, prompt_of == prompt, weights) if each - shared else None
+            for prompt, each in enumerate(said)
+        ]
+        spread = shown.std(axis=0) + 1e-9
+        moves = _moved(shown / spread, prompt_of)
+        bare = cls(centres, directions, moves, spread.astype(np.float32), tuple(reference.prompt_of))
+        figures = bare(reference.base)
+        whole = float(np.nanmean(figures)) if not np.isnan(figures).all() else 0.0
+        return replace(bare, whole=whole) if whole > 0.1 else None
+
+    def __call__(self, seen: Seen) -> Array:
+        shown = nearest(seen.patches, self.centres)
+        moved = _moved(shown / self.spread, np.array(self.prompt_of))
+        found = np.full(len(seen), np.nan, dtype=np.float32)
+        for place, prompt in enumerate(self.prompt_of):
+            direction, own = self.directions[prompt], self.moves[place]
+            if direction is not None:
+                along = float(np.clip(moved[place] @ own / max(float(own @ own), 1e-9), 0, 1))
+                found[place] = (float(direction.shown(shown[place])) + along) / 2
+        return np.minimum(found / self.whole, 1)
+
+
+def _direction(shown: Array, own: NDArray[np.bool_], weights: Array) -> Direction:
+    """From the pictures of the other prompts to those of a prompt; `own` (N,) says which these are."""
+    ours, others = shown[own], shown[~own]
+    way = (ours.mean(axis=0) - others.mean(axis=0)) * weights
+    return Direction(way, float((others @ way).mean()), float((ours @ way).mean()))
+
+
+def _moved(shown: Array, prompt_of: NDArray[np.int_]) -> Array:
+    """Each picture less the mean of the pictures of the same noise: the n-th of each prompt."""
+    number = np.array([int((prompt_of[:place] == prompt).sum()) for place, prompt in enumerate(prompt_of)])
+    means = np.stack([shown[number == each].mean(axis=0) for each in range(number.max() + 1)])
+    found: Array = shown - means[number]
+    return found
