@@ -137,7 +137,7 @@ def test_it_is_exported_as_a_difference_and_as_a_lora(
         error = (low.modules[place].delta().flatten(1) - delta.reshape(len(delta), -1)).norm()
         assert float(error) <= float(values[4:].norm()) * 1.001 + 1e-6
     (told,) = [log for log in bench.of(Log) if "As a LoRA" in log.text]
-    percent = float(told.text.partition(" is ")[2].partition("%")[0])
+    percent = float(told.text.partition(" error of ")[2].partition("%")[0])
     assert percent == pytest.approx(100 * (lost / whole) ** 0.5, abs=0.2)
     assert (told.level == "warning") == (percent > 10 or "biases" in told.text)
 
