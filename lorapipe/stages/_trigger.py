@@ -12,7 +12,7 @@ from lorapipe.whole_words import has_words
 
 if TYPE_CHECKING:
     from lorapipe.stages.prepare import Prepare
-    from lorapipe.stages.train import Train
+    from lorapipe.training.options import TrainingOptions
 
 
 def lacking(trigger: str, exporting: Stage, stages: Mapping[str, Stage]) -> Iterator[str]:
@@ -58,7 +58,7 @@ def _captions(among: Iterable[Stage], stages: Mapping[str, Stage]) -> Iterator[t
     """Yield the folder and the canonical captions of each dataset of the trainings among some stages."""
     for stage in among:
         if hasattr(stage, "regularisation"):
-            training = cast("Train", stage)
+            training = cast("TrainingOptions", stage)
             of_the_class = getattr(training.regularisation, "stage", "")
             subject = (stages.get(name) for name in references.needs(training) if name != of_the_class)
             for dataset in (cast("Prepare", each) for each in subject if hasattr(each, "caption_extensions")):
