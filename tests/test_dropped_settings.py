@@ -168,7 +168,7 @@ SHORT = "uses: train, dataset: $dataset, steps: 9, snapshots: 1"
         ("stages: {lora: {snapshots: 100000, steps: 1000}}", "most_snapshots"),
         ("stages: {lora: {snapshots: every 1 steps, steps: 5000}}", "most_snapshots"),
         ("stages: {lora: {preview_prompts: [a], previews: every 1 steps, steps: 50000}}", "most_painted"),
-        (f"stages: {{grid: {{prompts: [{', '.join(f'w{n}' for n in range(900))}]}}}}", "most_painted"),
+        (f"stages: {{grid: {{prompts: [{', '.join(f'w{n}' for n in range(1500))}]}}}}", "most_painted"),
         ("stages: {grid: {pictures: 64, snapshots: 1000}}", "most_painted"),
         ("stages: {grid: {steps: 1000, pictures: 64, snapshots: 100}}", "most_painted"),
         ("stages: {lora: {adapter: {rank: 600}}}", "most_rank"),
