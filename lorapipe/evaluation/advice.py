@@ -69,7 +69,7 @@ def extrapolated(results: Results) -> float:
     It is 1 − exp(−step / length); the length is fitted to the snapshots at the strength nearest 1 by least squares in the
     logarithm.
     """
-    strength = min(results.strengths, key=lambda each: abs(each - 1))
+    strength = results.usual_strength
     points = [(step, results.scores_at(step, strength)) for step in results.steps]
     left = [(step, 1 - min(identity(each), 0.99)) for step, each in points if each is not None]
     rate = sum(-math.log(way) * step for step, way in left) / max(sum(step * step for step, _ in left), 1)

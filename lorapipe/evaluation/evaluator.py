@@ -112,7 +112,7 @@ class Evaluator:
             scored |= score(cells)
             results = self._results(scored, scorer, base, probes)
         vote = voted(results)
-        results, low = self._with_low_guidance(results, vote[1], scorer, read)
+        results, low = self._with_low_guidance(results, vote.best, scorer, read)
         verdict, scored = judge(results, vote), {BASE: scorer.base, **scored}
         nearest = nearest_pictures(scorer.reference.training.latents, latents[verdict.best])
         return EvaluationResult(results, verdict, scored, images, self.training, scorer.measures, low, nearest)

@@ -30,6 +30,8 @@ Vectors: TypeAlias = NDArray[np.float32]
 
 MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
 """Immerkær's: the difference of two Laplacians."""
+BLANK = 1e-4
+"""Contrast below this is one colour."""
 DISCERNIBLE = 2.0
 """A scale must be this many standard errors long to measure with."""
 
@@ -85,24 +87,9 @@ def distance(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
     return float(np.square(first - second).mean() ** 0.5)
 
 
-def saturation(picture: Image) -> float:
-    """Mean chroma: the difference of the largest and the smallest channel, 0 (grey) … 1."""
-    return chroma(np.asarray(picture.convert("RGB"), dtype=np.float32) / 255)
-
-
 def chroma(pixels: NDArray[np.floating[Any]]) -> float:
-    """`saturation` of pixels (H, W, 3) in 0 … 1."""
+    """Mean difference of the largest and the smallest channel, 0 (grey) … 1, of pixels (H, W, 3) in 0 … 1."""
     return float((pixels.max(axis=2) - pixels.min(axis=2)).mean())
-
-
-def contrast(picture: Image) -> float:
-    """Root-mean-square contrast: the standard deviation of Rec. 601 luma, 0 (even) … 0.5  (Peli 1990)."""
-    return float((np.asarray(picture.convert("L"), dtype=np.float32) / 255).std())
-
-
-def blank(picture: Image) -> bool:
-    """Whether a picture is of one colour, as samplers paint NaN."""
-    return all(low == high for low, high in picture.convert("RGB").getextrema())
 
 
 def looks(picture: Image) -> NDArray[np.float32]:
@@ -121,3 +108,8 @@ def looks(picture: Image) -> NDArray[np.float32]:
     )
     noise = np.sqrt(np.pi / 2) / 6 * np.median(np.abs(response)) / 0.6745 * np.sqrt(2 / np.pi)
     return np.array([noise, chroma(pixels), luma.std()], dtype=np.float32)
+
+
+def blank(looks: NDArray[np.float32]) -> bool:
+    """Whether a picture of such looks is of one colour, as samplers paint NaN."""
+    return bool(looks[2] < BLANK)

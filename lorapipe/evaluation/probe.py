@@ -6,7 +6,7 @@ Here the pictures, the noise and the timesteps are the same for every snapshot, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -58,14 +58,14 @@ def losses(
 ) -> torch.Tensor:
     """Mean squared error of the prediction, (pictures, levels), float64 on the CPU.
 
-    Unweighted (Ho et al. 2020, eq. 14), at the middles of so many equal parts of the schedule. The latents must be of one
-    shape. `conditions` are captions that are encoded already. NaN where the model has broken down.
+    Unweighted (Ho et al. 2020, eq. 14), at the middles of so many equal parts of the schedule. Latents of one shape go
+    through the network together. `conditions` are captions that are encoded already. NaN where the model has broken down.
     """
     timesteps = [model.diffusion.at((2 * part + 1) / (2 * levels)) for part in range(levels)]
-    found = []
+    found: dict[int, torch.Tensor] = {}
     with torch.inference_mode():
-        for start in range(0, len(subjects), BATCH):
-            batch = subjects[start : start + BATCH]
+        for places in _batches(subjects):
+            batch = [subjects[place] for place in places]
             condition = _condition(model, [each.caption for each in batch], reading, conditions)
             sizes = {
                 name: torch.cat([each.size_conditioning[name] for each in batch]) for name in batch[0].size_conditioning
@@ -73,8 +73,17 @@ def losses(
             condition = {**condition, **sizes}
             clean = torch.stack([each.latent for each in batch]).to(model.device)
             columns = [_loss(model, batch, clean, timestep, condition) for timestep in timesteps]
-            found.append(torch.stack(columns, dim=1))
-    return torch.cat(found)
+            found |= dict(zip(places, torch.stack(columns, dim=1), strict=True))
+    return torch.stack([found[place] for place in range(len(subjects))])
+
+
+def _batches(subjects: Sequence[Subject]) -> Iterator[list[int]]:
+    """Yield the places of subjects whose latents are of one shape, `BATCH` at most."""
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for place, subject in enumerate(subjects):
+        by_shape.setdefault(tuple(subject.latent.shape), []).append(place)
+    for places in by_shape.values():
+        yield from (places[start : start + BATCH] for start in range(0, len(places), BATCH))
 
 
 def _condition(
@@ -132,7 +141,7 @@ class Prober:
         chosen = [*self._training, *self._held_out]
         for _ in encode_latents(missing_latents(chosen, cache), scene, model, cache):
             pass
-        self._subjects = {picture.path: _subject(picture, cache, model, captioning) for picture in chosen}
+        self._subjects = {picture.path: subject_of(picture, cache, model, captioning) for picture in chosen}
 
     @property
     def base(self) -> Probe:
@@ -155,22 +164,17 @@ class Prober:
         return Probe(shares(self._training), shares(self._held_out))
 
     def _losses(self) -> dict[str, torch.Tensor]:
-        """The losses of each picture by its path; pictures of one shape go through the network together."""
-        by_shape: dict[tuple[int, ...], list[str]] = {}
-        for path, subject in self._subjects.items():
-            by_shape.setdefault(tuple(subject.latent.shape), []).append(path)
-        found: dict[str, torch.Tensor] = {}
-        for paths in by_shape.values():
-            rows = losses(self.model, [self._subjects[path] for path in paths], self.reading)
-            found |= dict(zip(paths, rows, strict=True))
-        return found
+        """The losses of each picture by its path."""
+        rows = losses(self.model, [*self._subjects.values()], self.reading)
+        return dict(zip(self._subjects, rows, strict=True))
 
 
 def _stacked(found: Mapping[str, torch.Tensor], paths: Sequence[str]) -> torch.Tensor:
     return torch.stack([found[path] for path in paths])
 
 
-def _subject(picture: Picture, cache: Cache, model: Model, captioning: Captioning) -> Subject:
+def subject_of(picture: Picture, cache: Cache, model: Model, captioning: Captioning) -> Subject:
+    """Return a picture for the probe, with its canonical caption and a noise of its own; its latent must be cached."""
     latent = load_latents([picture], cache)[0]
     sizes = model.size_conditioning(picture.size, picture.crop, picture.bucket)
     return Subject(latent, captioning.canonical(picture.caption), int(picture.digest[:12], 16), sizes)

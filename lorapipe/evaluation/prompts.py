@@ -15,7 +15,7 @@ from hashlib import sha256
 from itertools import combinations
 
 from lorapipe.series import evenly_spaced
-from lorapipe.training.data.trigger_word import tags_of
+from lorapipe.training.data.trigger_word import compared_tags
 
 AUTO = "auto"
 """What is written in place of a prompt for scenes made from the captions."""
@@ -60,7 +60,7 @@ def scenes(trigger: str, captions: Sequence[str]) -> list[str]:
 
 def tag_kinds(captions: Sequence[str], trigger: str = "") -> list[list[str]]:
     """Tags that can be measured, by kind: no caption has two of a kind. The kinds that most captions have come first."""
-    said = [_distinct(caption) for caption in captions]
+    said = [{*compared_tags(caption)} for caption in captions]
     counts = _measurable(said, trigger)
     together = {pair for tags in said for pair in _pairs(tags)}
     kinds: list[list[str]] = []
@@ -87,7 +87,7 @@ def _measurable(captions: Sequence[set[str]], trigger: str) -> dict[str, int]:
 def _combined(kinds: Sequence[Sequence[str]], captions: Sequence[str]) -> list[list[str]]:
     """Sets of tags, one of each kind, that use every tag about as often and repeat no pair while there are others."""
     seed = sha256("\n".join(captions).encode()).hexdigest()
-    seen = Counter(pair for caption in captions for pair in _pairs(_distinct(caption)))
+    seen = Counter(pair for caption in captions for pair in _pairs({*compared_tags(caption)}))
     used: Counter[str] = Counter()
 
     def rank(tag: str, before: Sequence[str]) -> tuple[int, int, str]:
@@ -113,9 +113,5 @@ def _pairs(tags: Iterable[str]) -> Iterable[tuple[str, ...]]:
     return combinations(sorted(tags), 2)
 
 
-def _distinct(caption: str) -> set[str]:
-    return {tag.lower() for tag in tags_of(caption)}
-
-
 def _same(prompt: str, trigger: str) -> bool:
-    return [tag.lower() for tag in tags_of(prompt)] == [tag.lower() for tag in tags_of(trigger)]
+    return compared_tags(prompt) == compared_tags(trigger)

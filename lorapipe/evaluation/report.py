@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lorapipe.evaluation.report_model import ReportModel
 from lorapipe.evaluation.svg_chart import Chart, svg
-from lorapipe.evaluation.translations import translation
+from lorapipe.evaluation.translations import languages, translation
 from lorapipe.evaluation.verdict_text import yaml_lines
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 COLOURS = {"good": "good", "no effect": "bad", "broken": "bad"}
 """The colour of a state; others are warnings."""
-LANGUAGES: Mapping[str, str] = {"en": "English", "ko": "한국어"}
+LANGUAGES: Mapping[str, str] = {"en": "English"} | {code: translation(code).table["English"] for code in languages()}
 """The languages among which a reader of the page chooses, by their codes; the first is shown at first."""
 WRITTEN = ("base", "prompts", "negative prompt", "CLIP")
 """Settings that the user has written, which are in no language of ours."""
@@ -55,7 +55,7 @@ def page(report: ReportModel) -> str:
         return Markup(svg(chart))
 
     def told(text: str) -> Markup:
-        return _in_every_language("span", {code: escape(told) for code, told in _told(text).items()})
+        return _in_every_language("span", {code: escape(each) for code, each in _told(text).items()})
 
     def drawn(chart: Chart) -> Markup:
         return _in_every_language("div", {code: Markup(svg(_chart(chart, code))) for code in LANGUAGES})

@@ -132,6 +132,11 @@ class Results:
         """The strengths at which both parts were tried alike, in order."""
         return sorted({cell.strength for cell in self.cells if cell.uniform})
 
+    @property
+    def usual_strength(self) -> float:
+        """The strength nearest 1 at which both parts were tried alike."""
+        return min(self.strengths, key=lambda strength: abs(strength - 1))
+
     def resampled(self, rng: Random) -> Results:
         """The same as if other prompts and noises had been drawn: a bootstrap over both (Efron & Tibshirani 1993, §6;
         Owen 2007).

@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lorapipe.evaluation import measures
+from lorapipe.evaluation import measures, metrics
 from lorapipe.evaluation.measures import Measure, Reference
-from lorapipe.evaluation.measures.taught import tags
 from lorapipe.evaluation.results import ImageStats, Kind
 from lorapipe.evaluation.selection import Scores
+from lorapipe.training.data.trigger_word import compared_tags
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Seen
 
 IDENTITY: Mapping[Kind, str] = {"subject": "parts", "style": "style"}
 """The measure that says whether a picture shows what was trained, by the training's kind."""
-BLANK = 1e-4
-"""Contrast below this is one colour, as samplers paint NaN."""
 FOLLOWING, ARTEFACTS, COPIES, HEEDED = ("taught", "contrast"), "artefacts", "copies", "contrast"
 """Following is the mean of its two opinions, of those that there are for a picture."""
 
@@ -64,7 +62,7 @@ class Scorer:
     def __call__(self, seen: Seen) -> CellScores:
         """The scores of a cell's pictures, in the order of `Reference.prompt_of`."""
         figures = {name: tuple(map(float, measure(seen))) for name, measure in self.measures.items()}
-        broken = any(looks[2] < BLANK for looks in seen.looks)
+        broken = any(map(metrics.blank, seen.looks))
         return CellScores(figures, self._scores(figures), _stats(seen), broken)
 
     def _scores(self, figures: Mapping[str, tuple[float, ...]]) -> Scores | None:
@@ -78,8 +76,8 @@ class Scorer:
 
 def _untaught(reference: Reference) -> tuple[str, ...]:
     """Tags that no caption has, where each prompt that asks for something asks for one of these: no scene was taught."""
-    said = {tag for caption in reference.captions for tag in tags(caption)}
-    prompts = [dict.fromkeys(tags(prompt)) for prompt in reference.prompts]
+    said = {tag for caption in reference.captions for tag in compared_tags(caption)}
+    prompts = [dict.fromkeys(compared_tags(prompt)) for prompt in reference.prompts]
     shared = set(prompts[0]).intersection(*prompts)
     missing = [dict.fromkeys(tag for tag in one if tag not in said | shared) for one in prompts if one.keys() - shared]
     return tuple(dict.fromkeys(tag for one in missing for tag in one)) if all(missing) else ()

@@ -198,9 +198,15 @@ def order_of_equals(probes: Mapping[int, Probe], base: Probe) -> dict[int, tuple
 
 def risen(before: Sequence[float], after: Sequence[float]) -> bool:
     """Whether losses of the same pictures have grown by more than one standard error of the difference."""
+    if len(before) < 2:
+        return bool(before) and after[0] - before[0] > 0.02 * before[0]
+    rise, error = paired_difference(before, after)
+    return rise > max(error, 1e-4 * fmean(before))
+
+
+def paired_difference(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+    """The mean of the paired differences, and its standard error, which is 0 for a single pair."""
     differences = [late - early for early, late in zip(before, after, strict=True)]
-    if len(differences) < 2:
-        return bool(differences) and differences[0] > 0.02 * before[0]
-    middle = fmean(differences)
-    error = math.sqrt(sum((each - middle) ** 2 for each in differences) / (len(differences) - 1) / len(differences))
-    return middle > max(error, 1e-4 * fmean(before))
+    count, middle = len(differences), fmean(differences)
+    squares = sum((each - middle) ** 2 for each in differences)
+    return middle, math.sqrt(squares / (count - 1) / count) if count > 1 else 0.0

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from lorapipe.evaluation.advice import Advice, Patch
 from lorapipe.evaluation.grid_plan import Cell
@@ -22,9 +22,6 @@ from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.selection import choose, order_of_equals
 from lorapipe.evaluation.verdict_rules import Finding, State, finding
 from lorapipe.evaluation.verdict_text import reasons
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Advice", "Patch", "State", "Verdict", "judge"]
 
@@ -50,8 +47,13 @@ class Verdict:
     agreement: float = 1.0
 
 
-Vote = tuple[Finding, Cell, float, State]
-"""What most replicates find, the cell that most of these choose, their share, and the state found most besides."""
+class Vote(NamedTuple):
+    """What most replicates find, the cell that most of these choose, their share, and the state found most besides."""
+
+    found: Finding
+    best: Cell
+    agreement: float
+    rival: State
 
 
 def judge(results: Results, vote: Vote | None = None) -> Verdict:
@@ -76,14 +78,14 @@ def voted(results: Results) -> Vote:
     """Draw replicates, and count what they find: most of the time that judging takes."""
     found = finding(results)
     if len({*results.prompt_of}) < 2 or not results.pooled or found.state == "broken":
-        return found, results.best, 1.0, found.state
+        return Vote(found, results.best, 1.0, found.state)
     rng = Random(0)
     draws = [results, *(results.resampled(rng) for _ in range(REPLICATES))]
     votes = [(each.best, finding(each)) for each in draws]
     (state, count), *others = Counter(each.state for _, each in votes).most_common()
     agreeing = [vote for vote in votes if vote[1].state == state]
     best, _ = Counter(cell for cell, _ in agreeing).most_common(1)[0]
-    return dict(reversed(agreeing))[best], best, count / len(votes), others[0][0] if others else state
+    return Vote(dict(reversed(agreeing))[best], best, count / len(votes), others[0][0] if others else state)
 
 
 def _not_sure(results: Results, found: Finding, rival: State) -> Finding:

@@ -17,7 +17,7 @@ from typing import Literal
 from lorapipe.evaluation.advice import Advice, double_rank, half_rank, longer, loss_still_falls, rates
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import GATE, Scores, following, heeded, identity, merit, risen, worse
+from lorapipe.evaluation.selection import GATE, following, heeded, identity, merit, risen, worse
 
 State = Literal[
     "good",
@@ -138,19 +138,9 @@ def _no_effect(results: Results) -> Finding | None:
     return Finding("no effect", "No effect yet: the pictures are still those of the base.", (advice,))
 
 
-def copying(scores: Scores) -> float:
-    """The share of a cell's pictures that are copies of training pictures."""
-    return fmean(share >= COPY for share in scores.copied) if scores.copied else 0.0
-
-
-def copying_cells(results: Results) -> Sequence[Cell]:
-    """Every cell that copies, in order."""
-    return sorted(cell for cell, each in results.valid.items() if cell.uniform and copying(each) >= COPYING)
-
-
 def _copies(results: Results) -> Finding | None:
     """It paints its training pictures again, where it is used as LoRAs are: at the strength nearest 1, in all snapshots."""
-    usual = min(results.strengths, key=lambda strength: abs(strength - 1))
+    usual = results.usual_strength
     usable = [cell for cell in results.pooled if cell.strength == usual and identity(results.pooled[cell]) >= NO_EFFECT]
     copied = [share >= COPY for cell in usable for share in results.valid[cell].copied]
     if sum(copied) < 2 or fmean(copied) < COPYING:
@@ -169,7 +159,7 @@ def _unheeded(results: Results) -> Finding | None:
     """
     if results.kind != "subject" or not results.pooled or _followed_when_lowered(results):
         return None
-    usual = min(results.strengths, key=lambda strength: abs(strength - 1))
+    usual = results.usual_strength
     present = [each for cell, each in results.pooled.items() if cell.strength == usual and identity(each) >= PRESENT]
     said = [share for each in present if (share := heeded(each)) is not None]
     if not said or max(said) >= HEEDED:

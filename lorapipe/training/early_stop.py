@@ -17,16 +17,15 @@ import torch
 
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError
-from lorapipe.evaluation.probe import Subject, losses, relative
+from lorapipe.evaluation.probe import Subject, losses, relative, subject_of
 from lorapipe.evaluation.sampler import Sampler, SamplingOptions
 from lorapipe.models import Condition, Model, TextReading
 from lorapipe.pipeline.events import Log, Metric
 from lorapipe.series import evenly_spaced
-from lorapipe.spec import from_dict
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.check_steps import LEVELS, PICTURES, check_steps
-from lorapipe.training.data.latents import load_latents
 from lorapipe.training.data.manifest import Manifest
+from lorapipe.training.data.training_set import own_captions
 from lorapipe.training.data.trigger_word import trigger_word, without_word
 from lorapipe.training.early_stop_rule import LEAST_CHECKS, LEAST_HELD_OUT, Check, reason_to_stop
 from lorapipe.training.seeds import seed_of
@@ -100,18 +99,8 @@ class EarlyStop:
         return {name: self._losses(name) for name in self.sets}
 
     def _losses(self, name: str) -> torch.Tensor:
-        """Return the losses of a set, (pictures, noise levels); pictures of one shape form a batch."""
-        subjects = self.sets[name]
-        by_shape: dict[tuple[int, ...], list[int]] = {}
-        for place, subject in enumerate(subjects):
-            by_shape.setdefault(tuple(subject.latent.shape), []).append(place)
-        found: dict[int, torch.Tensor] = {}
-        for places in by_shape.values():
-            rows = losses(
-                self.model, [subjects[place] for place in places], self.reading, LEVELS[name], self.conditions
-            )
-            found |= dict(zip(places, rows, strict=True))
-        return torch.stack([found[place] for place in range(len(subjects))])
+        """Return the losses of a set, (pictures, noise levels)."""
+        return losses(self.model, self.sets[name], self.reading, LEVELS[name], self.conditions)
 
     def save(self, total: int) -> None:
         """Write checks and decision to the result."""
@@ -141,8 +130,8 @@ def _sets(
 ) -> dict[str, Sequence[Subject]]:
     """Return the sets of pictures by name."""
     datasets = [Manifest.load(each.manifest) for each in (options.dataset, *options.more_datasets)]
-    pictures = [(each, _captioning(options, of)) for of in datasets for each in of.training]
-    held_out = [(each, _captioning(options, of)) for of in datasets for each in of.held_out]
+    pictures = [(each, own_captions(of) or options.captions) for of in datasets for each in of.training]
+    held_out = [(each, own_captions(of) or options.captions) for of in datasets for each in of.held_out]
     _require_evidence(options, total, len(held_out))
     for part in (model.denoiser, *model.text_encoders):
         model.part(part)  # parts that are loaded in inference mode cannot be trained
@@ -152,10 +141,6 @@ def _sets(
     seen = {"held_out": _subjects(held_out, cache, model)} if len(held_out) >= LEAST_HELD_OUT else {}
     drift = _made_by_base(model, scenes, options, datasets[0].resolution, context.check)
     return {"fit": _subjects(pictures, cache, model), **seen, "drift": drift}
-
-
-def _captioning(options: TrainingOptions, dataset: Manifest) -> Captioning:
-    return options.captions if dataset.captions is None else from_dict(Captioning, dataset.captions)
 
 
 def _require_evidence(options: TrainingOptions, total: int, held_out: int) -> None:
@@ -174,13 +159,7 @@ def _require_evidence(options: TrainingOptions, total: int, held_out: int) -> No
 
 def _subjects(pictures: Sequence[tuple[Picture, Captioning]], cache: Cache, model: Model) -> list[Subject]:
     """Return evenly spaced pictures for the checks."""
-
-    def subject(picture: Picture, captioning: Captioning) -> Subject:
-        sizes = model.size_conditioning(picture.size, picture.crop, picture.bucket)
-        caption, seed = captioning.canonical(picture.caption), int(picture.digest[:12], 16)
-        return Subject(load_latents([picture], cache)[0], caption, seed, sizes)
-
-    return [subject(*each) for each in evenly_spaced(pictures, PICTURES)]
+    return [subject_of(picture, cache, model, how) for picture, how in evenly_spaced(pictures, PICTURES)]
 
 
 def _encoded(sets: Mapping[str, Sequence[Subject]], model: Model, reading: TextReading) -> dict[str, Condition]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, pvariance
 
-from lorapipe.evaluation.selection import risen
+from lorapipe.evaluation.selection import paired_difference, risen
 
 PATIENCE = 4
 """Consecutive checks without improvement before a training stops."""
@@ -96,7 +96,7 @@ def _pooled(checks: Sequence[Check]) -> Check:
 
 def _clearly_risen(before: Sequence[float], after: Sequence[float]) -> bool:
     """Return whether paired losses have risen by more than `ERRORS` standard errors."""
-    rise, error = _difference(before, after)
+    rise, error = paired_difference(before, after)
     return rise > max(ERRORS * error, 1e-3)
 
 
@@ -116,12 +116,5 @@ def _by_fit(history: Sequence[Check]) -> str | None:
 
 
 def _change(what: str, before: Sequence[float], after: Sequence[float]) -> str:
-    _, error = _difference(before, after)
+    _, error = paired_difference(before, after)
     return f"{what} from {fmean(before):.3f} to {fmean(after):.3f} of the base's (±{error:.3f})"
-
-
-def _difference(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
-    """Return the mean of the paired differences and its standard error."""
-    differences = [late - early for early, late in zip(before, after, strict=True)]
-    count = len(differences)
-    return fmean(differences), math.sqrt(pvariance(differences) / (count - 1)) if count > 1 else 0.0

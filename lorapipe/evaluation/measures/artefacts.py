@@ -15,8 +15,6 @@ from lorapipe.evaluation.measures import Measure, Reference
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Array, Seen
 
-LOOKS = ("noise", "saturation", "contrast")
-
 
 @dataclass(frozen=True)
 class Artefacts(Measure):

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from lorapipe.evaluation.k_means import centres_of, nearest
 from lorapipe.evaluation.measures import Measure, Reference
-from lorapipe.evaluation.measures.taught import WORDS, Direction, tags
+from lorapipe.evaluation.measures.taught import WORDS, Direction
+from lorapipe.training.data.trigger_word import compared_tags
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Array, Seen
@@ -46,7 +47,7 @@ class Contrast(Measure):
     @classmethod
     def fit(cls, reference: Reference) -> Self | None:
         prompt_of = np.array(reference.prompt_of)
-        said = [{*tags(each)} for each in reference.prompts]
+        said = [{*compared_tags(each)} for each in reference.prompts]
         if len(said) < 2:
             return None
         shared = set.intersection(*said)
@@ -83,7 +84,7 @@ def _direction(shown: Array, own: NDArray[np.bool_], weights: Array) -> Directio
     """From the pictures of the other prompts to those of a prompt; `own` (N,) says which these are."""
     ours, others = shown[own], shown[~own]
     way = (ours.mean(axis=0) - others.mean(axis=0)) * weights
-    return Direction(way, float((others @ way).mean()), float((ours @ way).mean()))
+    return Direction.between(way, others, ours)
 
 
 def _moved(shown: Array, prompt_of: NDArray[np.int_]) -> Array:

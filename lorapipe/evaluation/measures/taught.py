@@ -17,13 +17,13 @@ import numpy as np
 
 from lorapipe.evaluation.k_means import centres_of, nearest
 from lorapipe.evaluation.measures import Measure, Reference
+from lorapipe.evaluation.prompts import LEAST
+from lorapipe.training.data.trigger_word import compared_tags
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Array, Seen
 
 WORDS = 96
-LEAST = 2
-"""A tag must be in so many captions, and missing in as many."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class Direction:
     way: Array
     low: float
     high: float
+
+    @classmethod
+    def between(cls, way: Array, without: Array, with_it: Array) -> Self:
+        """From the mean place of some pictures (N, K) to that of others."""
+        return cls(way, float((without @ way).mean()), float((with_it @ way).mean()))
 
     def shown(self, places: Array) -> Array:
         """How much each picture shows the tag, 0 … 1, (N,); `places` (N, K) is how near it comes to each visual word."""
@@ -58,7 +63,7 @@ class Taught(Measure):
 
     @classmethod
     def fit(cls, reference: Reference) -> Self | None:
-        captions, prompts = [tags(each) for each in reference.captions], [tags(each) for each in reference.prompts]
+        captions, prompts = ([*map(compared_tags, texts)] for texts in (reference.captions, reference.prompts))
         known = _known(captions, prompts)
         if not known:
             return None
@@ -79,11 +84,6 @@ class Taught(Measure):
         return np.minimum(np.array(means, dtype=np.float32) / self.whole, 1)
 
 
-def tags(text: str) -> list[str]:
-    """The tags of a caption, as they are compared."""
-    return [tag for part in text.split(",") if (tag := " ".join(part.lower().split()))]
-
-
 def _known(captions: Sequence[Sequence[str]], prompts: Sequence[Sequence[str]]) -> list[str]:
     """The prompts' tags that enough captions have, and enough have not."""
     counts = {tag: sum(tag in caption for caption in captions) for prompt in prompts for tag in prompt}
@@ -94,4 +94,4 @@ def _direction(shown: Array, has: Array) -> Direction:
     with_tag, without = shown[has == 1], shown[has == 0]
     spread = np.concatenate([with_tag - with_tag.mean(axis=0), without - without.mean(axis=0)]).std(axis=0)
     way = (with_tag.mean(axis=0) - without.mean(axis=0)) / (spread + np.median(spread)) ** 2
-    return Direction(way, float((without @ way).mean()), float((with_tag @ way).mean()))
+    return Direction.between(way, without, with_tag)

@@ -3,6 +3,7 @@
 A template is a sentence as the code writes it, with `{0}`, `{1}` … for what is put in: `"Use {0}."`. A text is looked up
 as it is, then as a filled-in template, whose fillings are looked up in turn; the longest template that fits is taken. So
 rules and reports write English alone, and a new language is one file. What has no translation stays English.
+Under `"English"` a file has its own language's name.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from lorapipe.errors import Problem, near_miss
 from lorapipe.training.adapter_layers.block_widths import Blocks, Width
-from lorapipe.training.adapter_layers.targets import complaint
+from lorapipe.training.adapter_layers.targets import pattern_problems
 from lorapipe.training.adapters import Adapter
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def kinds(spec: C) -> dict[str, C]:
 
 def problems(spec: Choosing, contract: type[Adapter]) -> Iterator[Problem]:
     """Patterns that are no regular expressions, kinds that there are not, and kinds that cannot have the settings."""
-    yield from _odd_patterns(spec)
+    for knob in OWN:
+        yield from pattern_problems(knob, ((pattern, pattern) for pattern in getattr(spec, knob)))
     assert Adapter.registry is not None
     known = [name for name in Adapter.registry.names() if issubclass(Adapter.registry.get(name), contract)]
     odd = {pattern: name for pattern, name in spec.module_kinds.items() if name not in known}
@@ -77,14 +78,6 @@ def problems(spec: Choosing, contract: type[Adapter]) -> Iterator[Problem]:
                 yield replace(
                     problem, what=f"of {name}, {'.'.join(map(str, problem.path))}: {problem.what}", path=(OWN[1],)
                 )
-
-
-def _odd_patterns(spec: Choosing) -> Iterator[Problem]:
-    for knob in OWN:
-        for pattern in getattr(spec, knob):
-            if what := complaint(pattern):
-                cure = "Write a part of a module's path, such as attn2; a dot is \\."
-                yield Problem(f"{pattern!r} is no regular expression: {what}.", cure=cure, path=(knob, pattern))
 
 
 def unmatched(spec: Choosing, paths: Mapping[str, object]) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from lorapipe.errors import InputError, Problem
 from lorapipe.spec import param
 from lorapipe.training.adapter_layers import module_choice
 from lorapipe.training.adapter_layers.block_widths import BY_BLOCK, Blocks, Width
-from lorapipe.training.adapter_layers.targets import Preset, Targets, complaint
+from lorapipe.training.adapter_layers.targets import Preset, Targets, pattern_problems
 from lorapipe.training.adapters import Adapter, Attached
 
 if TYPE_CHECKING:
@@ -151,10 +151,7 @@ class TargetKnobs(Adapter):
     def problems(self) -> Iterator[Problem]:
         yield from module_choice.problems(self, TargetKnobs)  # type: ignore[type-abstract]
         for name in ("include", "exclude"):
-            for place, pattern in enumerate(getattr(self, name)):
-                if what := complaint(pattern):
-                    cure = "Write a part of a module's path, such as attn2; a dot is \\."
-                    yield Problem(f"{pattern!r} is no regular expression: {what}.", cure=cure, path=(name, place))
+            yield from pattern_problems(name, enumerate(getattr(self, name)))
 
     @classmethod
     def network_args(cls, settings: Mapping[str, object]) -> dict[str, str]:

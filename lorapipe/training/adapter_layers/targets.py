@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from lorapipe.errors import InputError
+from lorapipe.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from lorapipe.models import ModuleRef
@@ -64,7 +64,7 @@ class Targets:
 
     def of(self, model: HasModules, part: str) -> list[ModuleRef]:
         """Return the target modules of a part, in model order; `InputError` where there is none."""
-        found = [ref for ref in self._preset(model, part) if self._is_meant(ref.path)]
+        found = [ref for ref in self._preset(model, part) if is_meant(ref.path, self.include, self.exclude)]
         if not found:
             what = f"the adapter has no module in the {part.replace('_', ' ')}: preset {self.preset}"
             what += f", include {', '.join(self.include)}" if self.include else ""
@@ -85,15 +85,18 @@ class Targets:
             if ref.group in kind.groups and (kind.larger or ref.pointwise) and attention:
                 yield ref
 
-    def _is_meant(self, path: str) -> bool:
-        wanted = not self.include or any(re.search(each, path) for each in self.include)
-        return wanted and not any(re.search(each, path) for each in self.exclude)
+
+def is_meant(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    """Return whether a path contains a match of `include`, if there is one, and none of `exclude`."""
+    wanted = not include or any(re.search(each, path) for each in include)
+    return wanted and not any(re.search(each, path) for each in exclude)
 
 
-def complaint(pattern: str) -> str:
-    """Say why a text is no regular expression; empty where it is one."""
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        return str(error)
-    return ""
+def pattern_problems(knob: str, patterns: Iterable[tuple[str | int, str]], noun: str = "module") -> Iterator[Problem]:
+    """Yield a problem for each pattern of a knob that is no regular expression; each has its place in the knob."""
+    for place, pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            cure = f"Write a part of a {noun}'s path, such as attn2; a dot is \\."
+            yield Problem(f"{pattern!r} is no regular expression: {error}.", cure=cure, path=(knob, place))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.spec import param
-from lorapipe.training.adapter_layers.targets import complaint
+from lorapipe.training.adapter_layers.targets import is_meant, pattern_problems
 from lorapipe.training.adapters import Adapter, Attached
 
 if TYPE_CHECKING:
@@ -65,12 +64,7 @@ class Finetune(Adapter):
 
     def chosen(self, refs: Sequence[ModuleRef]) -> list[ModuleRef]:
         """Return the layers that are trained."""
-
-        def meant(path: str) -> bool:
-            wanted = not self.include or any(re.search(each, path) for each in self.include)
-            return wanted and not any(re.search(each, path) for each in self.exclude)
-
-        return [ref for ref in refs if meant(ref.path)]
+        return [ref for ref in refs if is_meant(ref.path, self.include, self.exclude)]
 
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
         """Count as if every layer had a bias: slightly too many where some have none."""
@@ -97,7 +91,4 @@ class Finetune(Adapter):
 
     def problems(self) -> Iterator[Problem]:
         for name in ("include", "exclude"):
-            for place, pattern in enumerate(getattr(self, name)):
-                if what := complaint(pattern):
-                    cure = "Write a part of a layer's path, such as attn2; a dot is \\."
-                    yield Problem(f"{pattern!r} is no regular expression: {what}.", cure=cure, path=(name, place))
+            yield from pattern_problems(name, enumerate(getattr(self, name)), noun="layer")

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-SHARED = 0.9
-"""A tag in at least this share of the captions is learnt together with the trigger."""
+from lorapipe.training.data.trigger_word import SHARED, compared_tags
+
 FEWEST = 8
 """Fewest captions for an audit."""
 SHOWN = 6
@@ -19,7 +19,7 @@ SHOWN = 6
 
 def audit(captions: Sequence[str], separator: str = ",") -> Iterator[str]:
     """Yield a line for each thing in a dataset's captions that a user may want to change; none for few captions."""
-    said = [_tags(caption, separator) for caption in captions]
+    said = [frozenset(compared_tags(caption, separator)) for caption in captions]
     said = [tags for tags in said if tags]
     if len(said) < FEWEST:
         return
@@ -30,10 +30,6 @@ def audit(captions: Sequence[str], separator: str = ",") -> Iterator[str]:
     if once:
         yield f"{_some(once)}: in one caption only. Too little to learn for a word; such a tag does no harm"
     yield from _together(said, counts, len(said))
-
-
-def _tags(caption: str, separator: str) -> frozenset[str]:
-    return frozenset(tag for part in caption.split(separator) if (tag := " ".join(part.lower().split())))
 
 
 def _shared(shared: Sequence[str], counts: Counter[str], count: int) -> Iterator[str]:

@@ -67,12 +67,12 @@ def load_training_set(
     """
     manifests = [_load(dataset, cache, device, context) for dataset in datasets]
     pictures = tuple(picture for manifest in manifests for picture in manifest.training)
-    own = [_own_captions(manifest) for manifest in manifests for _ in manifest.training]
+    own = [own_captions(manifest) for manifest in manifests for _ in manifest.training]
     kept: tuple[Picture, ...] = ()
     if regularisation is not None:
         manifest = _load(regularisation, cache, device, context, held_out=False)
         kept = matched(manifest.pictures, per_epoch(pictures))
-        own += [_class_captions(_own_captions(manifest), captions, context)] * len(kept)
+        own += [_class_captions(own_captions(manifest), captions, context)] * len(kept)
     return TrainingSet(
         resolution=manifests[0].resolution,
         pictures=pictures,
@@ -105,7 +105,8 @@ def scene_of(dataset: Dataset, manifest: Manifest) -> Scene:
     return Scene(dataset.images, manifest.background, dataset.masks)
 
 
-def _own_captions(manifest: Manifest) -> Captioning | None:
+def own_captions(manifest: Manifest) -> Captioning | None:
+    """Return how a dataset has its captions augmented; None where the training decides."""
     return None if manifest.captions is None else from_dict(Captioning, manifest.captions)
 
 

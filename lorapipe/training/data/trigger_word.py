@@ -13,9 +13,14 @@ COUNTS = re.compile(r"[0-9]+\+?(girl|boy|other)s?|solo|no humans")
 """Tags that count subjects (`1girl`), which are never trigger words."""
 
 
-def tags_of(text: str) -> list[str]:
+def tags_of(text: str, separator: str = ",") -> list[str]:
     """Split a caption or prompt at its commas into tags, with single spaces."""
-    return [tag for part in text.split(",") if (tag := " ".join(part.split()))]
+    return [tag for part in text.split(separator) if (tag := " ".join(part.split()))]
+
+
+def compared_tags(text: str, separator: str = ",") -> list[str]:
+    """Return the tags of a caption or prompt as they are compared: in lower case."""
+    return [tag.lower() for tag in tags_of(text, separator)]
 
 
 def trigger_word(settings: Mapping[str, Any], captions: Sequence[str]) -> str:
@@ -37,7 +42,7 @@ def trigger_word(settings: Mapping[str, Any], captions: Sequence[str]) -> str:
 def shared_tag(captions: Sequence[str]) -> str:
     """Return the first tag that nearly all captions have, except counts of subjects; empty where there is none."""
     tags = [tags_of(caption) for caption in captions]
-    having = Counter(tag.lower() for caption in tags for tag in {each.lower(): each for each in caption}.values())
+    having = Counter(tag for caption in captions for tag in {*compared_tags(caption)})
     shared = dict.fromkeys(
         tag for caption in tags for tag in caption if having[tag.lower()] >= max(2, SHARED * len(captions))
     )
