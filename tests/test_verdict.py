@@ -10,7 +10,7 @@ from dataclasses import replace
 from lorapipe.evaluation.grid_plan import Cell, GridPlan
 from lorapipe.evaluation.results import ImageStats, LowGuidance, Results
 from lorapipe.evaluation.selection import Probe, Scores, choose, margin, merit
-from lorapipe.evaluation.verdict import judge
+from lorapipe.evaluation.verdict import judge, voted
 from lorapipe.series import evenly_spaced
 
 KNOBS = {"steps": 400.0, "unet_lr": 1e-4, "text_encoder_lr": 5e-5, "adapter.rank": 16.0}
@@ -396,7 +396,9 @@ def test_where_it_is_not_sure_strength_1_is_used_rather_than_a_lower_one() -> No
             return Scores(tuple(middle + luck.choice((-0.4, 0.4)) for _ in range(PICTURES)), (0.8,) * PICTURES)
 
         more = {cell(step, strength): lucky(0.55) for step in (80, 160, 240) for strength in (0.5, 1.0, 1.5)}
-        verdict = judge(results([(0.5, 0.8)] * 3, more=more))
+        measured = results([(0.5, 0.8)] * 3, more=more)
+        verdict = judge(measured)
+        assert voted(measured).best == verdict.best, "the cell that is sampled once more at a low CFG"
         if verdict.state == "not sure":
             chosen.append(verdict.best.strength)
     assert chosen and all(strength == 1 for strength in chosen)

@@ -48,7 +48,10 @@ class Verdict:
 
 
 class Vote(NamedTuple):
-    """What most replicates find, the cell that most of these choose, their share, and the state found most besides."""
+    """What most replicates find, the cell to use, the share of those that agree, and the state found most besides.
+
+    The cell is the one that most of them choose; where less than half agree, see the module.
+    """
 
     found: Finding
     best: Cell
@@ -61,8 +64,6 @@ def judge(results: Results, vote: Vote | None = None) -> Verdict:
     found, best, agreement, rival = voted(results) if vote is None else vote
     results = replace(results, chosen=best)
     if agreement < SURE:
-        best = choose(results.pooled, order_of_equals(results.probes, results.probe), errors=2.0)
-        results = replace(results, chosen=best)
         found = _not_sure(results, found, rival)
     advice = _joined(found.advice, tuple(part_advice(results))) + tuple(_guidance(results))
     return Verdict(found.state, best, found.headline, reasons(results), advice, agreement)
@@ -85,7 +86,10 @@ def voted(results: Results) -> Vote:
     (state, count), *others = Counter(each.state for _, each in votes).most_common()
     agreeing = [vote for vote in votes if vote[1].state == state]
     best, _ = Counter(cell for cell, _ in agreeing).most_common(1)[0]
-    return Vote(dict(reversed(agreeing))[best], best, count / len(votes), others[0][0] if others else state)
+    what, agreement = dict(reversed(agreeing))[best], count / len(votes)
+    if agreement < SURE:
+        best = choose(results.pooled, order_of_equals(results.probes, results.probe), errors=2.0)
+    return Vote(what, best, agreement, others[0][0] if others else state)
 
 
 def _not_sure(results: Results, found: Finding, rival: State) -> Finding:
