@@ -128,9 +128,9 @@ class GraphRun:
             raise self._thread.error
         if self._failed:
             first = self._failed[0]
-            if first.cause == "input":
-                raise InputError(Problem(first.message, first.stage, first.hint))
-            raise LorapipeError(Problem(first.message, first.stage, first.hint))
+            what = first.message if first.message.endswith((".", "!", "?", ":")) else f"{first.message}."
+            problem = Problem(what, first.stage, first.hint)
+            raise InputError(problem) if first.cause == "input" else LorapipeError(problem)
         return self._artifacts
 
     def _work(self) -> None:

@@ -193,8 +193,8 @@ def test_a_mistake_is_told_before_anything_runs(place: Place) -> None:
     sent["penny"]["inputs"] |= {"batch": 0, "steps": "many"}
     status, answer = place.server.post("prompt", {"prompt": sent})
     assert status in (200, 400)
-    told = json.dumps(answer["node_errors"]["penny"]["errors"])
-    assert "batch: 0 is below the minimum 1" in told and "steps: 'many' is not a duration" in told
+    told = " ".join(error["details"] for error in answer["node_errors"]["penny"]["errors"])
+    assert "batch: 0 is below the minimum 1" in told and 'steps: "many" is not a duration' in told
 
 
 # ------------------------------------------------------------------------------------------------------ interruptions
@@ -230,7 +230,7 @@ def test_a_killed_worker_is_started_again_and_one_that_dies_again_is_an_error_wi
     sent["penny"]["inputs"]["running"] = ["running", 0]
     never = watch(place.server, sent, Once(at_step(2), kill))
     assert never.end == "execution_error"
-    assert "the worker process was killed" in never.error and "memory runs out" in never.error
+    assert "the worker process was killed. " in never.error and "memory ran out" in never.error
     assert not workers(place.server)
     assert watch(place.server, sent).end == "execution_success", "and the next attempt goes on"
 
