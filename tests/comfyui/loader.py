@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 PREFIX = "model.diffusion_model."
+STRENGTHS = (1.0, 0.5, 2.0)
 
 
 def model_and_clip(unet: Mapping[str, list[int]]) -> tuple[Any, Any]:
@@ -57,32 +58,107 @@ def listening() -> Iterator[list[str]]:
         logging.getLogger().removeHandler(told)
 
 
-def compare(model: Any, clip: Any, accepted: Mapping[str, str], names: Any, file: str, learnt: str) -> dict[str, Any]:
-    """Return the weights that a file changes, and the relative difference between ComfyUI's ΔW and lorapipe's."""
-    import comfy.lora
+def compare(
+    model: Any, clip: Any, accepted: Mapping[str, str], names: Any, file: str, learnt: str, all_modules: bool
+) -> dict[str, Any]:
+    """Return what a file changes, and how far ComfyUI's changes are from lorapipe's and from its rules of ComfyUI.
+
+    `all_modules`: compare every module at strength 1. Otherwise, and at the other strengths, one of each shape and form.
+    """
     import comfy.sd
     import comfy.utils
-    import torch
-    from safetensors.torch import load_file
 
-    from lorapipe.formats.kohya import Kohya
+    from lorapipe import formats
 
+    tensors, patches = comfy.utils.load_torch_file(file, safe_load=True), {}
     with listening() as told:
-        patched = comfy.sd.load_lora_for_models(
-            model, clip, comfy.utils.load_torch_file(file, safe_load=True), 1.0, 1.0
-        )
-        patches = {**patched[0].patches, **patched[1].patcher.patches}
-        errors, ours = {}, Kohya().load(load_file(learnt), names).modules
-        written = {place: name for name, place in reversed(names.items())}
+        for strength in STRENGTHS:
+            loaded = comfy.sd.load_lora_for_models(model, clip, dict(tensors), strength, strength)
+            patches[strength] = {**loaded[0].patches, **loaded[1].patcher.patches}
         shapes = {**model.model_state_dict(), **clip.patcher.model_state_dict()}
+        written = {place: name for name, place in reversed(names.items())}
+        modules, seen = [], set()
+        ours, rules = formats.open(Path(learnt), names).modules, Rules(file, names)
         for place, module in ours.items():
             target = accepted.get(written[place], "")
-            if target in patches:
-                zeros = torch.zeros(shapes[target].shape)
-                theirs, delta = comfy.lora.calculate_weight(patches[target], zeros, target), module.delta()
-                same = theirs.shape == delta.shape
-                errors[target] = float(theirs.sub_(delta).norm() / delta.norm()) if same else float("inf")
-    return {"told": told, "patched": sorted(patches), "errors": errors}
+            form = (shapes[target].shape, *rules.form(place)) if target else None
+            is_new = form not in seen
+            seen.add(form)
+            strengths = STRENGTHS if is_new else STRENGTHS[:1] if all_modules else ()
+            read = bool(target in patches[1.0])
+            errors = [
+                error for strength in strengths if read
+                for error in differences(patches[strength], shapes, target, strength, module, rules, place)
+            ]  # fmt: skip
+            why = {"ignored": rules.ignored(place), "misread": rules.misread(place)}
+            modules.append({"target": target, "errors": errors, "bias": module.delta_bias() is not None, **why})
+    return {"told": told, "patched": sorted(patches[1.0]), "modules": modules}
+
+
+class Rules:
+    """lorapipe's rules of ComfyUI for a file, by the places of its modules."""
+
+    def __init__(self, file: str, names: Any) -> None:
+        from lorapipe.formats import NameTable
+        from lorapipe.inspection import _comparison, _report
+        from lorapipe.inspection.readers import Reader
+
+        self.reader = Reader.registry.get("comfyui")()
+        self.inspected = _report.inspected(Path(file))
+        pairs = zip(self.inspected.contents.modules, _comparison.read_modules(self.inspected), strict=True)
+        self.modules = {named.format.place(named.name, NameTable(names)): (named, read) for named, read in pairs}
+
+    def form(self, place: Any) -> tuple[str, frozenset[str]]:
+        """Return the algorithm of a module and its tensors' names."""
+        _, read = self.modules[place]
+        return read.algorithm.name, read.shorts
+
+    def ignored(self, place: Any) -> str:
+        """Return why a module is ignored."""
+        return str(self.reader.ignores(self.modules[place][1]))
+
+    def misread(self, place: Any) -> str:
+        """Return how a module is misread."""
+        return str(self.reader.misreads(self.modules[place][1]))
+
+    def changes(self, place: Any, weight: Any, strength: float) -> tuple[Any, Any]:
+        """Return ComfyUI's ΔW and Δb by these rules; no Δb where the file has none."""
+        from lorapipe.inspection._comparison import _tensor
+
+        named, read = self.modules[place]
+        tensors = {short: _tensor(self.inspected, key) for short, key in named.keys.items()}
+        bias = read.algorithm.delta_bias(tensors)
+        return self.reader.change(read, tensors, weight, strength), None if bias is None else strength * bias
+
+
+def differences(
+    patches: Any, shapes: Any, target: str, strength: float, module: Any, rules: Rules, place: Any
+) -> Iterator[tuple[float, float, float]]:
+    """Yield (strength, error of ComfyUI's change from strength · lorapipe's, and from the rules') of weight and bias."""
+    import comfy.lora
+    import torch
+
+    weight = None
+    if module.needs_weight:
+        shape = shapes[target].shape
+        weight = torch.randn(shape, generator=torch.Generator().manual_seed(0)) / shape[1:].numel() ** 0.5
+    before = torch.zeros(shapes[target].shape) if weight is None else weight
+    theirs = comfy.lora.calculate_weight(patches[target], before.clone(), target).sub_(before)
+    meant, (by_rule, bias_by_rule) = strength * module.delta(weight), rules.changes(place, weight, strength)
+    yield strength, distance(theirs, meant), distance(theirs, by_rule)
+    if (bias := module.delta_bias()) is not None:
+        name = f"{target.removesuffix('weight')}bias"
+        found = torch.zeros(bias.shape)
+        if name in patches:
+            found = comfy.lora.calculate_weight(patches[name], found, name)
+        yield strength, distance(found, strength * bias), distance(found, bias_by_rule)
+
+
+def distance(theirs: Any, ours: Any) -> float:
+    """Return the relative distance of two tensors of as many numbers; ours may be a matrix."""
+    if theirs.numel() != ours.numel() or theirs.shape[0] != ours.shape[0]:
+        return float("inf")
+    return float((theirs - ours.reshape(theirs.shape)).norm() / ours.norm())
 
 
 def main(request: Path, answer: Path) -> None:

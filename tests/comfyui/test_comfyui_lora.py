@@ -15,13 +15,15 @@ from PIL import Image
 from real_comfyui import ComfyUI, Server
 from safetensors.torch import load_file
 
-from lorapipe.formats import AdapterWeights
+from lorapipe import formats
+from lorapipe.formats import AdapterWeights, Format
 from lorapipe.formats.kohya import Kohya
 from lorapipe.models import Model
 from lorapipe.spec import Destination, Duration, Source
 from lorapipe.stages.export import Export
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
+from lorapipe.training.adapters.embedding import Embedding
 from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.interval import Interval
 
@@ -105,27 +107,61 @@ def test_nothing_of_the_file_is_left_out(server: Server, trained: Trained) -> No
     assert not re.findall(r"(?i).*(?:not loaded|ERROR lora|shape mismatch).*", server.log())
 
 
-def test_both_networks_predict_the_same(server: Server, trained: Trained) -> None:
-    """One Euler step from pure noise gives the network's prediction, which equals lorapipe's with the adapter attached.
+def predicted(server: Server, trained: Trained, graph: dict[str, Any]) -> torch.Tensor:
+    """Return ComfyUI's prediction on pure noise: one Euler step is x − σ · ε, with x = noise · √(1 + σ²).
 
-    ComfyUI draws the noise on the CPU from the seed; x = noise · √(1 + σ²), and the result is x − σ · ε, divided by
-    the latents' scale (Karras et al. 2022).
+    The latents are divided by their scale (Karras et al. 2022).
     """
-    model, noise = trained.model, torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(tiny_bases.SEED))
-    sampled = latent(server, checkpoint=trained.checkpoint, lora=trained.lora) * LATENT_SCALE[trained.family]
-    last = model.diffusion.alphas_cumprod[-1]
+    (shown,) = server.run(graph)["latent"]["latents"]
+    sampled = load_file(server.file(shown))["latent_tensor"] * LATENT_SCALE[trained.family]
+    last = trained.model.diffusion.alphas_cumprod[-1]
     sigma = ((1 - last) / last).sqrt()
-    theirs = (noise * (1 + sigma**2).sqrt() - sampled) / sigma
-    attached = ADAPTER.attach(model, model.trainable)
-    attached.load(trained.learnt)
+    return (noise() * (1 + sigma**2).sqrt() - sampled) / sigma
+
+
+def noise() -> torch.Tensor:
+    """The noise that ComfyUI draws on the CPU from the graph's seed."""
+    return torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(tiny_bases.SEED))
+
+
+def prediction(model: Model, prompt: str) -> torch.Tensor:
+    """Return lorapipe's prediction on the same noise."""
     time_ids = model.size_conditioning((64, 64), (0, 0), (64, 64))
+    last = torch.tensor([len(model.diffusion.alphas_cumprod) - 1])
     with torch.no_grad():
-        ours = model.predict(
-            noise,
-            torch.tensor([len(model.diffusion.alphas_cumprod) - 1]),
-            {**model.encode_text([tiny_bases.PROMPT]), **time_ids},
-        )
+        return model.predict(noise(), last, {**model.encode_text([prompt]), **time_ids})
+
+
+def test_both_networks_predict_the_same(server: Server, trained: Trained) -> None:
+    """With the adapter attached here, and loaded there."""
+    attached = ADAPTER.attach(trained.model, trained.model.trainable)
+    attached.load(trained.learnt)
+    ours = prediction(trained.model, tiny_bases.PROMPT)
     attached.detach()
+    theirs = predicted(server, trained, tiny_bases.graph(checkpoint=trained.checkpoint, lora=trained.lora))
+    assert apart(ours, theirs) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("format", "ending"), [("kohya", "safetensors"), ("diffusers", "safetensors"), ("a1111", "pt")]
+)
+def test_an_embedding_is_the_same_word(server: Server, trained: Trained, format: str, ending: str) -> None:
+    """Three vectors, in each format that holds a word, read by the node that encodes prompts as `embedding:NAME`."""
+    model, word = trained.model, f"pennyword{format}"
+    attached = Embedding(trigger=word, vectors=3).attach(model, ["embedding"])
+    for vectors in attached.parameters()["embedding"]:
+        vectors.data.copy_(torch.randn(vectors.shape, generator=torch.Generator().manual_seed(3)))
+    to = server.folder / "models" / "embeddings" / f"{word}.{ending}"
+    to.parent.mkdir(exist_ok=True)
+    formats.save(attached.learned(), model.kohya_names(), to, Format.registry.get(format)())
+    ours = prediction(model, f"a {word}, meadow")
+    attached.detach()
+    without = prediction(model, f"a {word}, meadow")
+    graph = tiny_bases.graph(checkpoint=trained.checkpoint)
+    graph["positive"]["inputs"]["text"] = f"a embedding:{word} , meadow"
+    assert apart(ours, without) > 1e-3
+    theirs = predicted(server, trained, graph)
+    print(f"{trained.family} {format}: within {apart(ours, theirs):.1e}, without the word {apart(ours, without):.1e}")
     assert apart(ours, theirs) < 1e-4
 
 
