@@ -238,9 +238,12 @@ def _no_numbers(tensors: Mapping[str, Tensor]) -> Iterator[Problem]:
     if odd:
         what = f"holds what is no number (NaN or infinite): {first_few(odd)}."
         yield Problem(what, cure=DIVERGED)
-    huge = [key for key, tensor in tensors.items() if tensor.numel() and HUGE <= float(tensor.abs().max()) < math.inf]
-    if huge:
+    if huge := [key for key, tensor in tensors.items() if _is_huge(tensor)]:
         yield Problem(f"holds numbers above {HUGE:.0e}: {first_few(huge)}.", cure=DIVERGED)
+
+
+def _is_huge(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.numel() > 0 and HUGE <= float(tensor.float().abs().max()) < math.inf
 
 
 def _flags() -> list[str]:

@@ -133,7 +133,8 @@ class Algorithm(ABC):
         """Return the settings of PEFT's config for modules, path → (tensors, alpha). `InputError` where PEFT has none."""
         from lorapipe.formats.algorithms._peft_ranks import with_patterns
 
-        return with_patterns(self, modules)
+        ranks = {path: self.rank(tensors) for path, (tensors, _) in modules.items()}
+        return with_patterns(self.peft_alpha, ranks, {path: alpha for path, (_, alpha) in modules.items()})
 
     def peft_projections(self, modules: Mapping[str, tuple[Tensors, float]]) -> dict[str, Tensor]:
         """Return the tensors of `peft_shared` for modules, path → (tensors, alpha)."""

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from statistics import mode
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from lorapipe.errors import InputError
-
-if TYPE_CHECKING:
-    from lorapipe.formats.algorithms import Algorithm, Tensors
 
 T = TypeVar("T")
 
 
-def with_patterns(algorithm: Algorithm, modules: Mapping[str, tuple[Tensors, float]]) -> dict[str, object]:
-    """Return `r`, alpha and patterns: the most frequent rank and alpha are the defaults, other modules have patterns."""
-    ranks = {path: algorithm.rank(tensors) for path, (tensors, _) in modules.items()}
-    alphas = {path: alpha for path, (_, alpha) in modules.items()}
+def with_patterns(name: str, ranks: Mapping[str, int], alphas: Mapping[str, float]) -> dict[str, object]:
+    """Return `r`, the alpha called `name`, and patterns, for ranks and alphas by module path.
+
+    The most frequent rank and alpha are the defaults; other modules have patterns.
+    """
     rank, alpha = mode(ranks.values()), mode(alphas.values())
     return {
         "r": rank,
-        algorithm.peft_alpha: plain(alpha),
+        name: plain(alpha),
         "rank_pattern": {path: value for path, value in ranks.items() if value != rank},
         "alpha_pattern": {path: plain(value) for path, value in alphas.items() if value != alpha},
     }
