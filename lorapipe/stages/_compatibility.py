@@ -40,18 +40,19 @@ def problems(export: Exporting, stages: Mapping[str, Stage]) -> Iterator[Problem
         return
     adapter = training.adapter
     name = "full" if export.convert == "diff" else getattr(adapter, "algorithm", "")
-    if not name:
-        return
-    algorithm = Algorithm.of(name)
-    if (problem := only_elsewhere([name], export)) is not None:
+    if name and (problem := only_elsewhere([name], export) or _no_place(export, adapter, Algorithm.of(name))):
         yield problem
-        return
+
+
+def _no_place(export: Exporting, adapter: Adapter, algorithm: Algorithm) -> Problem | None:
+    """Return a problem if the export's format lacks a tensor of the adapter; else None."""
     shorts = _shorts(adapter, algorithm) if export.convert == "own" else {"diff"}
     lacking = [short for short in shorts if short not in export.format.suffixes(algorithm)]
-    if lacking or not export.format.updates:
-        what = f"{export.format.name} has no place for {adapter.name if export.convert == 'own' else 'a difference'}"
-        what += f" ({', '.join(lacking)})." if lacking else "."
-        yield Problem(what, cure="Write format: kohya, or convert: lora.", path=("format",))
+    if not lacking and export.format.updates:
+        return None
+    what = f"{export.format.name} has no place for {adapter.name if export.convert == 'own' else 'a difference'}"
+    what += f" ({', '.join(lacking)})." if lacking else "."
+    return Problem(what, cure="Write format: kohya, or convert: lora.", path=("format",))
 
 
 def only_elsewhere(algorithms: Iterable[str], export: Exporting) -> Problem | None:
