@@ -28,6 +28,7 @@ from lorapipe.evaluation.verdict import Verdict, judge
 CAUSES = {"U-Net hot": ("unet_lr", -1), "U-Net cold": ("unet_lr", 1), "text encoder hot": ("text_encoder_lr", -1)}
 """The knob that the advice must name alone, and in which direction."""
 RIGHT: dict[str, tuple[str, ...]] = {
+    "next": ("good",),
     "good": ("good",),
     "under": ("under-trained", "no effect"),
     "under by rate": ("under-trained", "no effect"),
