@@ -61,6 +61,14 @@ class ReportData(TypedDict):
     version: Annotated[Literal[2], Param("of the report's form")]
     verdict: VerdictData
     cells: list[ScoredCell]
+    apart: Annotated[
+        list[ScoredCell],
+        Param(
+            "the last sound snapshot with one part at another strength, and with both at 1, of the first `apart_prompts` "
+            "prompts; empty where that was not sampled"
+        ),
+    ]
+    apart_prompts: Annotated[int, Param("so many prompts `apart` is of", ge=0)]
     probe: Annotated[dict[str, ProbeData], Param("by step; 0 is the base")]
     prompts: list[str]
     about: Annotated[dict[str, str], Param("what was judged, and how")]

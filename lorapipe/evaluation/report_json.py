@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from lorapipe.evaluation.evaluation_result import EvaluationResult
-from lorapipe.evaluation.grid_plan import Cell
+from lorapipe.evaluation.grid_plan import PART_PROMPTS, Cell
 from lorapipe.evaluation.report_data import CellData, ProbeData, ReportData, ScoredCell, VerdictData
 from lorapipe.evaluation.scorer import CellScores
 from lorapipe.evaluation.selection import Probe, following, identity, merit
@@ -22,6 +22,8 @@ def report_data(result: EvaluationResult, about: Mapping[str, str]) -> ReportDat
         version=2,
         verdict=_verdict(result.verdict),
         cells=[_scored_cell(cell, scored) for cell, scored in sorted(result.scored.items())],
+        apart=[_scored_cell(cell, scored) for cell, scored in sorted(result.apart.items())],
+        apart_prompts=min(PART_PROMPTS, len(result.images.prompts)) if result.apart else 0,
         probe={str(step): _probe(probe) for step, probe in probes},
         prompts=list(result.images.prompts),
         about=dict(about),
