@@ -358,7 +358,7 @@ def test_the_built_in_pipeline_knows_the_folder(tmp_path: Path) -> None:
     stages = made(bare, tmp_path / "out").stages
     assert stages["dataset"].class_word == "penny girl" and stages["dataset"].repeats == 10
     assert stages["dataset"].images.path == bare and stages["dataset"].min_pictures == 3
-    assert stages["lora"].steps.count == 88 * 8 and stages["lora"].captions.prefix == ""
+    assert stages["lora"].steps.count == 600 and stages["lora"].captions.prefix == ""
     assert stages["file"].to.path == tmp_path / "out" / "10_penny girl" / "10_penny girl.safetensors"
     captioned = photographs(tmp_path / "pny")
     (captioned / "0.txt").write_text("a photo, smiling", encoding="utf-8")
@@ -419,7 +419,7 @@ def test_odd_names_mean_themselves(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("given", "family", "rate"),
-    [("", "sd15", 2e-3), ("vars.family=sdxl", "sdxl", None), ("vars.family=sd2", "sd2", None)],
+    [("", "sd15", 3e-3), ("vars.family=sdxl", "sdxl", None), ("vars.family=sd2", "sd2", None)],
 )
 def test_there_is_a_built_in_pipeline_for_each_kind_of_base(tmp_path: Path, given: str, family: str, rate) -> None:
     (tmp_path / "base.safetensors").write_bytes(b"0" * 64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.spec import param
 from lorapipe.training.adapter_layers.block_widths import Width
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class LoraXS(LoraKnobs):
     """ΔW = (alpha / rank) · left · core · right  (Bałazy et al. 2024, arXiv:2405.17604)."""
+
+    algorithm: ClassVar[str] = "lora_xs"
 
     rank: int = param(4, "side of the square", ge=1, le=768, kohya=("network_dim",))
     alpha: float = param(0.0, "scale: alpha / rank; 0 means rank", ge=0, kohya=("network_alpha",))
