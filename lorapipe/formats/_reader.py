@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 ONCE = "Save it with one name for each module."
 FAMILY = "Is it of another family?"
+DIVERGED = "Its training has diverged, or the file is damaged: it cannot be used."
+HUGE = 1e18
+"""Weights of this size are of no trained adapter; products of two would exceed float32."""
 
 
 def load(path: Path, names: Mapping[str, Place], formats: Sequence[KeyScheme]) -> AdapterWeights:
@@ -233,7 +237,13 @@ def _no_numbers(tensors: Mapping[str, Tensor]) -> Iterator[Problem]:
     odd = [key for key, tensor in tensors.items() if not bool(tensor.float().isfinite().all())]
     if odd:
         what = f"holds what is no number (NaN or infinite): {first_few(odd)}."
-        yield Problem(what, cure="Its training has diverged, or the file is damaged: it cannot be used.")
+        yield Problem(what, cure=DIVERGED)
+    if huge := [key for key, tensor in tensors.items() if _is_huge(tensor)]:
+        yield Problem(f"holds numbers above {HUGE:.0e}: {first_few(huge)}.", cure=DIVERGED)
+
+
+def _is_huge(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.numel() > 0 and HUGE <= float(tensor.float().abs().max()) < math.inf
 
 
 def _flags() -> list[str]:

@@ -48,7 +48,8 @@ class ModuleWeights:
         """Compute ΔW in float32, see `Algorithm.delta`; `weight` is the base's W, for algorithms that need it."""
         import torch
 
-        tensors = {name: tensor.to(torch.float32) for name, tensor in self.tensors.items()}
+        flags = Algorithm.of(self.algorithm).flags
+        tensors = {name: each if name in flags else each.to(torch.float32) for name, each in self.tensors.items()}
         weight = weight if weight is None else weight.to(torch.float32)
         return Algorithm.of(self.algorithm).delta(tensors, self.alpha, weight)
 
@@ -116,12 +117,14 @@ Learned: TypeAlias = AdapterWeights
 class Stored:
     """Contents of a file, or of a folder that counts as one.
 
-    `tensors` by key; `metadata` of a safetensors header; `texts` are further files by name.
+    `tensors` by key; `metadata` of a safetensors header; `texts` are further files by name; `precise` are keys of tensors
+    that are written in float32 whatever the file's dtype.
     """
 
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+    precise: frozenset[str] = frozenset()
 
 
 TOP = "text_model."

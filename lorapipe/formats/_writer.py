@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def write(files: Mapping[str, Stored], path: Path, format: KeyScheme, dtype: str
     """
     for name, stored in files.items():
         file = path / name if name else path
-        tensors = _cast(stored.tensors, dtype)
+        tensors = _cast(stored.tensors, dtype, stored.precise)
         if file.is_dir():
             shutil.rmtree(file)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -35,12 +35,12 @@ def write(files: Mapping[str, Stored], path: Path, format: KeyScheme, dtype: str
             write_text(text, file.with_name(other))
 
 
-def _cast(tensors: Mapping[str, torch.Tensor], dtype: str) -> dict[str, torch.Tensor]:
-    """Cast tensors to the file's dtype. Alphas, which bf16 rounds above 256, and DoRA magnitudes stay float32."""
+def _cast(tensors: Mapping[str, torch.Tensor], dtype: str, exact: Collection[str]) -> dict[str, torch.Tensor]:
+    """Cast tensors to the file's dtype. Alphas, which bf16 rounds above 256, `precise` tensors and `exact` stay float32."""
     algorithms = [Algorithm.of(name) for name in Algorithm.registry.names()]
     precise = (".alpha", *(f".{each.keys[short]}" for each in algorithms for short in each.precise))
 
     def kept(key: str, tensor: torch.Tensor) -> bool:
-        return key.endswith(precise) or not tensor.is_floating_point()
+        return key.endswith(precise) or key in exact or not tensor.is_floating_point()
 
     return {key: tensor if kept(key, tensor) else tensor.to(DTYPES[dtype]) for key, tensor in tensors.items()}

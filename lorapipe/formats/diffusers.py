@@ -11,12 +11,10 @@ from lorapipe.formats import Format, NameTable, Place, Stored
 from lorapipe.formats._embeddings import kohya_keys
 from lorapipe.formats._key_scheme import suffix_table
 from lorapipe.formats._peft_config import alpha_of, of_header
+from lorapipe.formats._peft_modules import ADAPTER_NAME, WRAPPER
 from lorapipe.formats._weights import TOP
 from lorapipe.formats.algorithms import Algorithm
 
-WRAPPER = "base_model.model."
-"""Prefix of paths in a model that PEFT has wrapped."""
-ADAPTER_NAME = re.compile(r"\.default(?=\.weight$|$)")
 OLDER = (
     (re.compile(r"\.processor\.(to_[qkv])_lora\.(down|up)\.weight$"), r".\1.lora.\2.weight"),
     (re.compile(r"\.processor\.to_out_lora\.(down|up)\.weight$"), r".to_out.0.lora.\1.weight"),

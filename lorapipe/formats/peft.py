@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lorapipe.errors import InputError
-from lorapipe.formats import AdapterWeights, Format, Names, NameTable, Place, Stored
+from lorapipe.formats import AdapterWeights, Format, Names, NameTable, Place, Stored, _peft_modules
 from lorapipe.formats._key_scheme import suffix_table
 from lorapipe.formats._peft_config import FILE, TENSORS, alpha_of, made_of, parse
+from lorapipe.formats._peft_modules import ADAPTER_NAME, WRAPPER
 from lorapipe.formats._safetensors_file import read as read_file
 from lorapipe.formats.algorithms import Algorithm
-from lorapipe.formats.diffusers import ADAPTER_NAME, WRAPPER
 from lorapipe.regular_files import open_regular
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Peft(Format):
         return f"{WRAPPER}{place[1]}.{suffix}"
 
     def suffixes(self, algorithm: Algorithm) -> Mapping[str, str]:
-        return algorithm.peft_keys
+        return algorithm.peft_keys if algorithm.peft_writes else {}
 
     def alpha(self, module: str, usual: float, stored: Stored) -> float:
         part, _, path = module.rpartition("/")
@@ -74,7 +74,8 @@ class Peft(Format):
             config = made_of(of_part, {place: place[1] for place in of_part.modules})
             folder = f"{part}/" if len(weights.parts) > 1 else ""
             text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-            found[f"{folder}{TENSORS}"] = Stored(self.save(of_part, names), texts={FILE: text})
+            tensors, precise = _peft_modules.written(of_part)
+            found[f"{folder}{TENSORS}"] = Stored(tensors, texts={FILE: text}, precise=precise)
         return found
 
     def holds(self, path: Path) -> bool:
@@ -83,7 +84,8 @@ class Peft(Format):
     def read(self, path: Path) -> Stored | None:
         texts, tensors = _texts(path), dict[str, "Tensor"]()
         for part, inner in _folders(path):
-            tensors |= {f"{part}/{key}": tensor for key, tensor in read_file(inner / TENSORS).tensors.items()}
+            of_part = _peft_modules.spelt_out(parse(texts[part]), read_file(inner / TENSORS).tensors)
+            tensors |= {f"{part}/{key}": tensor for key, tensor in of_part.items()}
         return Stored(tensors, texts=texts) if texts else None
 
 

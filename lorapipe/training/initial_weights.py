@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import InputError
-from lorapipe.formats.algorithms import numbers
+from lorapipe.formats.algorithms import Algorithm, numbers
 
 if TYPE_CHECKING:
     from lorapipe.formats import ModuleWeights
@@ -54,15 +54,17 @@ def _must_fit(name: str, theirs: ModuleWeights, mine: ModuleWeights, file: str) 
     if "mid" in theirs.tensors:
         cure = "Save it without Tucker form (LyCORIS: use_tucker), or train from scratch."
         raise InputError(f"{name} is in Tucker form (lora_mid), but the adapter is not.", where=file, cure=cure)
-    if theirs.tensors.keys() != mine.tensors.keys():
-        what = f"{name} has {', '.join(theirs.tensors)} in the file and {', '.join(mine.tensors)} in the adapter."
+    algorithm = Algorithm.of(mine.algorithm)
+    given, trained = algorithm.trained(theirs.tensors), algorithm.trained(mine.tensors)
+    if given.keys() != trained.keys():
+        what = f"{name} has {', '.join(given)} in the file and {', '.join(trained)} in the adapter."
         raise InputError(what, where=file, cure="Give the adapter the settings that the file was trained with.")
     rank, wanted = theirs.rank, mine.rank
     if rank != wanted:
         what = f"{name} has rank {rank} in the file and {wanted} in the adapter."
         raise InputError(what, where=file, cure=f"Give the adapter the file's ranks: rank: {rank}.")
-    for short, tensor in mine.tensors.items():
-        found = theirs.tensors[short]
+    for short, tensor in trained.items():
+        found = given[short]
         if numbers(found) != numbers(tensor):
             what = f"{name} is {tuple(found.shape)} in the file ({short}) and {tuple(tensor.shape)} in this base."
             raise InputError(what, where=file, cure="Is it of another base model?")

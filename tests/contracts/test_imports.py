@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-REGISTRIES = ("adapters", "optimizers", "schedulers", "losses")
+REGISTRIES = ("adapters", "optimizers", "schedulers", "losses", "peft_methods")
 CONTRACTS = ("=lorapipe.models", *(f"=lorapipe.training.{name}" for name in REGISTRIES))
 JOB = ("trainer", "options", "record", "snapshots", "previews", "distributed_launch", "initial_weights")
 """Modules of the training job, which joins otherwise independent parts: the stage's context, files, pictures."""
@@ -58,12 +58,12 @@ TABLE: dict[str, tuple[str, ...]] = {
         "=lorapipe.models", "=lorapipe.pocket", "lorapipe.file_signatures", "lorapipe.training.diffusion", *LIGHT
     ),
     "lorapipe.training.adapters": (
-        "=lorapipe.training.adapters", "lorapipe.training.adapter_layers", "=lorapipe.formats",
-        "lorapipe.formats.algorithms", *LIGHT
+        "=lorapipe.training.adapters", "lorapipe.training.adapter_layers", "=lorapipe.training.peft_methods",
+        "=lorapipe.formats", "lorapipe.formats.algorithms", *LIGHT
     ),
     "lorapipe.training.adapter_layers": (
-        "lorapipe.training.adapter_layers", "=lorapipe.training.adapters", "=lorapipe.formats",
-        "lorapipe.formats.algorithms", *LIGHT
+        "lorapipe.training.adapter_layers", "=lorapipe.training.adapters", "=lorapipe.training.peft_methods",
+        "=lorapipe.formats", "lorapipe.formats.algorithms", *LIGHT
     ),
     "lorapipe.training.data": ("lorapipe.training.data", "lorapipe.training.seeds", "=lorapipe.models", *SHARED, *LIGHT),
     "lorapipe.training.noise": ("lorapipe.training.diffusion", "lorapipe.training.seeds"),

@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from lorapipe.registry import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+AnyTensor = TypeVar("AnyTensor", bound="Tensor")
 Tensors = Mapping[str, "Tensor"]
 """Tensors of one module's update by the algorithm's short names: `down`, `up`."""
 
@@ -38,10 +39,25 @@ class Algorithm(ABC):
     """Short name → suffix in PEFT's keys: `{"down": "lora_A.weight"}`; empty where PEFT has no such adapter."""
     peft_type: ClassVar[str] = ""
     """Its `peft_type` in PEFT's `adapter_config.json`: `LORA`."""
+    peft_alpha: ClassVar[str] = "alpha"
+    """The setting of PEFT's config that holds alpha."""
+    peft_shared: ClassVar[tuple[str, ...]] = ()
+    """Tensors that all modules of a PEFT folder share, by their keys after `base_model.`."""
+    peft_writes: ClassVar[bool] = True
+    """Whether it can be written as a PEFT folder, and not only read."""
+    peft_precise: ClassVar[frozenset[str]] = frozenset()
+    """Short names of tensors that PEFT folders hold in float32 whatever `dtype` says, besides `precise`."""
+    peft_settings: ClassVar[Mapping[str, object]] = {}
+    """Further settings of PEFT's config on which ΔW depends, or that must have the value for which ΔW is right: name →
+    JSON schema, whose `default` is PEFT's."""
+    formats: ClassVar[tuple[str, ...]] = ()
+    """Registered names of the only formats in which other programs read it; empty: any format that has it."""
     optional: ClassVar[frozenset[str]] = frozenset()
     """Short names of tensors that a module may lack."""
     flags: ClassVar[frozenset[str]] = frozenset()
     """Short names of integer tensors: settings of the module, not weights."""
+    frozen: ClassVar[frozenset[str]] = frozenset()
+    """Short names of tensors of numbers that are never trained: random projections, norms of the base."""
     precise: ClassVar[frozenset[str]] = frozenset()
     """Short names of tensors that files hold in float32 whatever `dtype` says: small ones that need the precision."""
     network_module: ClassVar[str] = "lycoris.kohya"
@@ -100,6 +116,34 @@ class Algorithm(ABC):
     def portable(self, tensors: Tensors) -> dict[str, Tensor]:
         """Return tensors of the same ΔW and alpha that most programs read; by default the given ones."""
         return dict(tensors)
+
+    def from_peft(self, tensors: Tensors, config: Mapping[str, Any], path: str, shared: Tensors) -> dict[str, Tensor]:
+        """Return the tensors of a module (dotted `path`) of a PEFT folder, with what its settings and `shared` tell.
+
+        `config` has all of `peft_settings`, validated, and the module's own rank and alpha; `shared` the tensors of
+        `peft_shared` that the folder has.
+        """
+        return dict(tensors)
+
+    def to_peft(self, tensors: Tensors) -> dict[str, Tensor]:
+        """Return a module's tensors as PEFT's file holds them, by short name: the reverse of `from_peft`."""
+        return dict(tensors)
+
+    def peft_config(self, modules: Mapping[str, tuple[Tensors, float]]) -> dict[str, object]:
+        """Return the settings of PEFT's config for modules, path → (tensors, alpha). `InputError` where PEFT has none."""
+        from lorapipe.formats.algorithms._peft_ranks import with_patterns
+
+        ranks = {path: self.rank(tensors) for path, (tensors, _) in modules.items()}
+        return with_patterns(self.peft_alpha, ranks, {path: alpha for path, (_, alpha) in modules.items()})
+
+    def peft_projections(self, modules: Mapping[str, tuple[Tensors, float]]) -> dict[str, Tensor]:
+        """Return the tensors of `peft_shared` for modules, path → (tensors, alpha)."""
+        return {}
+
+    def trained(self, tensors: Mapping[str, AnyTensor]) -> dict[str, AnyTensor]:
+        """Return those tensors that are trained: neither flags nor frozen."""
+        fixed = self.flags | self.frozen
+        return {short: tensor for short, tensor in tensors.items() if short not in fixed}
 
     def missing(self, tensors: Tensors) -> list[str]:
         """Return the short names of required tensors that are absent."""

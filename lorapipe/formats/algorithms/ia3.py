@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorapipe.errors import InputError
 from lorapipe.formats.algorithms import Algorithm, Tensors, shapes_in_words
@@ -18,6 +21,13 @@ class Ia3Algorithm(Algorithm):
     """
 
     keys: ClassVar = {"weight": "weight", "on_input": "on_input"}
+    peft_keys: ClassVar = {"weight": "ia3_l", "on_input": "on_input"}
+    peft_type: ClassVar = "IA3"
+    peft_alpha: ClassVar = ""
+    peft_settings: ClassVar = {
+        "feedforward_modules": {"type": ["array", "string", "null"], "format": "regex", "default": None},
+    }
+    peft_precise: ClassVar = frozenset({"weight"})  # PEFT's file holds 1 + weight
     flags: ClassVar = frozenset({"on_input"})
     has_alpha: ClassVar = False
 
@@ -40,8 +50,37 @@ class Ia3Algorithm(Algorithm):
     def scaled(self, tensors: Tensors, factor: float | Tensor) -> dict[str, Tensor]:
         return {**tensors, "weight": tensors["weight"] * factor}
 
+    def from_peft(self, tensors: Tensors, config: Mapping[str, Any], path: str, shared: Tensors) -> dict[str, Tensor]:
+        """Read PEFT's factor l = 1 + weight, (1, in) or (out, 1), for a convolution (1, n, 1, 1)."""
+        import torch
+
+        factor = tensors["weight"]
+        if factor.dim() == 2:
+            on_input, weight = factor.shape[0] == 1 != factor.shape[1], factor.flatten()
+        else:
+            on_input, weight = _is_named(path, config["feedforward_modules"]), factor
+        return {"weight": weight - 1, "on_input": torch.tensor([int(on_input)])}
+
+    def to_peft(self, tensors: Tensors) -> dict[str, Tensor]:
+        factor = 1 + tensors["weight"]
+        shape = (1, -1) if bool(tensors["on_input"].any()) else (-1, 1)
+        return {"weight": factor.reshape(shape) if factor.dim() == 1 else factor}
+
+    def peft_config(self, modules: Mapping[str, tuple[Tensors, float]]) -> dict[str, object]:
+        return {
+            "feedforward_modules": sorted(path for path, (each, _) in modules.items() if bool(each["on_input"].any()))
+        }
+
     def flaw(self, tensors: Tensors) -> str:
         weight, flag = tensors["weight"], tensors["on_input"]
         if flag.numel() != 1 or not weight.numel() or sum(side != 1 for side in weight.shape) > 1:
             return f"its shapes do not fit, {shapes_in_words(tensors)}"
         return ""
+
+
+def _is_named(path: str, names: object) -> bool:
+    """Return whether a module is one of PEFT's `feedforward_modules`: a regular expression, or ends of paths."""
+    if isinstance(names, str):
+        with suppress(re.error):
+            return re.fullmatch(names, path) is not None
+    return isinstance(names, list) and any(path.endswith(str(name)) for name in names)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorapipe.formats.algorithms import Tensors, evened, shapes_in_words
 from lorapipe.formats.algorithms._tucker import tucker, with_core
@@ -22,6 +23,9 @@ class LokrAlgorithm(DecomposableAlgorithm):
     """
 
     keys: ClassVar = {**{name: f"lokr_{name}" for name in NAMES}, **DORA}
+    peft_keys: ClassVar = {name: f"lokr_{name}" for name in NAMES}
+    peft_type: ClassVar = "LOKR"
+    peft_writes: ClassVar = False  # PEFT's own shapes follow from its settings, and need not be ours
     optional: ClassVar = frozenset(keys)
 
     def rank(self, tensors: Tensors) -> int:
@@ -31,6 +35,12 @@ class LokrAlgorithm(DecomposableAlgorithm):
 
     def scale(self, tensors: Tensors, alpha: float) -> float:
         return 1.0 if "w1" in tensors and "w2" in tensors else alpha / self.rank(tensors)
+
+    def from_peft(self, tensors: Tensors, config: Mapping[str, Any], path: str, shared: Tensors) -> dict[str, Tensor]:
+        """Multiply alpha / r into a product of two full factors: PEFT does so, and LyCORIS ignores alpha there."""
+        if not ("w1" in tensors and "w2" in tensors):
+            return dict(tensors)
+        return {**tensors, "w2": tensors["w2"] * (config.get("alpha", 8) / (config.get("r") or 8))}
 
     def missing(self, tensors: Tensors) -> list[str]:
         found: list[str] = []

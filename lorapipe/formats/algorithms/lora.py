@@ -20,6 +20,10 @@ class LoraAlgorithm(DecomposableAlgorithm):
     keys: ClassVar = {"down": "lora_down.weight", "up": "lora_up.weight", "mid": "lora_mid.weight", **DORA}
     peft_keys: ClassVar = {"down": "lora_A.weight", "up": "lora_B.weight"}
     peft_type: ClassVar = "LORA"
+    peft_alpha: ClassVar = "lora_alpha"
+    peft_settings: ClassVar = {
+        "init_lora_weights": {"enum": [True, False, None, "gaussian", "eva", "orthogonal"]},  # others change the base
+    }
     optional: ClassVar = frozenset({"mid", *DORA})
     network_module: ClassVar = ""
     algo: ClassVar = "locon"

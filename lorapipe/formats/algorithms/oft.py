@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.errors import InputError
 from lorapipe.formats.algorithms import Algorithm, Tensors, shape_in_words
+from lorapipe.formats.algorithms._cayley import rotations
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,18 +71,6 @@ class OftAlgorithm(Algorithm):
         if rescale is not None and rescale.numel() != out:
             return f"its rescale is {shape_in_words(rescale)}, and it has {out} outputs"
         return ""
-
-
-def rotations(blocks: Tensor, limit: float | Tensor) -> Tensor:
-    """Map unconstrained (n, b, b) to n rotation matrices; `limit` bounds the norm of all Q together, 0 means no limit."""
-    import torch
-
-    skew = blocks - blocks.transpose(1, 2)
-    if limit:
-        skew = skew * (limit / skew.norm().clamp(min=1e-12)).clamp(max=1)
-    unit = torch.eye(blocks.shape[-1], dtype=blocks.dtype, device=blocks.device)
-    solved: Tensor = torch.linalg.solve(unit - skew, unit + skew, left=False)
-    return solved
 
 
 def _blocks(tensors: Tensors) -> Tensor:

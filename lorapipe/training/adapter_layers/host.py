@@ -154,20 +154,20 @@ class LayersAttached(Attached):
     def parameters(self) -> dict[str, list[torch.nn.Parameter]]:
         found: dict[str, list[torch.nn.Parameter]] = {}
         for (part, _), site in self._sites.items():
-            found.setdefault(part, []).extend(site.layer.tensors().values())
+            found.setdefault(part, []).extend(site.layer.trained().values())
         return found
 
     def rate_factors(self) -> dict[int, float]:
         return {
             id(tensor): site.rate * (self._lora_plus[part] if name in site.layer.fast else 1)
             for (part, _), site in self._sites.items()
-            for name, tensor in site.layer.tensors().items()
+            for name, tensor in site.layer.trained().items()
         }
 
     def learned(self) -> AdapterWeights:
         def module(layer: AdapterLayer) -> ModuleWeights:
             tensors = {
-                name: tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
+                name: tensor.detach().to("cpu", _dtype(tensor), copy=True).contiguous()
                 for name, tensor in layer.tensors().items()
             }
             return ModuleWeights(layer.algorithm, tensors, layer.width.alpha)
@@ -200,20 +200,28 @@ class LayersAttached(Attached):
             site.take_out()
 
 
+def _dtype(tensor: torch.Tensor) -> torch.dtype:
+    """Return the dtype of a tensor's copy: float32, or for flags their own."""
+    return torch.float32 if tensor.is_floating_point() else tensor.dtype
+
+
 def _load(layer: AdapterLayer, module: ModuleWeights, name: str) -> None:
     """Load one module's tensors; with another alpha they are rescaled, so that ΔW stays the same."""
-    ours = layer.tensors()
-    if module.algorithm != layer.algorithm or module.tensors.keys() != ours.keys():
-        what = f"{name} is {module.algorithm} ({', '.join(module.tensors)}) in the weights, and {layer.algorithm} here."
+    algorithm, ours = Algorithm.of(layer.algorithm), layer.trained()
+    given = algorithm.trained(module.tensors)
+    if module.algorithm != layer.algorithm or given.keys() != ours.keys():
+        what = f"{name} is {module.algorithm} ({', '.join(given)}) in the weights, and {layer.algorithm} here."
         raise InputError(what, cure="Use the adapter that the weights were trained with.")
-    for short, tensor in module.tensors.items():
+    for short, tensor in given.items():
         if numbers(tensor) != numbers(ours[short]):
             what = (
                 f"{name}: {short} is {shape_in_words(tensor)} in the weights, and {shape_in_words(ours[short])} here."
             )
             raise InputError(what, cure="Use the adapter that the weights were trained with.")
-    mine, theirs = Algorithm.of(layer.algorithm).scale(ours, layer.width.alpha), module.scale
+    layer.adopt({short: tensor for short, tensor in module.tensors.items() if short not in given})
+    mine, theirs = algorithm.scale(layer.tensors(), layer.width.alpha), module.scale
     if mine == theirs:  # also where alpha is not a scale: OFT's is a limit
         layer.width = replace(layer.width, alpha=module.alpha)
-    for short, tensor in (module if mine == theirs else module.scaled(theirs / mine)).tensors.items():
+    same = module if mine == theirs else module.scaled(theirs / mine)
+    for short, tensor in algorithm.trained(same.tensors).items():
         ours[short].copy_(tensor.reshape(ours[short].shape))

@@ -48,13 +48,26 @@ class AdapterLayer(torch.nn.Module):
 
     @abstractmethod
     def tensors(self) -> dict[str, torch.nn.Parameter]:
-        """Return the trainable parameters by the algorithm's short names, in a fixed order."""
+        """Return the parameters by the algorithm's short names, in a fixed order; flags and frozen ones need no gradient."""
 
     @abstractmethod
     def reset(self, generator: torch.Generator) -> None:
         """Set initial values, with ΔW = 0; random numbers come from `generator` on the CPU alone."""
 
     # --------------------------------------------------------------------------------------------------- derived from ΔW
+
+    def trained(self) -> dict[str, torch.nn.Parameter]:
+        """Return those of `tensors` that are trained: neither flags nor frozen."""
+        return Algorithm.of(self.algorithm).trained(self.tensors())
+
+    def adopt(self, fixed: Mapping[str, Tensor]) -> None:
+        """Take over the flags and frozen tensors of existing weights; `InputError` where they are others than its own."""
+        ours = {name: tensor for name, tensor in self.tensors().items() if name not in self.trained()}
+        if fixed.keys() != ours.keys():
+            what = f"the weights have the settings {', '.join(fixed)}, and the adapter {', '.join(ours)}."
+            raise InputError(what, cure="Use the adapter that the weights were trained with.")
+        for name, tensor in fixed.items():
+            ours[name].copy_(tensor.reshape(ours[name].shape))
 
     def delta(self) -> Tensor:
         """Compute ΔW at strength 1, in the shape of the module's weight, float32, differentiably."""
@@ -68,16 +81,16 @@ class AdapterLayer(torch.nn.Module):
 
     def update(self, x: Tensor) -> Tensor:
         """Apply ΔW to the input, in the input's dtype. The backward pass recomputes ΔW instead of keeping it."""
-        ours = self.tensors()
+        ours, fixed = self.trained(), self.tensors()
         left: Tensor | float = 1.0
         if self.rank_dropout and torch.is_grad_enabled():
             shape = shape_of(self.base_layer)
             left = kept([shape[0], *[1] * (len(shape) - 1)], self.rank_dropout, x.device) / (1 - self.rank_dropout)
 
         def delta(*tensors: Tensor) -> Tensor:
-            return self.delta_of(dict(zip(ours, tensors, strict=True))) * left
+            return self.delta_of({**fixed, **dict(zip(ours, tensors, strict=True))}) * left
 
-        bias = Algorithm.of(self.algorithm).delta_bias(ours)
+        bias = Algorithm.of(self.algorithm).delta_bias(fixed)
         updated: Tensor = Rebuilt.apply(x, delta, bias, how_of(self.base_layer), *ours.values())
         return updated
 

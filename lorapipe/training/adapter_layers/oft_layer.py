@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from lorapipe.formats.algorithms._cayley import rotations
 from lorapipe.formats.algorithms.lokr import factorization
-from lorapipe.formats.algorithms.oft import rotations
 from lorapipe.training.adapter_layers.block_widths import Width
 from lorapipe.training.adapter_layers.layer import FactorsLayer, shape_of
 from lorapipe.training.adapter_layers.products import Recomputed

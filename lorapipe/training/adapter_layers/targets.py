@@ -54,17 +54,20 @@ PRESETS: Mapping[str, _Kind] = {
 class Targets:
     """Choice of target modules. With `convolutions`, `auto` means LoCon's targets, else LoRA's.
 
-    `include` and `exclude` are regular expressions, searched anywhere in a module's path.
+    `include` and `exclude` are regular expressions, searched anywhere in a module's path. With `linear_only`, convolutions
+    are left out.
     """
 
     preset: Preset
     include: Sequence[str]
     exclude: Sequence[str]
     convolutions: bool
+    linear_only: bool = False
 
     def of(self, model: HasModules, part: str) -> list[ModuleRef]:
         """Return the target modules of a part, in model order; `InputError` where there is none."""
         found = [ref for ref in self._preset(model, part) if is_meant(ref.path, self.include, self.exclude)]
+        found = [ref for ref in found if ref.kind == "linear"] if self.linear_only else found
         if not found:
             what = f"the adapter has no module in the {part.replace('_', ' ')}: preset {self.preset}"
             what += f", include {', '.join(self.include)}" if self.include else ""

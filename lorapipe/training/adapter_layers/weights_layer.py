@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -18,13 +20,7 @@ class WeightsLayer(AdapterLayer):
     def __init__(self, base: torch.nn.Module, module: ModuleWeights) -> None:
         super().__init__(base, Width(module.rank, module.alpha))
         self.algorithm = module.algorithm  # type: ignore[misc]  # of the instance
-        flags, device = Algorithm.of(module.algorithm).flags, device_of(base)
-        self.factors = torch.nn.ParameterDict(
-            {
-                name: torch.nn.Parameter(tensor.float().to(device, copy=True), requires_grad=name not in flags)
-                for name, tensor in module.tensors.items()
-            }
-        )
+        self.factors = parameters(module.algorithm, module.tensors, device_of(base))
         _must_fit(base, module)
 
     def tensors(self) -> dict[str, torch.nn.Parameter]:
@@ -32,6 +28,18 @@ class WeightsLayer(AdapterLayer):
 
     def reset(self, generator: torch.Generator) -> None:
         """Do nothing: the weights are given."""
+
+
+def parameters(algorithm: str, tensors: Mapping[str, Tensor], device: torch.device) -> torch.nn.ParameterDict:
+    """Copy an algorithm's tensors as parameters: float32, trainable unless frozen; flags as they are, on the CPU."""
+    found, flags, frozen = torch.nn.ParameterDict(), Algorithm.of(algorithm).flags, Algorithm.of(algorithm).frozen
+    for name, tensor in tensors.items():
+        if name in flags:
+            found[name] = torch.nn.Parameter(tensor.to("cpu", copy=True), requires_grad=False)
+        else:
+            copied = tensor.float().to(device, copy=name not in frozen)
+            found[name] = torch.nn.Parameter(copied, requires_grad=name not in frozen)
+    return found
 
 
 def _must_fit(base: torch.nn.Module, module: ModuleWeights) -> None:
@@ -44,7 +52,8 @@ def _must_fit(base: torch.nn.Module, module: ModuleWeights) -> None:
     tensors = {name: empty(name, tensor) for name, tensor in module.tensors.items()}
     weight = torch.empty(shape, device="meta")
     try:
-        fits = Algorithm.of(module.algorithm).delta(tensors, module.alpha, weight).numel() == weight.numel()
+        delta = Algorithm.of(module.algorithm).delta(tensors, module.alpha, weight)
+        fits = delta.numel() == weight.numel() and delta.shape[0] == weight.shape[0]
     except (RuntimeError, IndexError):
         fits = False
     bias = Algorithm.of(module.algorithm).delta_bias(module.tensors)
