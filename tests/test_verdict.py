@@ -10,6 +10,8 @@ from dataclasses import replace
 from lorapipe.evaluation.grid_plan import PART_PROMPTS, Cell, GridPlan
 from lorapipe.evaluation.results import ImageStats, LowGuidance, Results
 from lorapipe.evaluation.selection import Probe, Scores, choose, margin, merit
+from lorapipe.evaluation.tag_effects import TagEffect
+from lorapipe.evaluation.translations import translation
 from lorapipe.evaluation.verdict import judge, voted
 from lorapipe.series import evenly_spaced
 
@@ -440,3 +442,22 @@ def test_where_it_is_not_sure_strength_1_is_used_rather_than_a_lower_one() -> No
         if verdict.state == "not sure":
             chosen.append(verdict.best.strength)
     assert chosen and all(strength == 1 for strength in chosen)
+
+
+def test_tags_that_change_nothing_are_named_with_what_a_captioner_can_do() -> None:
+    best = cell(240)
+    curve = [(0.4, 1.0), (0.6, 0.9), (0.85, 0.85)]
+    idle, works = TagEffect(0.02, 0.05, 3), TagEffect(0.6, 0.2, 5)
+    doubtful, small = TagEffect(0.05, 0.3, 4), TagEffect(0.15, 0.01, 4)
+    tags = {"hat": idle, "beach": works, "snow": doubtful, "scarf": small}
+    without = judge(results(curve))
+    found = judge(results(curve, tags={best: tags}))
+    assert found.best == best and found.state == without.state and found.advice[:-1] == without.advice
+    assert found.advice[-1].what.startswith("The tag hat changes nothing in the pictures, though 3 captions have it.")
+    both = judge(results(curve, tags={best: {**tags, "bow": idle}})).advice[-1].what
+    assert both.startswith("The tags hat, bow change nothing") and translation("ko")(both)
+    assert judge(results(curve, tags={cell(80): tags})).advice == without.advice, "of the best cell alone"
+    nothing = judge(
+        results([(0.05, 1.0), (0.06, 1.0), (0.08, 1.0)], tags={cell(step): tags for step in (80, 160, 240)})
+    )
+    assert nothing.state == "no effect" and not any("hat" in each.what for each in nothing.advice)

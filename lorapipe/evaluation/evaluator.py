@@ -182,6 +182,7 @@ class Evaluator:
             scores={cell: each.scores for cell, each in scored.items() if each.scores is not None},
             probe=base,
             probes=self.probes,
+            tags={cell: each.tags for cell, each in scored.items()},
             image_stats={cell: each.image_stats for cell, each in scored.items()},
             base=scorer.base.image_stats,
             training=scorer.training,

@@ -34,12 +34,12 @@ class PartFault(NamedTuple):
 
 def part_fault(results: Results) -> PartFault | None:
     """The part that is off, where one is by more than chance; the one that the most is lost by."""
-    both = next((cell for cell in results.apart if cell.uniform), None)
+    apart = _apart(results)
+    both = next((cell for cell in apart if cell.uniform), None)
     if both is None:
         return None
-    alike = results.apart[both]
-    gains = {cell: merit(each) - merit(alike) for cell, each in results.apart.items() if cell != both}
-    clear = [cell for cell, gain in gains.items() if gain > max(margin(results.apart[cell], alike), GAIN)]
+    gains = {cell: merit(each) - merit(apart[both]) for cell, each in apart.items() if cell != both}
+    clear = [cell for cell, gain in gains.items() if gain > max(margin(apart[cell], apart[both]), GAIN)]
     if not clear:
         return None
     cell = max(clear, key=lambda each: gains[each])
@@ -61,8 +61,9 @@ def part_advice(results: Results) -> Iterator[Advice]:
 
 def part_reasons(results: Results) -> Iterator[str]:
     """What was seen where the parts were tried apart."""
-    both = next((cell for cell in results.apart if cell.uniform), None)
-    if both is None or len(results.apart) < 2:
+    apart = _apart(results)
+    both = next((cell for cell in apart if cell.uniform), None)
+    if both is None or len(apart) < 2:
         return
     fault = part_fault(results)
     if fault is None:
@@ -73,8 +74,17 @@ def part_reasons(results: Results) -> Iterator[str]:
         return
     yield (
         f"With the {_names(results)[fault.role]} alone at {fault.strength:g} step {both.step} shows "
-        f"{_shown(results.apart[fault.cell])}; with both at 1: {_shown(results.apart[both])}."
+        f"{_shown(apart[fault.cell])}; with both at 1: {_shown(apart[both])}."
     )
+
+
+def _apart(results: Results) -> Mapping[Cell, Scores]:
+    """The cells with the parts apart, and that with both at 1; among the other cells where they are of all prompts."""
+    others = {cell: each for cell, each in results.valid.items() if not cell.uniform}
+    if results.apart or not others:
+        return results.apart
+    both = Cell(max(cell.step for cell in others), 1.0, 1.0)
+    return {**others, both: results.valid[both]} if both in results.valid else {}
 
 
 def _names(results: Results) -> Mapping[Role, str]:
