@@ -97,6 +97,8 @@ class Judged:
         rising = [self.truths[cell] for cell in sorted(self.uniform) if cell.strength == 1]
         if rising[-1] == max(rising) and rising[-1] - rising[-2] > CLEAR:
             return ("good", "under-trained", *planted)
+        if plain(self.case) in CAUSES and not self._off(*CAUSES[plain(self.case)]):
+            return ("good", *planted)
         return planted if planted[0] in ("good", "over-trained") and best <= 1 else ("good", *planted)
 
     @property

@@ -34,10 +34,12 @@ def converted(
     rank: int,
     shape: Callable[[Place], tuple[int, ...]],
     weight: Callable[[Place], Tensor],
+    bias: Callable[[Place], Tensor | None],
 ) -> Converted:
     """Convert every module to a form, `lora` of at most this rank or `diff`; modules of that form stay.
 
-    `shape` and `weight` return the shape and W of a module in the base; W is needed only where ΔW depends on it.
+    `shape`, `weight` and `bias` return the shape, W and bias of a module in the base; only where the update depends on them
+    are W and the bias needed.
     Normalisations, which are vectors, stay. A LoRA has no biases.
     """
     modules, lost, whole, biases = {}, 0.0, 0.0, 0
@@ -45,14 +47,14 @@ def converted(
         if module.algorithm == "norm" or (module.algorithm, form) == ("full", "diff") or _is_plain_lora(module, form):
             modules[place] = module
             continue
-        base = weight(place) if module.needs_weight else None
-        delta, bias = module.delta(base).reshape(shape(place)), module.delta_bias()
+        base, own = weight(place) if module.needs_weight else None, bias(place) if module.needs_bias else None
+        delta, moved = module.delta(base).reshape(shape(place)), module.delta_bias(own)
         if form == "diff":
-            tensors = {"diff": delta} | ({} if bias is None else {"diff_b": bias})
+            tensors = {"diff": delta} | ({} if moved is None else {"diff_b": moved})
             modules[place] = ModuleWeights("full", tensors, float(Algorithm.of("full").rank(tensors)))
             continue
         modules[place] = low_rank(delta, rank)
-        biases += bias is not None
+        biases += moved is not None
         lost += float((modules[place].delta() - delta).square().sum())
         whole += float(delta.square().sum())
     return Converted(replace(weights, modules=modules), (lost / whole) ** 0.5 if whole else 0.0, biases)

@@ -53,9 +53,14 @@ class ModuleWeights:
         weight = weight if weight is None else weight.to(torch.float32)
         return Algorithm.of(self.algorithm).delta(tensors, self.alpha, weight)
 
-    def delta_bias(self) -> Tensor | None:
-        """Return Δb in float32; None where the bias is unchanged."""
-        found = Algorithm.of(self.algorithm).delta_bias(self.tensors)
+    @property
+    def needs_bias(self) -> bool:
+        """Whether Δb depends on the base's bias."""
+        return Algorithm.of(self.algorithm).needs_bias(self.tensors)
+
+    def delta_bias(self, bias: Tensor | None = None) -> Tensor | None:
+        """Return Δb in float32; None where the bias is unchanged. `bias` is the base's, for algorithms that need it."""
+        found = Algorithm.of(self.algorithm).delta_bias(self.tensors, bias if bias is None else bias.float())
         return None if found is None else found.float()
 
     def scaled(self, factor: float) -> ModuleWeights:

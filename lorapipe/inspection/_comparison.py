@@ -68,7 +68,7 @@ def _reading(inspected: InspectedFile, reader: Reader) -> Reading:
     modules = [(module, _read(inspected, module)) for module in inspected.contents.modules]
     keys = [*inspected.file.headers]
     refused = reader.refusal([each for _, each in modules], keys)
-    reasons = {module.name: reader.ignores(each) for module, each in modules}
+    reasons = {module.name: reader.reason(each) for module, each in modules}
     taken = [] if refused else [pair for pair in modules if not reasons[pair[0].name]]
     ignored = {} if refused else dict(Counter(why for why in reasons.values() if why).most_common())
     said = "" if refused else _words(inspected, reader)

@@ -64,7 +64,7 @@ def _objection(reader: Reader, modules: Modules, keys: Sequence[str] | None = No
     all_keys = [key for module in modules for key in module.keys] if keys is None else keys
     if why := reader.refusal(modules, all_keys):
         return f"refuses the file: {why}"
-    return next((why for module in modules if (why := reader.ignores(module) or reader.misreads(module))), "")
+    return next((why for module in modules if (why := reader.reason(module) or reader.misreads(module))), "")
 
 
 # ---------------------------------------------------------------------------------------------------------------- cures

@@ -50,8 +50,8 @@ class CheckpointExport:
         for (part, layer), module in self.learned.modules.items():
             names = found.setdefault(part, {})
             names[f"{layer.removeprefix(TOP)}.weight"] = _added(module, self.strength)
-            if (bias := module.delta_bias()) is not None:
-                names[f"{layer.removeprefix(TOP)}.bias"] = _plus(bias, self.strength)
+            if module.needs_bias or module.delta_bias() is not None:
+                names[f"{layer.removeprefix(TOP)}.bias"] = _plus_bias(module, self.strength)
         return found
 
     def _verified(self, path: Path) -> float:
@@ -102,5 +102,9 @@ def _added(module: ModuleWeights, strength: float) -> Change:
     return changed
 
 
-def _plus(change: Tensor, strength: float) -> Change:
-    return lambda bias: bias + strength * change.reshape(bias.shape)
+def _plus_bias(module: ModuleWeights, strength: float) -> Change:
+    def changed(bias: Tensor) -> Tensor:
+        found = module.delta_bias(bias)
+        return bias if found is None else bias + strength * found.reshape(bias.shape)
+
+    return changed

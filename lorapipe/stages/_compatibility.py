@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -40,15 +40,33 @@ def problems(export: Exporting, stages: Mapping[str, Stage]) -> Iterator[Problem
         return
     adapter = training.adapter
     name = "full" if export.convert == "diff" else getattr(adapter, "algorithm", "")
-    if not name:
-        return
-    algorithm = Algorithm.of(name)
+    if name and (problem := only_elsewhere([name], export) or _no_place(export, adapter, Algorithm.of(name))):
+        yield problem
+
+
+def _no_place(export: Exporting, adapter: Adapter, algorithm: Algorithm) -> Problem | None:
+    """Return a problem if the export's format lacks a tensor of the adapter; else None."""
     shorts = _shorts(adapter, algorithm) if export.convert == "own" else {"diff"}
     lacking = [short for short in shorts if short not in export.format.suffixes(algorithm)]
-    if lacking or not export.format.updates:
-        what = f"{export.format.name} has no place for {adapter.name if export.convert == 'own' else 'a difference'}"
-        what += f" ({', '.join(lacking)})." if lacking else "."
-        yield Problem(what, cure="Write format: kohya, or convert: lora.", path=("format",))
+    if not lacking and export.format.updates:
+        return None
+    what = f"{export.format.name} has no place for {adapter.name if export.convert == 'own' else 'a difference'}"
+    what += f" ({', '.join(lacking)})." if lacking else "."
+    return Problem(what, cure="Write format: kohya, or convert: lora.", path=("format",))
+
+
+def only_elsewhere(algorithms: Iterable[str], export: Exporting) -> Problem | None:
+    """Return a problem if programs read one of these algorithms only in other formats than the export's; else None."""
+    if export.convert != "own":
+        return None
+    for name in algorithms:
+        if (formats := Algorithm.of(name).formats) and export.format.name not in formats:
+            what = f"programs read {name} only in the format {' or '.join(formats)}."
+            cure = (
+                f"Write format: {formats[0]}, and a folder such as to: out/penny/; or convert: lora, or convert: diff."
+            )
+            return Problem(what, cure=cure, path=("format",))
+    return None
 
 
 def of_trainings(export: Exporting, stages: Mapping[str, Stage]) -> Iterator[str]:

@@ -32,6 +32,8 @@ ENDING = ".safetensors"
 ROUNDING = {"fp32": 1e-6, "fp16": 2**-10, "bf16": 2**-7}
 """Largest relative error of ΔW from rounding both factors: half a unit in the last place each, with a margin."""
 
+EPSILON = 2**-22
+"""Rounding of float32 in sums with the base's weight, which is relative to the weight."""
 NOTABLE = 0.1
 """The relative error of a conversion above which it is reported as a warning."""
 
@@ -176,6 +178,8 @@ class Export(Stage):
         if learned.hypernetwork is not None and self.format.updates:
             cure = "Write format: a1111, and a name that ends in .pt."
             raise InputError("programs read hypernetworks only in A1111's format.", where="format", cure=cure)
+        if (problem := _compatibility.only_elsewhere(learned.algorithms, self)) is not None:
+            raise InputError(problem.what, where="format", cure=problem.cure)
         if self.what == "all":
             return learned
         is_adapter = self.what == "adapter"
@@ -189,10 +193,10 @@ class Export(Stage):
         if self.convert not in ("lora", "diff"):
             return learned.portable() if self.convert == "own" else learned
         from lorapipe.formats import converted
-        from lorapipe.training.adapter_layers.base_weights import shape, weight
+        from lorapipe.training.adapter_layers.base_weights import bias, shape, weight
 
         form, rank = self.convert, self.convert_rank
-        found = converted(learned, form, rank, partial(shape, model), partial(weight, model))
+        found = converted(learned, form, rank, partial(shape, model), partial(weight, model), partial(bias, model))
         if self.convert == "lora":
             level: Literal["info", "warning"] = "warning" if found.error > NOTABLE or found.biases else "info"
             text = f"As a LoRA of rank {self.convert_rank} it has an error of {found.error:.1%} (of the norm of ΔW)"
@@ -283,10 +287,12 @@ class Export(Stage):
             raise LorapipeError("the file read back has other modules than the adapter.", where=str(path))
         worst = 0.0
         for place, module in learned.modules.items():
-            weight = drawn(model, place) if module.needs_weight else None
+            needed = module.needs_weight or read.modules[place].needs_weight
+            weight = drawn(model, place) if needed else None
             wanted, found = module.delta(weight), read.modules[place].delta(weight)
-            error = float((found - wanted).norm()) / (float(wanted.norm()) or 1e-12)
-            if not error <= 4 * ROUNDING[self.dtype]:
+            size, apart = float(wanted.norm()) or 1e-12, float((found - wanted).norm())
+            error = apart / size
+            if not apart <= 4 * ROUNDING[self.dtype] * size + (0 if weight is None else EPSILON * float(weight.norm())):
                 what = f"ΔW of {' '.join(place)} was not saved exactly (relative error {error:.1e})."
                 raise LorapipeError(what, where=str(path), cure="Export with dtype: fp32 and report this.")
             worst = max(worst, error)

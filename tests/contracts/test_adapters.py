@@ -124,7 +124,7 @@ def test_what_it_extracts_is_what_it_does(model: Model, layered: Adapter) -> Non
     for place, layer in layers.items():
         module = weights.modules[place]
         layer.weight.data += module.delta(layer.weight.data).reshape(layer.weight.shape)
-        if (bias := module.delta_bias()) is not None:
+        if (bias := module.delta_bias(layer.bias)) is not None:
             layer.bias.data += bias
     merged = answer(model)
     for place, layer in layers.items():

@@ -101,8 +101,15 @@ class Algorithm(ABC):
         size. `weight` is the base's W, for algorithms that need it (`needs_weight`: DoRA, IA³, OFT, GLoRA).
         """
 
-    def delta_bias(self, tensors: Tensors) -> Tensor | None:
-        """Return Δb (out,) of the module's bias; None where the bias is unchanged."""
+    def needs_bias(self, tensors: Tensors) -> bool:
+        """Return whether Δb depends on the base's bias."""
+        return False
+
+    def delta_bias(self, tensors: Tensors, bias: Tensor | None = None) -> Tensor | None:
+        """Return Δb (out,) of the module's bias; None where the bias is unchanged.
+
+        `bias` is the base's, for algorithms that need it (`needs_bias`); None where the module has none.
+        """
         return None
 
     @abstractmethod

@@ -26,7 +26,7 @@ class FullAlgorithm(Algorithm):
     def delta(self, tensors: Tensors, alpha: float, weight: Tensor | None = None) -> Tensor:
         return tensors["diff"]
 
-    def delta_bias(self, tensors: Tensors) -> Tensor | None:
+    def delta_bias(self, tensors: Tensors, bias: Tensor | None = None) -> Tensor | None:
         return tensors.get("diff_b")
 
     def scaled(self, tensors: Tensors, factor: float | Tensor) -> dict[str, Tensor]:

@@ -15,20 +15,22 @@ if TYPE_CHECKING:
 
 
 class Ia3Algorithm(Algorithm):
-    """ΔW = W ⊙ `weight`: one factor for each output, or for each input where `on_input` is 1. The bias is unchanged.
+    """ΔW = W ⊙ `weight`: one factor for each output, or for each input where `on_input` is 1.
 
-    `weight` is (n,) for a Linear layer and (1, n, 1, 1) for a convolution.
+    `weight` is (n,) for a Linear layer and (1, n, 1, 1) for a convolution. The bias is unchanged in LyCORIS' form; in PEFT's
+    (`scales_bias`), factors of outputs multiply it too.
     """
 
-    keys: ClassVar = {"weight": "weight", "on_input": "on_input"}
-    peft_keys: ClassVar = {"weight": "ia3_l", "on_input": "on_input"}
+    keys: ClassVar = {"weight": "weight", "on_input": "on_input", "scales_bias": "ia3_scales_bias"}
+    peft_keys: ClassVar = {"weight": "ia3_l", "on_input": "on_input", "scales_bias": "ia3_scales_bias"}
     peft_type: ClassVar = "IA3"
     peft_alpha: ClassVar = ""
     peft_settings: ClassVar = {
         "feedforward_modules": {"type": ["array", "string", "null"], "format": "regex", "default": None},
     }
     peft_precise: ClassVar = frozenset({"weight"})  # PEFT's file holds 1 + weight
-    flags: ClassVar = frozenset({"on_input"})
+    flags: ClassVar = frozenset({"on_input", "scales_bias"})
+    optional: ClassVar = frozenset({"scales_bias"})
     has_alpha: ClassVar = False
 
     def rank(self, tensors: Tensors) -> int:
@@ -47,6 +49,12 @@ class Ia3Algorithm(Algorithm):
         shape = [1, -1, *later] if bool(tensors["on_input"].any()) else [-1, 1, *later]
         return weight.to(factors.dtype) * factors.reshape(shape)
 
+    def needs_bias(self, tensors: Tensors) -> bool:
+        return "scales_bias" in tensors
+
+    def delta_bias(self, tensors: Tensors, bias: Tensor | None = None) -> Tensor | None:
+        return None if bias is None or "scales_bias" not in tensors else tensors["weight"].flatten() * bias
+
     def scaled(self, tensors: Tensors, factor: float | Tensor) -> dict[str, Tensor]:
         return {**tensors, "weight": tensors["weight"] * factor}
 
@@ -59,11 +67,15 @@ class Ia3Algorithm(Algorithm):
             on_input, weight = factor.shape[0] == 1 != factor.shape[1], factor.flatten()
         else:
             on_input, weight = _is_named(path, config["feedforward_modules"]), factor
-        return {"weight": weight - 1, "on_input": torch.tensor([int(on_input)])}
+        scales = {} if on_input else {"scales_bias": torch.tensor([1])}
+        return {"weight": weight - 1, "on_input": torch.tensor([int(on_input)]), **scales}
 
     def to_peft(self, tensors: Tensors) -> dict[str, Tensor]:
-        factor = 1 + tensors["weight"]
-        shape = (1, -1) if bool(tensors["on_input"].any()) else (-1, 1)
+        factor, on_input = 1 + tensors["weight"], bool(tensors["on_input"].any())
+        if not on_input and "scales_bias" not in tensors:
+            what = "this (IA)³ leaves biases as they are, and PEFT would multiply them too."
+            raise InputError(what, cure="Export it in kohya's format, or with convert: diff.")
+        shape = (1, -1) if on_input else (-1, 1)
         return {"weight": factor.reshape(shape) if factor.dim() == 1 else factor}
 
     def peft_config(self, modules: Mapping[str, tuple[Tensors, float]]) -> dict[str, object]:

@@ -26,7 +26,7 @@ class NormAlgorithm(Algorithm):
     def delta(self, tensors: Tensors, alpha: float, weight: Tensor | None = None) -> Tensor:
         return tensors["weight"]
 
-    def delta_bias(self, tensors: Tensors) -> Tensor | None:
+    def delta_bias(self, tensors: Tensors, bias: Tensor | None = None) -> Tensor | None:
         return tensors.get("bias")
 
     def scaled(self, tensors: Tensors, factor: float | Tensor) -> dict[str, Tensor]:

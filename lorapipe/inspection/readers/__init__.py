@@ -65,6 +65,11 @@ class Reader(ABC):
     def ignores(self, module: ReadModule) -> str:
         """Return why a module is ignored although the file is loaded; empty if it is applied."""
 
+    def reason(self, module: ReadModule) -> str:
+        """Return why a module is ignored: `ignores`, or that no program but PEFT knows its kind."""
+        formats = module.algorithm.formats
+        return f"only PEFT reads {module.algorithm.name}" if formats else self.ignores(module)
+
     def misreads(self, module: ReadModule) -> str:
         """Return how the program's ΔW of a module is wrong, to follow the program's name; empty if it is right.
 

@@ -17,6 +17,12 @@ def weight(model: Model, place: Place) -> Tensor:
     return found.float()
 
 
+def bias(model: Model, place: Place) -> Tensor | None:
+    """Return a module's bias as float32, None where it has none; loads the module's part."""
+    found: Tensor | None = model.part(place[0]).get_submodule(place[1]).bias
+    return None if found is None else found.detach().float()
+
+
 def shape(model: Model, place: Place) -> tuple[int, ...]:
     """Return the shape of a module's weight, without loading weights."""
     part, path = place

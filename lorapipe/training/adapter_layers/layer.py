@@ -90,7 +90,7 @@ class AdapterLayer(torch.nn.Module):
         def delta(*tensors: Tensor) -> Tensor:
             return self.delta_of({**fixed, **dict(zip(ours, tensors, strict=True))}) * left
 
-        bias = Algorithm.of(self.algorithm).delta_bias(fixed)
+        bias = Algorithm.of(self.algorithm).delta_bias(fixed, self.bias)
         updated: Tensor = Rebuilt.apply(x, delta, bias, how_of(self.base_layer), *ours.values())
         return updated
 

@@ -44,7 +44,7 @@ def parameters(algorithm: str, tensors: Mapping[str, Tensor], device: torch.devi
 
 def _must_fit(base: torch.nn.Module, module: ModuleWeights) -> None:
     """Compute ΔW's shape on the meta device; `InputError` where it is not the base's."""
-    flags, shape = Algorithm.of(module.algorithm).flags, shape_of(base)
+    flags, shape, own = Algorithm.of(module.algorithm).flags, shape_of(base), getattr(base, "bias", None)
 
     def empty(name: str, tensor: Tensor) -> Tensor:
         return tensor if name in flags else torch.empty(tensor.shape, device="meta")
@@ -56,7 +56,7 @@ def _must_fit(base: torch.nn.Module, module: ModuleWeights) -> None:
         fits = delta.numel() == weight.numel() and delta.shape[0] == weight.shape[0]
     except (RuntimeError, IndexError):
         fits = False
-    bias = Algorithm.of(module.algorithm).delta_bias(module.tensors)
+    bias = Algorithm.of(module.algorithm).delta_bias(module.tensors, None if own is None else torch.empty(len(own)))
     if not fits or (bias is not None and bias.numel() != shape[0]):
         what = f"its shapes are of another weight than {'x'.join(map(str, shape))}: {shapes_in_words(module.tensors)}."
         raise InputError(what, cure="Is it of another base model?")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Ia3(Method):
     """W' = l ⊙ W with a factor for each output  (Liu et al. 2022, arXiv:2205.05638). Learns little from few numbers.
 
-    Needs a learning rate about thirty times that of a LoRA. LyCORIS reads it in kohya's format too.
+    It multiplies biases too. Needs a learning rate about thirty times that of a LoRA.
     """
 
     algorithm: ClassVar[str] = "ia3"
@@ -35,4 +35,4 @@ class Ia3(Method):
     ) -> dict[str, Tensor]:
         import torch
 
-        return {"weight": torch.zeros(self.shapes(shape, size)["weight"]), "on_input": flag(0)}
+        return {"weight": torch.zeros(self.shapes(shape, size)["weight"]), "on_input": flag(0), "scales_bias": flag(1)}

@@ -1,0 +1,167 @@
+"""Each method of the adapter `peft`, from training to PEFT's own reading of the folder."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from lorapipe import formats
+from lorapipe.errors import InputError, Interrupted
+from lorapipe.formats import AdapterWeights
+from lorapipe.formats.peft import Peft as PeftFolder
+from lorapipe.inspection import inspect
+from lorapipe.models import Model
+from lorapipe.pipeline.artifacts import Dataset, Weights
+from lorapipe.pipeline.events import Metric
+from lorapipe.spec import Destination, Duration, Source
+from lorapipe.stages.export import Export
+from lorapipe.stages.train import Train
+from lorapipe.training.adapter_layers.weights_adapter import WeightsAdapter
+from lorapipe.training.adapters.peft import Peft
+from lorapipe.training.interval import Interval
+from lorapipe.training.peft_methods import Method
+
+peft = pytest.importorskip("peft")
+assert Method.registry is not None
+METHODS = Method.registry.names()
+TINY: dict[str, dict[str, Any]] = {
+    "miss": {"rank": 4}, "oft": {"block_size": 4}, "vera": {"rank": 16}, "gralora": {"rank": 4}, "hira": {"rank": 2},
+    "delora": {"limit": 1.0},
+}  # fmt: skip
+STEPS = 4
+PARTS = ("unet", "text_encoder")
+
+
+def adapter_of(name: str, **settings: Any) -> Peft:
+    assert Method.registry is not None
+    return Peft(method=Method.registry.get(name)(**{**TINY.get(name, {}), **settings}))
+
+
+def trained(name: str, dataset: Dataset, bench: tiny.Bench, folder: str, **settings: Any) -> Weights:
+    spec = Train(
+        dataset=dataset, adapter=adapter_of(name), steps=Duration(STEPS), snapshots=Interval(2), unet_lr=3e-3,
+        text_encoder_lr=3e-3, **settings,
+    )  # fmt: skip
+    return spec.run(bench.context(folder))
+
+
+def stirred(name: str, model: Model) -> AdapterWeights:
+    """Return weights as after a long training."""
+    attached = adapter_of(name).attach(model, PARTS)
+    generator = torch.Generator().manual_seed(2)
+    for parameters in attached.parameters().values():
+        for parameter in parameters:
+            parameter.data.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    learned = attached.learned()
+    attached.detach()
+    return learned
+
+
+def answer(model: Model) -> torch.Tensor:
+    noise = torch.randn(1, *model.latent_shape((64, 64)), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return model.predict(noise, torch.tensor([500]), model.encode_text(["penny"]))
+
+
+def used(model: Model, weights: AdapterWeights, strength: float = 1.0) -> torch.Tensor:
+    attached = WeightsAdapter(weights).attach(model, weights.parts)
+    attached.set_strength(dict.fromkeys(weights.parts, strength))
+    found = answer(model)
+    attached.detach()
+    return found
+
+
+def by_peft(model: Model, folder: Path) -> torch.Tensor:
+    """Return the model's answer with PEFT's adapters on both parts."""
+    wrapped = [peft.PeftModel.from_pretrained(model.part(part), folder / part) for part in PARTS]
+    found = answer(model)
+    for each in wrapped:
+        each.unload()
+    return found
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_peft_loads_the_folder_with_equal_outputs(name: str, model: Model, tmp_path: Path) -> None:
+    learned, base = stirred(name, model), answer(model)
+    formats.save(learned, model.kohya_names(), tmp_path / "a", PeftFolder())
+    ours = used(model, learned)
+    assert (ours - base).abs().max() > 1e-3
+    assert torch.allclose(by_peft(model, tmp_path / "a"), ours, atol=2e-5)
+    read = formats.open(tmp_path / "a", model.kohya_names())
+    assert torch.allclose(used(model, read), ours, atol=1e-6)
+    assert torch.equal(answer(model), base)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_strength_scales_the_change_of_every_weight(name: str, model: Model) -> None:
+    """W + s · ΔW, also where the update is a rotation."""
+    learned = stirred(name, model)
+    layers = {place: model.part(place[0]).get_submodule(place[1]) for place in learned.modules}
+    before = {place: copy.deepcopy(layer.state_dict()) for place, layer in layers.items()}
+    for place, module in learned.modules.items():
+        layer = layers[place]
+        layer.weight.data += 0.5 * module.delta(layer.weight.data).reshape(layer.weight.shape)
+        if (change := module.delta_bias(layer.bias)) is not None:
+            layer.bias.data += 0.5 * change
+    merged = answer(model)
+    for place, layer in layers.items():
+        layer.load_state_dict(before[place])
+    assert torch.allclose(used(model, learned, 0.5), merged, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_is_trained_stopped_resumed_exported_and_continued(
+    name: str, dataset: Dataset, bench: tiny.Bench, model: Model, tmp_path: Path
+) -> None:
+    whole = trained(name, dataset, bench, f"whole {name}")
+    bench.told.clear()
+    bench.stopping = lambda: len(bench.of(Metric)) >= 1
+    with pytest.raises(Interrupted):
+        trained(name, dataset, bench, f"stopped {name}")
+    bench.stopping = lambda: False
+    resumed = trained(name, dataset, bench, f"stopped {name}")
+    assert resumed.log.read_bytes() == whole.log.read_bytes()
+    pairs = zip(resumed.snapshots, whole.snapshots, strict=True)
+    assert all(mine.path.read_bytes() == other.path.read_bytes() for mine, other in pairs)
+
+    names, base = model.kohya_names(), answer(model)
+    changed = used(model, formats.open(whole.snapshots[-1].path, names))
+    moved = float((changed - base).norm())
+    assert moved > 0
+    folders = {}
+    for dtype, near in (("fp32", 1e-5), ("fp16", 2e-2)):
+        to = Destination(tmp_path / dtype, True)
+        folder = folders[dtype] = (
+            Export(weights=whole, to=to, dtype=dtype, format=PeftFolder()).run(bench.context(f"{dtype} {name}")).path
+        )
+        again = used(model, formats.open(folder, names))
+        assert float((again - changed).norm()) <= near * moved + 1e-5
+        assert float((by_peft(model, folder) - changed).norm()) <= near * moved + 1e-5
+    report = inspect(folders["fp32"], ("comfyui", "diffusers")).report
+    assert report.kind == "adapter" and not report.problems and [*report.algorithms] == [adapter_of(name).algorithm]
+
+    further = trained(name, dataset, bench, f"further {name}", start_from=Source(folders["fp32"]))
+    assert not torch.allclose(used(model, formats.open(further.snapshots[-1].path, names)), changed, atol=moved / 1e4)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_other_programs_get_a_lora_or_the_difference(
+    name: str, dataset: Dataset, bench: tiny.Bench, model: Model, tmp_path: Path
+) -> None:
+    weights, names, base = trained(name, dataset, bench, f"converted {name}"), model.kohya_names(), answer(model)
+    changed = used(model, formats.open(weights.snapshots[-1].path, names))
+    for convert, near in (("diff", 1e-4), ("lora", 0.9)):
+        to = Destination(tmp_path / convert / "a.safetensors")
+        made = Export(weights=weights, to=to, dtype="fp32", convert=convert, convert_rank=16)  # type: ignore[arg-type]
+        found = formats.open(made.run(bench.context(f"{convert} {name}")).path, names)
+        assert found.algorithms == ("full" if convert == "diff" else "lora",)
+        assert float((used(model, found) - changed).norm()) <= near * float((changed - base).norm()) + 1e-5
+    if adapter_of(name).algorithm != "ia3":  # LyCORIS has it, in kohya's keys
+        to = Destination(tmp_path / "own.safetensors")
+        with pytest.raises(InputError, match="only in the format peft"):
+            Export(weights=weights, to=to).run(bench.context(f"own {name}"))
