@@ -34,7 +34,7 @@ class PartFault(NamedTuple):
 
 def part_fault(results: Results) -> PartFault | None:
     """The part that is off, where one is by more than chance; the one that the most is lost by."""
-    apart = _apart(results)
+    apart = results.apart
     both = next((cell for cell in apart if cell.uniform), None)
     if both is None:
         return None
@@ -61,7 +61,7 @@ def part_advice(results: Results) -> Iterator[Advice]:
 
 def part_reasons(results: Results) -> Iterator[str]:
     """What was seen where the parts were tried apart."""
-    apart = _apart(results)
+    apart = results.apart
     both = next((cell for cell in apart if cell.uniform), None)
     if both is None or len(apart) < 2:
         return
@@ -76,15 +76,6 @@ def part_reasons(results: Results) -> Iterator[str]:
         f"With the {_names(results)[fault.role]} alone at {fault.strength:g} step {both.step} shows "
         f"{_shown(apart[fault.cell])}; with both at 1: {_shown(apart[both])}."
     )
-
-
-def _apart(results: Results) -> Mapping[Cell, Scores]:
-    """The cells with the parts apart, and that with both at 1; among the other cells where they are of all prompts."""
-    others = {cell: each for cell, each in results.valid.items() if not cell.uniform}
-    if results.apart or not others:
-        return results.apart
-    both = Cell(max(cell.step for cell in others), 1.0, 1.0)
-    return {**others, both: results.valid[both]} if both in results.valid else {}
 
 
 def _names(results: Results) -> Mapping[Role, str]:
