@@ -5,8 +5,8 @@
 Trains Penny as `pipelines/quickstart.yaml` does, with another adapter and rates that suit it, and prints a row of a Markdown
 table for each; the base is the first row. *Likeness* is the identity that `evaluate` measures at strength 1, on prompts
 that no caption has; *whole* and *asked* are what a classifier sees that was trained on drawings alone (see
-`quickstart.py`). Seconds are of the training alone, on one thread of a CPU or on the GPU; `--workers` trains several kinds
-beside one another.
+`quickstart.py`). Seconds are of the training alone: of the processor on a CPU with one thread, of the clock on a GPU.
+`--workers` trains several kinds beside one another.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import shutil
 import tempfile
 import time
@@ -67,6 +68,11 @@ KINDS = {
     "lokr": Kind({"type": "lokr", "factor": 4, "full_matrix": True, "preset": "full"}),
     "oft": Kind({"type": "oft", "block_size": 8, "preset": "full"}),
     "full": Kind({"type": "full", "preset": "full"}, {"unet_lr": 5e-4, "text_encoder_lr": 1e-4}),
+    "finetune": Kind({"type": "finetune"}, {"unet_lr": 2e-4, "text_encoder_lr": 4e-5}),
+    "t-lora": Kind({"type": "lora", "rank": 16, "noise_rank": 8}),
+    "vera": Kind({"type": "peft", "method": {"type": "vera"}}, {"unet_lr": 2e-2, "text_encoder_lr": 5e-3}),
+    "boft": Kind({"type": "peft", "method": {"type": "boft"}}),
+    "hra": Kind({"type": "peft", "method": {"type": "hra"}}),
     "embedding": Kind(
         {"type": "embedding", "trigger": "penny", "vectors": 8, "init": "creature"}, {"embedding_lr": 1e-2}
     ),
@@ -129,12 +135,18 @@ def trained(kind: Kind, folder: Path, device: str, prompts: list[str]) -> tuple[
     for stages in ({"dataset": dataset}, {"penny": train}, {"grid": grid}):
         written = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"] if file.exists() else {}
         file.write_text(yaml.safe_dump({"stages": {**written, **stages}}, allow_unicode=True), encoding="utf-8")
-        started = time.monotonic()
+        started = _seconds(device)
         made = lorapipe.run(lorapipe.load(file), devices=(device,))
-        seconds = time.monotonic() - started if "penny" in stages else seconds
+        seconds = _seconds(device) - started if "penny" in stages else seconds
     weights, report = made["penny"], made["grid"]
     assert isinstance(weights, Weights) and isinstance(report, Report)
     return weights, json.loads(report.data.read_text(encoding="utf-8")), seconds
+
+
+def _seconds(device: str) -> float:
+    """Seconds of the clock, or, on a CPU, of the processor in worker processes that have ended."""
+    used = os.times()
+    return time.monotonic() if device != "cpu" else used.children_user + used.children_system
 
 
 def painted(file: Path | None, prompts: list[str], device: str) -> torch.Tensor:

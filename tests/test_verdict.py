@@ -387,6 +387,24 @@ def test_a_part_that_is_best_left_out_keeps_a_quarter_of_its_rate() -> None:
     assert any(advice.what.startswith("The text encoder learns too fast") for advice in verdict.advice)
 
 
+def test_one_picture_a_prompt_has_to_agree_more_than_two() -> None:
+    """Draws of one picture a prompt have no other noise, so six in ten that agree are not enough."""
+    luck, doubted = random.Random(3), 0
+    for _ in range(30):
+        high = [luck.random() < 0.6 for _ in range(8)]
+        more = {
+            cell(80, 1.0): Scores(tuple(0.8 if each else 0.6 for each in high)),
+            cell(80, 1.5): Scores(tuple(0.6 if each else 0.8 for each in high)),
+        }
+        measured = results([(0.4, 0.9)], more=more)
+        one = judge(replace(measured, prompt_of=[*range(8)]))
+        two = judge(replace(measured, prompt_of=[place // 2 for place in range(8)]))
+        assert (one.state == "not sure") == (one.agreement < 0.7)
+        assert (two.state == "not sure") == (two.agreement < 0.5)
+        doubted += 0.5 <= one.agreement < 0.7
+    assert doubted
+
+
 def test_where_it_is_not_sure_strength_1_is_used_rather_than_a_lower_one() -> None:
     chosen = []
     for seed in range(6):

@@ -2,6 +2,7 @@
 
 python -m benchmarks.judging [report] [--work FOLDER]
 python -m benchmarks.judging paint [--work FOLDER] [--only GLOB …] [--device cuda] [--workers 14] [--minutes 6]
+python -m benchmarks.judging advice [--work FOLDER] [--only GLOB …]     apply each verdict's advice, and compare
 python -m benchmarks.judging pack --out FOLDER      what was painted, in files that are small enough to be carried
 python -m benchmarks.judging unpack --out FOLDER    and back, on the machine where it is judged
 """
@@ -20,7 +21,7 @@ from benchmarks.judging.trainings import planted
 def main() -> int:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="report", choices=("report", "paint", "pack", "unpack"))
+    parser.add_argument("what", nargs="?", default="report", choices=("report", "paint", "advice", "pack", "unpack"))
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lorapipe-judging")
     parser.add_argument("--out", type=Path, help="the folder of packed files")
     parser.add_argument("--only", nargs="*", default=["*"], help="trainings by their folders' names, with * and ?")
@@ -36,6 +37,14 @@ def main() -> int:
         from benchmarks.judging.workers import paint_all
 
         paint_all(options.work, chosen, options.device, options.workers, options.minutes, options.examples)
+    elif options.what == "advice":
+        from benchmarks.judging import advice
+        from benchmarks.judging.workers import paint_all, told
+
+        following = [each.training for each in advice.rounds(options.work, chosen)]
+        paint_all(options.work, following, options.device, options.workers, options.minutes, options.examples)
+        told(options.work, following, options.device)
+        print(advice.report(options.work, chosen))
     elif options.what == "pack":
         from benchmarks.judging.workers import told
 

@@ -28,6 +28,7 @@ from lorapipe.evaluation.verdict import Verdict, judge
 CAUSES = {"U-Net hot": ("unet_lr", -1), "U-Net cold": ("unet_lr", 1), "text encoder hot": ("text_encoder_lr", -1)}
 """The knob that the advice must name alone, and in which direction."""
 RIGHT: dict[str, tuple[str, ...]] = {
+    "next": ("good",),
     "good": ("good",),
     "under": ("under-trained", "no effect"),
     "under by rate": ("under-trained", "no effect"),
@@ -97,6 +98,8 @@ class Judged:
         rising = [self.truths[cell] for cell in sorted(self.uniform) if cell.strength == 1]
         if rising[-1] == max(rising) and rising[-1] - rising[-2] > CLEAR:
             return ("good", "under-trained", *planted)
+        if plain(self.case) in CAUSES and not self._off(*CAUSES[plain(self.case)]):
+            return ("good", *planted)
         return planted if planted[0] in ("good", "over-trained") and best <= 1 else ("good", *planted)
 
     @property

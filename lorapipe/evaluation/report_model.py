@@ -209,9 +209,11 @@ def _figures(result: EvaluationResult) -> dict[str, str]:
 
 
 def _others(result: EvaluationResult) -> dict[str, Measure]:
-    """The measures besides those that identity and following are."""
+    """The measures that are not identity itself; both opinions where identity or following are the mean of two."""
     return {
-        name: each for name, each in result.measures.items() if name not in (IDENTITY[result.results.kind], FOLLOWING)
+        name: each
+        for name, each in result.measures.items()
+        if (name,) not in (IDENTITY[result.results.kind], FOLLOWING)
     }
 
 

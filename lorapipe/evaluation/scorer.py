@@ -20,8 +20,8 @@ from lorapipe.training.data.trigger_word import compared_tags
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Seen
 
-IDENTITY: Mapping[Kind, str] = {"subject": "parts", "style": "style"}
-"""The measure that says whether a picture shows what was trained, by the training's kind."""
+IDENTITY: Mapping[Kind, tuple[str, ...]] = {"subject": ("parts",), "style": ("style", "parts")}
+"""The measures that say whether a picture shows what was trained, by the training's kind; identity is their mean."""
 FOLLOWING, ARTEFACTS, COPIES, HEEDED = ("taught", "contrast"), "artefacts", "copies", "contrast"
 """Following is the mean of its two opinions, of those that there are for a picture."""
 
@@ -66,7 +66,7 @@ class Scorer:
         return CellScores(figures, self._scores(figures), _stats(seen), broken)
 
     def _scores(self, figures: Mapping[str, tuple[float, ...]]) -> Scores | None:
-        identity = figures.get(IDENTITY[self.kind])
+        identity = _mean([figures[name] for name in IDENTITY[self.kind] if name in figures])
         if identity is None:
             return None
         sound = tuple(1 - each for each in figures.get(ARTEFACTS, ()))

@@ -28,8 +28,9 @@ __all__ = ["Advice", "Patch", "State", "Verdict", "judge"]
 REPLICATES = 40
 DROPOUT, ENOUGH_DROPOUT = "captions.dropout", 0.1
 """The train stage's knob that helps where guidance burns, and its usual value: see docs/training.md."""
-SURE = 0.5
-"""The share of replicates that must agree with a state."""
+SURE, SURE_OF_ONE = 0.5, 0.7
+"""The share of replicates that must agree with a state. Where each prompt has one picture, no replicate has another noise,
+so that they agree more than they should."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def judge(results: Results, vote: Vote | None = None) -> Verdict:
     """Judge the results; `vote` is theirs where it was taken already. A low CFG's pictures have none."""
     found, best, agreement, rival = voted(results) if vote is None else vote
     results = replace(results, chosen=best)
-    if agreement < SURE:
+    if agreement < _sure(results):
         found = _not_sure(results, found, rival)
     advice = _joined(found.advice, tuple(part_advice(results))) + tuple(_guidance(results))
     return Verdict(found.state, best, found.headline, reasons(results), advice, agreement)
@@ -87,9 +88,13 @@ def voted(results: Results) -> Vote:
     agreeing = [vote for vote in votes if vote[1].state == state]
     best, _ = Counter(cell for cell, _ in agreeing).most_common(1)[0]
     what, agreement = dict(reversed(agreeing))[best], count / len(votes)
-    if agreement < SURE:
+    if agreement < _sure(results):
         best = choose(results.pooled, order_of_equals(results.probes, results.probe), errors=2.0)
     return Vote(what, best, agreement, others[0][0] if others else state)
+
+
+def _sure(results: Results) -> float:
+    return SURE if len(results.prompt_of) > len({*results.prompt_of}) else SURE_OF_ONE
 
 
 def _not_sure(results: Results, found: Finding, rival: State) -> Finding:

@@ -1,19 +1,20 @@
 """How much of the subject a picture shows: which of its parts have a place in the picture that looks like them.
 
 Features of the base's denoiser (DIFT: Tang et al. 2023, arXiv:2306.03881) match where two pictures show the same part.
-All places of all training pictures are grouped by k-means.
-A group that most pictures have is a part of the subject, since scenes and clothes change and the subject does not. A
-picture has a part if one of its places is as near to the group's centre as in nine of ten training pictures, each left
-out in its turn.
+All places of all training pictures are grouped by k-means. A group is a part of the subject as far as the training pictures
+come nearer to its centre than the base's pictures of the same prompts do, in standard deviations (Fisher's criterion):
+scenes and clothes change and the subject does not, and what every picture has tells nothing of it.
 
-A part counts the less the more of the base's pictures have it: what every picture has tells nothing of the subject. The
-figure is the geometric mean of the share of the parts that a picture has, which is sharp where they are many, and of how far
-its nearest places have come on the way from the base's pictures to the training pictures, which sees a small thing too.
+A picture's nearest place to a part is held against those of the training pictures, each left out in its turn: how likely
+would one of them come no nearer (the upper tail of a normal distribution)? The figure is the mean over the parts, as a
+share of what the training pictures themselves reach. The share of parts that come within a bound would be full at half
+of the likeness; a probability still rises where a picture is nearly there.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -26,61 +27,55 @@ if TYPE_CHECKING:
 
     from lorapipe.evaluation.features import Array, Seen
 
-GROUPS = 48
-COMMON = 0.6
-"""A group in this share of the training pictures is a part of the subject."""
-NEAR = 0.9
-"""A place is near enough if it is nearer than the nearest places of a tenth of the training pictures."""
+GROUPS = 96
+STRICT = 0.5
+"""Standard deviations that a picture has to be nearer than the training pictures' mean to be as likely as not."""
+MOST = 1.25
+"""The highest figure of one picture; some are nearer than the mean training picture, and means balance out."""
 
 
 @dataclass(frozen=True)
 class Parts(Measure):
-    """`centres` (K, d); by part (K,): `near` the largest squared distance at which a picture has it, `share` what it counts;
-    `usual` the base's middle distance, `gap` how much nearer the training pictures are, `weight` what that counts.
+    """`centres` (K, d); by part (K,) the mean `distance` of the training pictures, its `spread`, and the part's `weight`;
+    `whole` is what the training pictures themselves reach.
     """
 
     title = "subject"
-    meaning = "the share of the subject's parts that a picture shows: 1 as many as the training pictures, 0 none"
+    meaning = "how much of the subject a picture shows: 1 as much as the training pictures, 0 none of its parts"
 
     centres: Array
-    near: Array
-    share: Array
-    usual: Array
-    gap: Array
+    distance: Array
+    spread: Array
     weight: Array
+    whole: float = 1.0
 
     @classmethod
     def fit(cls, reference: Reference) -> Self | None:
         training = reference.training.patches
         if len(training) < 3:
             return None
-        every = np.concatenate(training)
-        owner = np.repeat(np.arange(len(training)), [len(each) for each in training])
-        centres = centres_of(training, GROUPS, 16)
-        group = squares(every, centres).argmin(axis=1)
-        shares = [len(np.unique(owner[group == place])) / len(training) for place in range(len(centres))]
-        centres = centres[np.array(shares) >= COMMON]
-        if not len(centres):
-            return None
+        centres = centres_of(training, GROUPS, 12)
         ours, base = _left_out(training, centres), nearest(reference.base.patches, centres)
-        near = np.quantile(ours, NEAR, axis=0)
-        had = (base <= near).mean(axis=0)
-        if (1 - had).sum() < 0.5:
-            return None
-        usual = np.median(base, axis=0)
-        gap = np.maximum(usual - np.median(ours, axis=0), 0)
-        share, weight = (1 - had) ** 2, (gap / (ours.std(axis=0) + base.std(axis=0) + 1e-9)) ** 2
+        gap = np.maximum(np.median(base, axis=0) - np.median(ours, axis=0), 0)
+        weight = (gap / (ours.std(axis=0) + base.std(axis=0) + 1e-9)) ** 2
         if not weight.sum():
             return None
-        arrays = (near, share / share.sum(), usual, np.maximum(gap, 1e-6), weight / weight.sum())
-        return cls(centres, *(each.astype(np.float32) for each in arrays))
+        bare = cls(centres, ours.mean(axis=0), ours.std(axis=0) + 1e-3, weight / weight.sum())
+        return replace(bare, whole=float(bare.likelihood(ours).mean()))
 
     def __call__(self, seen: Seen) -> Array:
-        distance = nearest(seen.patches, self.centres)
-        shown = np.minimum((distance <= self.near).astype(np.float32) @ self.share / NEAR, 1)
-        way = np.clip((self.usual - distance) / self.gap, 0, 1) @ self.weight
-        found: Array = np.sqrt(shown * way)
-        return found
+        likelihood = self.likelihood(nearest(seen.patches, self.centres))
+        return np.minimum(likelihood / self.whole, MOST)
+
+    def likelihood(self, distance: Array) -> Array:
+        """How likely training pictures come no nearer than pictures do, (N,); squared distances to each part (N, K)."""
+        found: Array = _normal((self.distance - distance) / self.spread - STRICT) @ self.weight
+        return found.astype(np.float32)
+
+
+def _normal(values: Array) -> Array:
+    """The normal distribution's probability of a value no larger."""
+    return np.vectorize(lambda value: 0.5 * math.erfc(-value / math.sqrt(2)), otypes=[np.float32])(values)
 
 
 def _left_out(training: Sequence[Array], centres: Array) -> Array:
