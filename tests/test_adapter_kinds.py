@@ -23,6 +23,8 @@ from lorapipe.training.adapter_layers.base_weights import weight
 from lorapipe.training.adapter_layers.weights_adapter import WeightsAdapter
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.adapters.full import Full
+from lorapipe.training.adapters.glora import GLoRA
+from lorapipe.training.adapters.ia3 import IA3
 from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.adapters.loha import LoHa
 from lorapipe.training.adapters.lokr import LoKr
@@ -41,6 +43,8 @@ KINDS: dict[str, tuple[Adapter, str, str]] = {
     "oft": (OFT(block_size=4), "oft_blocks", "diag-oft"),
     "lora and loha": (LoRA(rank=2, module_kinds={"ff\\.net": "loha"}, module_ranks={"attn2": 3}), "hada_w1_a", ""),
     "t-lora": (LoCon(rank=4, conv_rank=4, noise_rank=2), "lora_down.weight", ""),
+    "ia3": (IA3(include=("attn2", "ff")), "on_input", "ia3"),
+    "glora": (GLoRA(rank=2, preset="full"), "b1.weight", "glora"),
     "full": (Full(include=("attn2",), exclude=("to_out",)), "diff", "full"),
 }
 """(adapter, a tensor in its files, LyCORIS' name of the algorithm)."""

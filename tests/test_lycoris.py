@@ -26,6 +26,8 @@ from lorapipe.training.adapter_layers.lora_knobs import LoraKnobs
 from lorapipe.training.adapter_layers.target_knobs import TargetKnobs
 from lorapipe.training.adapter_layers.weights_layer import WeightsLayer
 from lorapipe.training.adapters.full import Full
+from lorapipe.training.adapters.glora import GLoRA
+from lorapipe.training.adapters.ia3 import IA3
 from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.adapters.loha import LoHa
 from lorapipe.training.adapters.lokr import LoKr
@@ -74,9 +76,9 @@ KINDS = {
     "oft with a limit": Kind("DiagOFTModule", {"lora_dim": 8, "constraint": 0.01}, OFT(block_size=8, constraint=0.01)),
     "oft rescaled": Kind("DiagOFTModule", {"lora_dim": 8, "rescaled": True}),
     "full": Kind("FullModule", ours=Full()),
-    "ia3": Kind("IA3Module"),
-    "ia3 on inputs": Kind("IA3Module", {"train_on_input": True}),
-    "glora": Kind("GLoRAModule"),
+    "ia3": Kind("IA3Module", ours=IA3()),
+    "ia3 on inputs": Kind("IA3Module", {"train_on_input": True}, IA3(on_input=True)),
+    "glora": Kind("GLoRAModule", ours=GLoRA(rank=RANK, alpha=ALPHA)),
     "dora": Kind(
         "LoConModule", {"weight_decompose": True, "wd_on_out": False},
         LoCon(rank=RANK, alpha=ALPHA, conv_rank=RANK, conv_alpha=ALPHA, dora=True), same_gradient=False,
@@ -190,7 +192,7 @@ def test_a_step_is_lycoris_own(kind: str, base: str, tmp_path: Path) -> None:
         assert close(found[0][1], found[1][1])
         gradients = {name: tensor.grad for name, tensor in theirs.named_parameters() if tensor.grad is not None}
         keys = formats.algorithms.Algorithm.of(module.algorithm).keys
-        for name, tensor in ours.tensors().items():
+        for name, tensor in ours.trained().items():
             theirs_is = gradients[THEIRS.get(keys[name], keys[name])]
             assert close(tensor.grad.reshape(theirs_is.shape), theirs_is), name
 

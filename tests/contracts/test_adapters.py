@@ -205,7 +205,7 @@ def test_named_modules_have_another_rank_or_kind_and_are_read_back(layered: Adap
     again.detach()
 
 
-@pytest.mark.parametrize("name", ["lora", "locon", "loha", "lokr", "oft"])
+@pytest.mark.parametrize("name", ["lora", "locon", "loha", "lokr", "oft", "glora"])
 def test_a_rank_by_name_is_the_modules_rank(name: str, model: Model) -> None:
     adapter = dataclasses.replace(made(name), module_ranks={"attn": 2})
     attached = adapter.attach(model, [model.denoiser])
