@@ -89,6 +89,23 @@ def test_without_held_out_pictures_it_takes_a_fit_that_stays_and_a_drift_that_go
     assert stop(curve(arrived, [], [1.05] * 20, noise=0)) is None, "nothing gets worse"
 
 
+def test_without_held_out_pictures_it_stops_one_that_diverges() -> None:
+    """Figures of four pictures at 4e-3 on the pocket base: the fit is lost, and the drift stays where it has jumped to."""
+    fit = [0.58, 0.41, 0.29, 0.24, 1.12, *[13.9] * 15]
+    drift = [1.54, 1.78, 2.23, 2.21, 2.05, *[19.9] * 15]
+    at = stop(curve(fit, [], drift))
+    assert at is not None and at <= 10 * (5 + PATIENCE)
+    assert "what was learnt by step 40 is lost again" in (reason_to_stop(curve(fit, [], drift)[: at // 10]) or "")
+    dips = [*FALLING[:8], 0.9, *FALLING[9:]]
+    assert stop(curve(dips[:14], [], RISING[:14])) is None, "a bad moment from which it recovers"
+
+
+def test_a_noisy_fit_that_stays_is_not_lost() -> None:
+    level = [max(each, 0.6) for each in FALLING]
+    stopped = [reason_to_stop(curve(level, [], [1.05] * 20, noise=0.02, seed=seed)) for seed in range(30)]
+    assert sum(reason is not None for reason in stopped) <= 2
+
+
 def test_the_reason_has_the_numbers() -> None:
     turns = [1 - 0.05 * n for n in range(1, 6)] + [0.75 + 0.03 * n for n in range(1, 6)]
     checks = curve(FALLING[:10], turns, RISING[:10], noise=0.0)

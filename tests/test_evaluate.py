@@ -19,17 +19,21 @@ from safetensors.torch import load_file
 from lorapipe.drawing.sheet import Sheet
 from lorapipe.errors import InputError, Interrupted
 from lorapipe.evaluation import report_data, verdict
-from lorapipe.evaluation.grid_plan import BASE, Cell
+from lorapipe.evaluation.features import FeatureReader
+from lorapipe.evaluation.grid_plan import BASE, Cell, GridPlan
+from lorapipe.evaluation.probe import Prober, compared
 from lorapipe.evaluation.verdict import State
 from lorapipe.models import Checkpoint
 from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset, Report, Weights
 from lorapipe.pipeline.events import Log, Metric, Preview, Progress
+from lorapipe.pipeline.references import Ref
 from lorapipe.spec import Duration
 from lorapipe.stages.evaluate import Evaluate
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.data.buckets import Resolution
+from lorapipe.training.data.manifest import Manifest
 from lorapipe.training.interval import Interval
 
 PROMPTS = ("penny, red", "penny, blue")
@@ -45,7 +49,7 @@ def weights(folder: Path, dataset: Dataset) -> Weights:
 
 
 def small(weights: Weights, **knobs: Any) -> Evaluate:
-    knobs = {"prompts": PROMPTS, "strengths": (0.5, 1.0), "steps": 3, **knobs}
+    knobs = {"prompts": PROMPTS, "strengths": (0.5, 1.0), "part_strengths": (), "steps": 3, **knobs}
     return Evaluate(weights=weights, **knobs)
 
 
@@ -163,7 +167,12 @@ def test_where_it_is_not_sure_it_paints_more_and_keeps_what_it_has(
     monkeypatch.setattr(verdict, "SURE", 1.1)
     knobs: dict[str, Any] = {"strengths": (1.0,), "snapshots": 1, "steps": 2, "low_cfg": None, "batch": 3}
     once = small(weights, **knobs).run(bench.context("once"))
+    read, probed = counted(monkeypatch, FeatureReader, "_batch"), counted(monkeypatch, Prober, "_losses")
     more = small(weights, surer="auto", **knobs).run(bench.context("surer"))
+    assert sum(len(pictures) for (pictures,) in read) == 4 * 2 * 6 + len(training_compared(weights)), (
+        "each is looked at once"
+    )
+    assert len(probed) == 2, "the base and the snapshot are probed once"
     first, after = (
         {path.relative_to(out.page.parent): path.read_bytes() for path in files(out)} for out in (once, more)
     )
@@ -184,6 +193,78 @@ def test_where_it_is_not_sure_it_paints_more_and_keeps_what_it_has(
     assert all(path.stat().st_mtime_ns == made for path, made in kept.items()), "none is painted twice"
     assert {path.relative_to(again.page.parent): path.read_bytes() for path in files(again)} == after
     assert again.data.read_bytes() == more.data.read_bytes()
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, of: type, name: str) -> list[tuple[Any, ...]]:
+    """What a method is called with from now on; it does what it did."""
+    calls: list[tuple[Any, ...]] = []
+    does = getattr(of, name)
+
+    def counting(self: object, *given: Any) -> Any:
+        calls.append(given)
+        return does(self, *given)
+
+    monkeypatch.setattr(of, name, counting)
+    return calls
+
+
+def training_compared(weights: Weights) -> list[Any]:
+    """The training pictures that pictures are compared with."""
+    assert weights.dataset is not None
+    return compared(Manifest.load(weights.dataset.manifest))
+
+
+def test_each_part_alone_is_sampled_at_other_strengths(weights: Weights, bench: tiny.Bench) -> None:
+    knobs: dict[str, Any] = {"snapshots": 1, "steps": 2, "low_cfg": None, "pictures": 1, "prompts": tuple("abcde")}
+    found = small(weights, strengths=(0.7,), part_strengths=(0.5, 1.5), **knobs).run(bench.context("apart"))
+    data = json.loads(found.data.read_text("utf-8"))
+    apart = {(each["strength"], each["text_encoder"]): each for each in data["apart"]}
+    assert {*apart} == {(1, 1), (0.5, 1), (1.5, 1), (1, 0.5), (1, 1.5)} and data["apart_prompts"] == 4
+    assert {(each["strength"], each["text_encoder"]) for each in data["cells"]} == {(0, 0), (0.7, 0.7)}
+    folders = {path.name: len([*path.glob("*.png")]) for path in (found.page.parent / "pictures").iterdir()}
+    assert folders == {"000000-0-0": 6, "000012-0.7-0.7": 6} | {
+        f"000012-{ours:g}-{theirs:g}": 4 for ours, theirs in apart
+    }, "of the first four prompts alone"
+    progress = [event for event in bench.told if isinstance(event, Progress) and event.unit == "pictures"]
+    assert progress[-1].step == progress[-1].total == 2 * 6 + 5 * 4
+    page = unescape(found.page.read_text("utf-8"))
+    section = page[page.index("Parts apart") :]
+    for (ours, theirs), scored in apart.items():
+        title = "both 1" if ours == theirs else f"U-Net {ours:g}" if theirs == 1 else f"text encoder {theirs:g}"
+        row = re.search(rf"<tr><th[^>]*>(?:<span[^>]*>)?{title}<.*?</tr>", section)
+        assert row and f"<td>{round(100 * scored['identity'])} %</td>" in row[0]
+
+
+def test_a_part_is_not_sampled_beyond_a_strength_that_makes_it_worse(weights: Weights, bench: tiny.Bench) -> None:
+    knobs: dict[str, Any] = {"snapshots": 1, "steps": 2, "low_cfg": None, "strengths": (1.0,)}
+    found = small(weights, part_strengths=(0.0, 0.5, 1.5, 2.0), **knobs).run(bench.context("ways"))
+    apart = {Cell(each["step"], each["strength"], each["text_encoder"]): each["merit"] for each in cells_apart(found)}
+    for way in GridPlan((12,), (1.0,), (0.0, 0.5, 1.5, 2.0)).part_ways(12):
+        near, far = way
+        assert (far in apart) == (apart[near] >= apart[Cell(12, 1.0, 1.0)])
+    progress = [event for event in bench.told if isinstance(event, Progress) and event.unit == "pictures"]
+    assert progress[-1].step == progress[-1].total == len([*(found.page.parent / "pictures").rglob("*.png")])
+
+
+def cells_apart(report: Report) -> list[dict[str, Any]]:
+    """The cells of a report with the parts apart."""
+    return list(json.loads(report.data.read_text("utf-8"))["apart"])
+
+
+def test_a_training_of_one_part_is_not_taken_apart(folder: Path, dataset: Dataset) -> None:
+    train = Train(dataset=dataset, adapter=LoRA(rank=4), steps=Duration(4), text_encoder_lr=0, batch=2)
+    bench = tiny.Bench(folder)
+    alone = train.run(bench.context("denoiser-only"))
+    knobs: dict[str, Any] = {"snapshots": 1, "steps": 1, "low_cfg": None, "part_strengths": (0.5,), "pictures": 1}
+    assert cells_apart(small(alone, **knobs).run(bench.context("one-part"))) == []
+
+
+def test_the_plan_counts_parts_only_where_both_are_trained(dataset: Dataset) -> None:
+    both = Train(dataset=dataset)
+    of_one = dataclasses.replace(both, text_encoder_lr=0)
+    stage = small(Ref("train"), part_strengths=(0.5, 2.0))  # type: ignore[arg-type]
+    counts = [stage.demand({"train": each}, 0).painted for each in (both, of_one)]
+    assert counts == [6 * (1 + 12 + 1) + 6 * 4, 6 * (1 + 12 + 1)]
 
 
 def files(report: Report) -> list[Path]:

@@ -16,11 +16,11 @@ import tiny
 import torch
 from families.tiny_flow import TinyFlow
 from safetensors.torch import load_file, save_file
-from test_verdict import results, scores
+from test_verdict import parts_apart, results, scores
 
 from lorapipe import formats
 from lorapipe.errors import InputError
-from lorapipe.evaluation.grid_plan import Cell, GridPlan
+from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.verdict import judge
 from lorapipe.metadata import kohya_metadata, untrained_metadata
 from lorapipe.models import Checkpoint, TextReading
@@ -204,10 +204,9 @@ def test_files_of_no_training_name_the_familys_module_too(weights: Weights, flow
 def test_advice_changes_the_rate_of_the_part_that_it_is_for(weights: Weights, flow: TinyFlow) -> None:
     """The denoiser is better at half its strength, so half its rate is advised; the option must reach the transformer."""
     assert weights.training is not None
-    plan = GridPlan((240,), (0.5, 1.0), (0.5, 1.0))
-    apart = {each: scores(0.8, 0.6) for each in plan.part_cells(240)} | {Cell(240, 0.5, 1.0): scores(0.95, 0.98)}
+    apart = parts_apart() | {Cell(240, 0.5, 1.0): scores(0.95, 0.98)}
     values = advised_options(flow, TrainingRecord.load(weights.training))
-    verdict = judge(results([(0.4, 1.0), (0.6, 0.9), (0.85, 0.8)], more=apart, knobs=values))
+    verdict = judge(results([(0.4, 1.0), (0.6, 0.9), (0.85, 0.8)], apart=apart, knobs=values))
     patch = verdict.advice[0].patch
     assert patch, "half the rate"
     rates = {name: value for name, value in values.items() if name.endswith("_lr")} | dict(patch)

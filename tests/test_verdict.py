@@ -7,9 +7,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lorapipe.evaluation.grid_plan import Cell, GridPlan
+from lorapipe.evaluation.grid_plan import PART_PROMPTS, Cell, GridPlan
 from lorapipe.evaluation.results import ImageStats, LowGuidance, Results
 from lorapipe.evaluation.selection import Probe, Scores, choose, margin, merit
+from lorapipe.evaluation.tag_effects import TagEffect
+from lorapipe.evaluation.translations import translation
 from lorapipe.evaluation.verdict import judge, voted
 from lorapipe.series import evenly_spaced
 
@@ -285,20 +287,57 @@ def test_prodigy_is_slowed_by_its_own_knob() -> None:
 
 
 def test_the_part_that_is_off_is_named() -> None:
-    plan = GridPlan((240,), (0.5, 1.0), (0.5, 1.0))
-    apart = {each: scores(0.8, 0.6) for each in plan.part_cells(240)}
-    apart[Cell(240, 0.5, 1.0)] = scores(0.95, 0.98)
-    verdict = judge(results([(0.4, 1.0), (0.6, 0.9), (0.85, 0.8)], more=apart))
+    apart = parts_apart() | {Cell(240, 0.5, 1.0): scores(0.95, 0.98)}
+    verdict = judge(results([(0.4, 1.0), (0.6, 0.9), (0.85, 0.8)], apart=apart))
     assert verdict.best == cell(240), "a recommended strength is one number"
     (patch,) = [advice.patch for advice in verdict.advice if "unet_lr" in advice.patch]
     assert patch == {"unet_lr": 5e-05}, "its rate alone, whatever else is found"
-    assert "the U-Net at 0.5" in verdict.advice[0].what
+    assert verdict.advice[0].what.startswith("The U-Net learns too fast: with it alone at 0.5")
+    (reason,) = [each for each in verdict.reasons if "alone at 0.5" in each]
+    assert "step 240 shows 95 % of the subject, 98 % of the prompts; with both at 1: 80 % of the subject" in reason
+
+
+def test_a_part_that_is_too_cold_gets_a_rate_that_much_higher() -> None:
+    apart = parts_apart() | {Cell(240, 1.5, 1.0): scores(0.85, 0.7), Cell(240, 2.0, 1.0): scores(0.95, 0.95)}
+    verdict = judge(results([(0.4, 1.0), (0.6, 0.9), (0.85, 0.8)], apart=apart))
+    assert [each.patch for each in verdict.advice if "unet_lr" in each.patch] == [{"unet_lr": 2e-4}]
+    assert verdict.advice[0].what.startswith("The U-Net learns too slowly")
+
+
+def test_parts_in_balance_are_said_to_be_and_no_rate_changes() -> None:
+    """A hair's breadth is chance: the best of eight cells is always a little better than the one with both at 1."""
+    curve = [(0.4, 1.0), (0.6, 0.9), (0.85, 0.8)]
+    apart = parts_apart() | {Cell(240, 1.0, 1.5): scores(0.84, 0.62)}
+    verdict, without = judge(results(curve, apart=apart)), judge(results(curve))
+    assert verdict.advice == without.advice
+    assert [each for each in verdict.reasons if each not in without.reasons] == [
+        "U-Net and text encoder are in balance at step 240: neither is better at another strength by more than chance."
+    ]
+
+
+def parts_apart() -> dict[Cell, Scores]:
+    """The last snapshot with each part at five strengths, all alike."""
+    plan = GridPlan((240,), (0.5,), (0.0, 0.5, 1.5, 2.0))
+    return {each: scores(0.8, 0.6) for each in plan.part_cells(240)}
+
+
+def test_the_plan_goes_away_from_1_part_by_part_and_counts_every_picture() -> None:
+    plan = GridPlan((80, 240), (0.5, 1.0), (2.0, 0.0, 1.0, 0.5, 1.5), 1.5)
+    assert plan.part_ways(240) == [
+        [Cell(240, 0.5, 1.0), Cell(240, 0.0, 1.0)],
+        [Cell(240, 1.5, 1.0), Cell(240, 2.0, 1.0)],
+        [Cell(240, 1.0, 0.5), Cell(240, 1.0, 0.0)],
+        [Cell(240, 1.0, 1.5), Cell(240, 1.0, 2.0)],
+    ]
+    assert plan.pictures(prompts=3, count=2) == 2 * 3 * (1 + 2 * 2 + 1 + 8)
+    assert plan.pictures(prompts=9, count=2) == 2 * (9 * (1 + 2 * 2 + 1) + PART_PROMPTS * 8)
+    assert replace(plan, strengths=(0.7,)).pictures(1, 1) == 1 + 2 + 1 + 9, "and that with both parts at 1"
+    assert replace(plan, part_strengths=()).part_cells(240) == []
 
 
 def test_a_transformer_is_called_one() -> None:
-    apart = {each: scores(0.8, 0.6) for each in GridPlan((240,), (0.5, 1.0), (0.5, 1.0)).part_cells(240)}
-    found = results([(0.4, 1.0), (0.6, 0.9), (0.85, 0.8)], more=apart)
-    told = " ".join(advice.what for advice in judge(replace(found, denoiser="transformer")).advice)
+    found = results([(0.4, 1.0), (0.6, 0.9), (0.85, 0.8)], apart=parts_apart())
+    told = " ".join(judge(replace(found, denoiser="transformer")).reasons)
     assert "transformer" in told and "U-Net" not in told
 
 
@@ -382,7 +421,8 @@ def test_what_guidance_hides_is_not_called_under_trained() -> None:
 
 def test_a_part_that_is_best_left_out_keeps_a_quarter_of_its_rate() -> None:
     apart = {Cell(240, 1.0, each): scores(0.9, 0.9 if each == 0 else 0.5) for each in (0.0, 0.5, 1.5, 2.0)}
-    verdict = judge(results([(0.9, 0.5)] * 3, more=apart))
+    apart[cell(240)] = scores(0.9, 0.5)
+    verdict = judge(results([(0.9, 0.5)] * 3, apart=apart))
     assert {"text_encoder_lr": 1.3e-05} in [advice.patch for advice in verdict.advice]
     assert any(advice.what.startswith("The text encoder learns too fast") for advice in verdict.advice)
 
@@ -420,3 +460,22 @@ def test_where_it_is_not_sure_strength_1_is_used_rather_than_a_lower_one() -> No
         if verdict.state == "not sure":
             chosen.append(verdict.best.strength)
     assert chosen and all(strength == 1 for strength in chosen)
+
+
+def test_tags_that_change_nothing_are_named_with_what_a_captioner_can_do() -> None:
+    best = cell(240)
+    curve = [(0.4, 1.0), (0.6, 0.9), (0.85, 0.85)]
+    idle, works = TagEffect(0.02, 0.05, 3), TagEffect(0.6, 0.2, 5)
+    doubtful, small = TagEffect(0.05, 0.3, 4), TagEffect(0.15, 0.01, 4)
+    tags = {"hat": idle, "beach": works, "snow": doubtful, "scarf": small}
+    without = judge(results(curve))
+    found = judge(results(curve, tags={best: tags}))
+    assert found.best == best and found.state == without.state and found.advice[:-1] == without.advice
+    assert found.advice[-1].what.startswith("The tag hat changes nothing in the pictures, though 3 captions have it.")
+    both = judge(results(curve, tags={best: {**tags, "bow": idle}})).advice[-1].what
+    assert both.startswith("The tags hat, bow change nothing") and translation("ko")(both)
+    assert judge(results(curve, tags={cell(80): tags})).advice == without.advice, "of the best cell alone"
+    nothing = judge(
+        results([(0.05, 1.0), (0.06, 1.0), (0.08, 1.0)], tags={cell(step): tags for step in (80, 160, 240)})
+    )
+    assert nothing.state == "no effect" and not any("hat" in each.what for each in nothing.advice)

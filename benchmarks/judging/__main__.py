@@ -5,6 +5,7 @@ python -m benchmarks.judging paint [--work FOLDER] [--only GLOB …] [--device c
 python -m benchmarks.judging advice [--work FOLDER] [--only GLOB …]     apply each verdict's advice, and compare
 python -m benchmarks.judging pack --out FOLDER      what was painted, in files that are small enough to be carried
 python -m benchmarks.judging unpack --out FOLDER    and back, on the machine where it is judged
+python -m benchmarks.judging pictures --out FOLDER  the pictures of docs/judging.md
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from pathlib import Path
 from benchmarks.judging import archive
 from benchmarks.judging.trainings import planted
 
+WHAT = ("report", "paint", "advice", "pack", "unpack", "pictures")
+
 
 def main() -> int:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="report", choices=("report", "paint", "advice", "pack", "unpack"))
+    parser.add_argument("what", nargs="?", default="report", choices=WHAT)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lorapipe-judging")
-    parser.add_argument("--out", type=Path, help="the folder of packed files")
+    parser.add_argument("--out", type=Path, help="the folder of packed files, or of pictures")
     parser.add_argument("--only", nargs="*", default=["*"], help="trainings by their folders' names, with * and ?")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
@@ -51,6 +54,10 @@ def main() -> int:
         archive.pack(options.out, dict(archive.contents(options.work, told(options.work, chosen, options.device))))
     elif options.what == "unpack":
         archive.unpack(options.out, options.work)
+    elif options.what == "pictures":
+        from benchmarks.judging.pictures import draw_all
+
+        print(*draw_all(options.work, options.out), sep="\n")
     else:
         from benchmarks.judging.report import report
 

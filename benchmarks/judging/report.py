@@ -9,6 +9,7 @@ import pickle
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import numpy as np
 
 from benchmarks.judging import archive, subjects, truth
 from benchmarks.judging.grids import BASE, CFG, LOW, LOW_CFG, Bench, Cell
-from benchmarks.judging.trainings import PENS, Training, View
+from benchmarks.judging.trainings import APART, PENS, Training, View
 from lorapipe.evaluation import k_means, measures
 from lorapipe.evaluation import scorer as scorer_module
+from lorapipe.evaluation.grid_plan import GridPlan
 from lorapipe.evaluation.measures import Reference
 from lorapipe.evaluation.results import Kind, LowGuidance, Results
 from lorapipe.evaluation.scorer import CellScores, Scorer
@@ -234,8 +236,11 @@ def results_of(bench: Bench, view: View, found: Figures, probes: Mapping[str, An
     cells, low = view.cells(), found.scored[f"{LOW}{bench.training.low.slug}"].scores
     unscaled = view.denoiser == view.text_encoder == 1 and view.steps[-1] == bench.training.low.step
     return Results(
-        cells=sorted(cells),
-        scores={cell: scores for cell, real in cells.items() if (scores := found.scored[real.slug].scores)},
+        cells=sorted(cell for cell in cells if cell.uniform),
+        scores={
+            cell: scores for cell, real in cells.items() if cell.uniform and (scores := found.scored[real.slug].scores)
+        },
+        apart=_apart(cells, found, view.steps[-1]),
         probe=Probe(**probes["base"]),
         probes={step: Probe(**probes[real.slug]) for step, real in view.probed.items()},
         broken=frozenset(cell for cell, real in cells.items() if found.scored[real.slug].broken),
@@ -247,11 +252,27 @@ def results_of(bench: Bench, view: View, found: Figures, probes: Mapping[str, An
     )
 
 
+def _apart(cells: Mapping[Cell, Cell], found: Figures, step: int) -> dict[Cell, Scores]:
+    """The cells with one part at another strength that an evaluation would have sampled, and that with both at 1."""
+    both = Cell(step, 1.0, 1.0)
+    scores = {cell: each for cell, real in cells.items() if (each := found.scored[real.slug].scores)}
+    kept = {}
+    for way in GridPlan((step,), (), tuple(strength for strength, _ in APART)).part_ways(step):
+        for before, cell in pairwise([both, *way]):
+            if cell not in scores or both not in scores:
+                break
+            kept |= {both: scores[both], cell: scores[cell]}
+            if merit(scores[cell]) < merit(scores[before]):
+                break
+    return kept
+
+
 def _of_noise(results: Results, noise: int) -> Results:
     count = len(results.prompt_of) // len({*results.prompt_of})
     places = list(range(noise, len(results.prompt_of), count))
     scores: dict[Cell, Scores] = {cell: each.of(places) for cell, each in results.scores.items()}
-    return replace(results, scores=scores, prompt_of=[results.prompt_of[place] for place in places])
+    apart = {cell: each.of(places) for cell, each in results.apart.items()}
+    return replace(results, scores=scores, apart=apart, prompt_of=[results.prompt_of[place] for place in places])
 
 
 def _rho(results: Results, true: dict[Cell, float]) -> float:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class EvaluationResult:
     """Everything an evaluation found: metrics, verdict, pictures.
 
-    `scored` has the base (`BASE`) too; `training` are the training pictures, `measures` what was measured,
+    `scored` has the base (`BASE`) too; `apart` the last sound snapshot with one part at another strength and with both at
+    1, of the first prompts; `training` are the training pictures, `measures` what was measured,
     `low_guidance` the pictures of the best cell at a low CFG, `nearest` the best cell's pictures that come nearest to
     training pictures.
     """
@@ -35,6 +36,7 @@ class EvaluationResult:
     measures: Mapping[str, Measure] = field(default_factory=dict)
     low_guidance: ImageStore | None = None
     nearest: Sequence[NearestPicture] = ()
+    apart: Mapping[Cell, CellScores] = field(default_factory=dict)
 
     @property
     def best(self) -> Cell:
@@ -49,10 +51,4 @@ class EvaluationResult:
     @property
     def strengths(self) -> list[Cell]:
         """The best snapshot at all strengths that were tried with both parts alike, in order."""
-        return sorted(cell for cell in self.scored if cell.step == self.best.step and cell.uniform)
-
-    @property
-    def apart(self) -> list[Cell]:
-        """The last sound snapshot with its parts at strengths of their own; empty where that was not asked for."""
-        steps = {cell.step for cell in self.scored if not cell.uniform}
-        return sorted(cell for cell in self.scored if cell.step in steps)
+        return sorted(cell for cell in self.scored if cell.step == self.best.step)

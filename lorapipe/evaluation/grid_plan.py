@@ -36,19 +36,21 @@ class Cell:
 
 
 BASE = Cell(0, 0.0, 0.0)
+PART_PROMPTS = 4
+"""With one part at another strength so many prompts are sampled at most, the first."""
 
 
 @dataclass(frozen=True)
 class GridPlan:
-    """Every snapshot of `steps` at every strength, then the best with every strength of the text encoder against each.
+    """Every snapshot of `steps` at every strength, then the last sound one with each part alone at `part_strengths`.
 
-    `text_encoder_strengths` is empty where the parts are not tried at strengths of their own. The cell that is chosen is
-    sampled once more at `low_cfg`, where there is one.
+    `part_strengths` is empty where the parts are not tried at strengths of their own. The cell that is chosen is sampled
+    once more at `low_cfg`, where there is one.
     """
 
     steps: tuple[int, ...]
     strengths: tuple[float, ...]
-    text_encoder_strengths: tuple[float, ...] = ()
+    part_strengths: tuple[float, ...] = ()
     low_cfg: float | None = None
 
     @property
@@ -56,13 +58,22 @@ class GridPlan:
         """Every snapshot at every strength, the same for all parts."""
         return [Cell(step, strength, strength) for step in self.steps for strength in dict.fromkeys(self.strengths)]
 
-    def part_cells(self, step: int) -> list[Cell]:
-        """A snapshot with its parts at strengths of their own, without the cells that are in `cells` already."""
-        pairs = [(ours, theirs) for theirs in self.text_encoder_strengths for ours in self.strengths]
-        cells = [Cell(step, ours, theirs) for ours, theirs in dict.fromkeys(pairs)]
-        return [cell for cell in cells if not (cell.uniform and cell.strength in self.strengths)]
+    def part_ways(self, step: int) -> list[list[Cell]]:
+        """Lists of a snapshot's cells with one part at another strength and the other at 1: each part lower and lower than
+        1, and higher and higher.
+        """
+        others = sorted({*self.part_strengths} - {1.0}, key=lambda strength: abs(strength - 1))
+        sides = [[each for each in others if each < 1], [each for each in others if each > 1]]
+        ways = [[Cell(step, each, 1.0) for each in side] for side in sides]
+        ways += [[Cell(step, 1.0, each) for each in side] for side in sides]
+        return [way for way in ways if way]
 
-    @property
-    def size(self) -> int:
-        """The number of all cells, the base among them."""
-        return 1 + len(self.cells) + len(self.part_cells(0)) + (self.low_cfg is not None)
+    def part_cells(self, step: int) -> list[Cell]:
+        """All cells of `part_ways`, and that with both parts at 1 if it is not one of `cells`; empty without parts."""
+        apart = [cell for way in self.part_ways(step) for cell in way]
+        return apart if not apart or 1.0 in self.strengths else [Cell(step, 1.0, 1.0), *apart]
+
+    def pictures(self, prompts: int, count: int) -> int:
+        """The largest number of pictures, those of the base among them, for so many prompts with `count` of each."""
+        whole = 1 + len(self.cells) + (self.low_cfg is not None)
+        return count * (prompts * whole + min(prompts, PART_PROMPTS) * len(self.part_cells(0)))

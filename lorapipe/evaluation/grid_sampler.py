@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from lorapipe.evaluation.grid_plan import BASE, Cell
+from lorapipe.evaluation.grid_plan import BASE, Cell, GridPlan
 from lorapipe.evaluation.image_store import ImageStore
 from lorapipe.evaluation.sampler import Sampler
 from lorapipe.pipeline.events import Event, Log, Preview, Progress
@@ -26,6 +26,11 @@ class PictureCounter:
     def restart(self, total: int) -> None:
         """Count anew up to another total; what is there already is counted again as it is found."""
         self.total, self.done, self.sampled, self.start = total, 0, 0, time.monotonic()
+
+    def leave(self, pictures: int) -> None:
+        """Count pictures out that are not wanted after all, and emit the progress."""
+        self.total -= pictures
+        self.add(0, sampled=False)
 
     def add(self, pictures: int, sampled: bool) -> None:
         """Count pictures that are there now and emit the progress; `sampled` says whether they were sampled just now."""
@@ -65,10 +70,14 @@ class GridSampler:
         images = replace(self.images, folder=self.images.folder / f"cfg-{cfg:g}")
         return replace(self, sampler=sampler, images=images)
 
-    def doubled(self, cells: int) -> GridSampler:
-        """The same with twice as many pictures of each prompt in each of so many cells."""
+    def of_prompts(self, most: int) -> GridSampler:
+        """The same for the first prompts only."""
+        return replace(self, images=self.images.of_prompts(most))
+
+    def doubled(self, plan: GridPlan) -> GridSampler:
+        """The same with twice as many pictures of each prompt in each of the plan's cells."""
         images = self.images.doubled()
-        self.counter.restart(cells * len(images.slots))
+        self.counter.restart(plan.pictures(len(images.prompts), images.count))
         return replace(self, images=images)
 
     def preview(self, cell: Cell) -> None:

@@ -40,6 +40,10 @@ class ImageStore:
         """The same with twice as many pictures of each prompt."""
         return replace(self, count=2 * self.count, first=self.first or self.count)
 
+    def of_prompts(self, most: int) -> ImageStore:
+        """The same pictures, of the first prompts only."""
+        return replace(self, prompts=self.prompts[:most])
+
     @property
     def slots(self) -> list[ImageSlot]:
         """The places of a cell: prompt by prompt."""

@@ -1,6 +1,6 @@
 """Denoiser and text encoder apart: which of them has learnt too much or too little.
 
-The last sound snapshot is painted with one part at strengths of its own while the other stays at 1. A part whose pictures
+The last sound snapshot is sampled with one part at strengths of its own while the other stays at 1. A part whose pictures
 are better below 1 is too hot, one whose pictures are better above 1 too cold, and its rate alone should be that much
 lower or higher (a training guide's rule: good at 0.5 → half the rate).
 """
@@ -8,52 +8,86 @@ lower or higher (a training guide's rule: good at 0.5 → half the rate).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lorapipe.evaluation.advice import Advice, part_rate
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import Scores, merit, worse
+from lorapipe.evaluation.selection import Scores, following, identity, margin, merit
 
 if TYPE_CHECKING:
     from lorapipe.models import Role
 
 LEAST_FACTOR = 0.25
 """A rate is lowered to this at most, also where a part is best left out altogether."""
+GAIN = 0.05
+"""Merit that another strength must bring at the least: the highest of some cells is a little too high by chance."""
+
+
+class PartFault(NamedTuple):
+    """A part that is better at another strength than at 1: what it does, the strength, and the cell with it."""
+
+    role: Role
+    strength: float
+    cell: Cell
+
+
+def part_fault(results: Results) -> PartFault | None:
+    """The part that is off, where one is by more than chance; the one that the most is lost by."""
+    apart = results.apart
+    both = next((cell for cell in apart if cell.uniform), None)
+    if both is None:
+        return None
+    gains = {cell: merit(each) - merit(apart[both]) for cell, each in apart.items() if cell != both}
+    clear = [cell for cell, gain in gains.items() if gain > max(margin(apart[cell], apart[both]), GAIN)]
+    if not clear:
+        return None
+    cell = max(clear, key=lambda each: gains[each])
+    if cell.text_encoder == 1:
+        return PartFault("denoiser", cell.strength, cell)
+    return PartFault("text_encoder", cell.text_encoder, cell)
 
 
 def part_advice(results: Results) -> Iterator[Advice]:
-    """Where the parts were tried at strengths of their own: which one is off, and its rate."""
-    apart = {cell: each for cell, each in results.valid.items() if not cell.uniform}
-    if not apart:
+    """Where one part is off: its new rate."""
+    fault = part_fault(results)
+    if fault is None:
         return
-    step = next(iter(apart)).step
-    alike = results.valid.get(Cell(step, 1.0, 1.0))
-    if alike is None:
+    name = _names(results)[fault.role]
+    how = "fast" if fault.strength < 1 else "slowly"
+    text = f"The {name} learns too {how}: with it alone at {fault.strength:g} it is better than with both at 1."
+    yield Advice(text, part_rate(results, fault.role, max(fault.strength, LEAST_FACTOR)))
+
+
+def part_reasons(results: Results) -> Iterator[str]:
+    """What was seen where the parts were tried apart."""
+    apart = results.apart
+    both = next((cell for cell in apart if cell.uniform), None)
+    if both is None or len(apart) < 2:
         return
-    cell = _better(apart, alike)
-    if cell is None:
-        yield Advice(f"{results.denoiser} and text encoder are in balance: no pair of different strengths is better.")
+    fault = part_fault(results)
+    if fault is None:
+        yield (
+            f"{results.denoiser} and text encoder are in balance at step {both.step}: neither is better at another strength "
+            "by more than chance."
+        )
         return
-    strengths: Mapping[Role, float] = {"denoiser": cell.strength, "text_encoder": cell.text_encoder}
-    names: Mapping[Role, str] = {"denoiser": results.denoiser, "text_encoder": "text encoder"}
-    patch: dict[str, float | int | str] = {}
-    for role, strength in strengths.items():
-        if strength != 1:
-            patch |= part_rate(results, role, max(strength, LEAST_FACTOR))
-    off = [
-        f"the {names[role]} learns too {'fast' if each < 1 else 'slowly'}"
-        for role, each in strengths.items()
-        if each != 1
-    ]
-    what = (
-        f"with the {names['denoiser']} at {cell.strength:g} and the text encoder at {cell.text_encoder:g} it is better"
+    yield (
+        f"With the {_names(results)[fault.role]} alone at {fault.strength:g} step {both.step} shows "
+        f"{_shown(apart[fault.cell])}; with both at 1: {_shown(apart[both])}."
     )
-    text = f"{' and '.join(off)}: {what} than with both at 1."
-    yield Advice(text[0].upper() + text[1:], patch)
 
 
-def _better(apart: Mapping[Cell, Scores], alike: Scores) -> Cell | None:
-    """The pair that is better by more than chance than both parts at 1; None where none is."""
-    found = {cell: each for cell, each in apart.items() if worse(alike, each)}
-    return max(found, key=lambda cell: merit(found[cell]), default=None)
+def _names(results: Results) -> Mapping[Role, str]:
+    return {"denoiser": results.denoiser, "text_encoder": "text encoder"}
+
+
+def _shown(scores: Scores) -> str:
+    asked = following(scores)
+    return f"{_percent(identity(scores))} of the subject" + (
+        "" if asked is None else f", {_percent(asked)} of the prompts"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

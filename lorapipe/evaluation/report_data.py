@@ -36,6 +36,14 @@ class VerdictData(TypedDict):
     advice: list[AdviceData]
 
 
+class TagData(TypedDict):
+    """How much more of a tag the pictures show that ask for it than those that do not."""
+
+    effect: Annotated[float, Param("1 as much as training pictures with the tag and without it differ, 0 nothing")]
+    error: Annotated[float, Param("its standard error", ge=0)]
+    captions: Annotated[int, Param("so many captions have the tag", ge=0)]
+
+
 class ScoredCell(CellData):
     """The scores of a cell; null where there is none."""
 
@@ -43,6 +51,9 @@ class ScoredCell(CellData):
     following: Annotated[float | None, Param("how much of the prompts the pictures show: 1 as much as the base's")]
     merit: Annotated[float | None, Param("identity × following × what has no artefacts; the verdict goes by it")]
     measures: Annotated[dict[str, float], Param("the mean of every measure over the pictures, by its name")]
+    tags: Annotated[
+        dict[str, TagData], Param("tags of prompts whose effect can be told, by what the captions taught of them")
+    ]
     saturation: Annotated[float | None, Param("mean of the pictures, 0 to 1")]
     contrast: Annotated[float | None, Param("mean of the pictures, 0 to 1")]
     broken: Annotated[bool, Param("whether a picture is of one colour, or of no numbers")]
@@ -61,6 +72,15 @@ class ReportData(TypedDict):
     version: Annotated[Literal[2], Param("of the report's form")]
     verdict: VerdictData
     cells: list[ScoredCell]
+    idle_tags: Annotated[list[str], Param("tags that change nothing in the best cell's pictures")]
+    apart: Annotated[
+        list[ScoredCell],
+        Param(
+            "the last sound snapshot with one part at another strength, and with both at 1, of the first `apart_prompts` "
+            "prompts; empty where that was not sampled"
+        ),
+    ]
+    apart_prompts: Annotated[int, Param("so many prompts `apart` is of", ge=0)]
     probe: Annotated[dict[str, ProbeData], Param("by step; 0 is the base")]
     prompts: list[str]
     about: Annotated[dict[str, str], Param("what was judged, and how")]

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from lorapipe.evaluation.evaluation_result import EvaluationResult
-from lorapipe.evaluation.grid_plan import Cell
-from lorapipe.evaluation.report_data import CellData, ProbeData, ReportData, ScoredCell, VerdictData
+from lorapipe.evaluation.grid_plan import PART_PROMPTS, Cell
+from lorapipe.evaluation.report_data import CellData, ProbeData, ReportData, ScoredCell, TagData, VerdictData
 from lorapipe.evaluation.scorer import CellScores
 from lorapipe.evaluation.selection import Probe, following, identity, merit
+from lorapipe.evaluation.tag_effects import TagEffect, idle_tags
 from lorapipe.evaluation.verdict import Verdict
 
 
@@ -22,6 +23,9 @@ def report_data(result: EvaluationResult, about: Mapping[str, str]) -> ReportDat
         version=2,
         verdict=_verdict(result.verdict),
         cells=[_scored_cell(cell, scored) for cell, scored in sorted(result.scored.items())],
+        idle_tags=[*idle_tags(result.scored[result.best].tags, result.verdict.state)],
+        apart=[_scored_cell(cell, scored) for cell, scored in sorted(result.apart.items())],
+        apart_prompts=min(PART_PROMPTS, len(result.images.prompts)) if result.apart else 0,
         probe={str(step): _probe(probe) for step, probe in probes},
         prompts=list(result.images.prompts),
         about=dict(about),
@@ -51,10 +55,15 @@ def _scored_cell(cell: Cell, scored: CellScores) -> ScoredCell:
         following=following(scores) if scores else None,
         merit=merit(scores) if scores else None,
         measures=scored.means,
+        tags={tag: _tag(each) for tag, each in scored.tags.items()},
         saturation=stats.saturation,
         contrast=stats.contrast,
         broken=scored.broken,
     )
+
+
+def _tag(found: TagEffect) -> TagData:
+    return TagData(effect=found.effect, error=found.error, captions=found.captions)
 
 
 def _probe(probe: Probe) -> ProbeData:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lorapipe.evaluation.evaluation_result import EvaluationResult
 from lorapipe.evaluation.grid_image import Column, Row, Table
-from lorapipe.evaluation.grid_plan import BASE, Cell
+from lorapipe.evaluation.grid_plan import BASE, PART_PROMPTS, Cell
 from lorapipe.evaluation.image_store import ImageStore
 from lorapipe.evaluation.measures import Measure
 from lorapipe.evaluation.scorer import COPIES, FOLLOWING, IDENTITY, CellScores
@@ -20,6 +20,8 @@ from lorapipe.evaluation.verdict import Verdict
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from lorapipe.models import Role
 
 PAIRS = 6
 """Prompts shown before and after, at the head of the page."""
@@ -66,7 +68,7 @@ class TableRow:
 class ReportModel:
     """What the page shows, from top to bottom. Texts are plain: the template escapes them.
 
-    `columns` are the titles of `rows`; `notes` explain them.
+    `columns` are the titles of `rows`; `notes` explain them. `apart` are rows of the first three columns.
     """
 
     verdict: Verdict
@@ -80,6 +82,7 @@ class ReportModel:
     settings: Mapping[str, str]
     notes: Sequence[str] = ()
     nearest: Sequence[NearestPair] = ()
+    apart: Sequence[TableRow] = ()
 
 
 # -------------------------------------------------------------------------------------------------------------- grid
@@ -120,18 +123,25 @@ def _rows(images: ImageStore, cells: Sequence[Cell]) -> tuple[Row, ...]:
 
 
 def _parts_table(result: EvaluationResult) -> Table:
-    images, step = result.images, next(cell.step for cell in result.apart if not cell.uniform)
-    across = sorted({cell.strength for cell in result.apart if not cell.uniform})
-    down = sorted({cell.text_encoder for cell in result.apart if not cell.uniform})
-    rows = tuple(
-        Row(
-            f"text encoder {theirs:g}",
-            tuple(tuple(images.pictures(Cell(step, ours, theirs))[: images.count]) for ours in across),
-        )
-        for theirs in down
-    )
-    columns = tuple(Column(f"{result.results.denoiser} {ours:g}") for ours in across)
-    return Table("Parts apart", f"of step {step}: {images.prompts[0]}", columns, rows)
+    """The last sound snapshot with one part at another strength, the denoiser first, beside both at 1."""
+    cells = [*_of_part(result, "denoiser"), *_of_part(result, "text_encoder")]
+    both = next(cell for cell in result.apart if cell.uniform)
+    columns = (Column("both 1"), *(Column(_part_title(result, cell)) for cell in cells))
+    rows = _rows(result.images.of_prompts(PART_PROMPTS), [both, *cells])
+    return Table("Parts apart", f"of step {both.step}", columns, rows)
+
+
+def _of_part(result: EvaluationResult, role: Role) -> list[Cell]:
+    """The cells with this part alone at another strength, in order."""
+    cells = sorted(cell for cell in result.apart if not cell.uniform)
+    return [cell for cell in cells if (cell.text_encoder == 1) == (role == "denoiser")]
+
+
+def _part_title(result: EvaluationResult, cell: Cell) -> str:
+    if cell.uniform:
+        return "both 1"
+    denoiser = cell.text_encoder == 1
+    return f"{result.results.denoiser} {cell.strength:g}" if denoiser else f"text encoder {cell.text_encoder:g}"
 
 
 # ------------------------------------------------------------------------------------------------------------- charts
@@ -193,6 +203,7 @@ def report_model(result: EvaluationResult, grid: Image, about: Mapping[str, str]
         rows=[_table_row(result, cell, scored) for cell, scored in sorted(result.scored.items())],
         settings=about,
         nearest=_nearest(result),
+        apart=_apart(result),
         notes=(*NOTES, *(f"{each.title.capitalize()}: {each.meaning}." for each in _others(result).values())),
     )
 
@@ -254,6 +265,14 @@ def _table_row(result: EvaluationResult, cell: Cell, scored: CellScores) -> Tabl
         _percent(fmean(probe.held_out)) if probe and probe.held_out else "",
     )
     return TableRow(str(cell), values, cell == result.best)
+
+
+def _apart(result: EvaluationResult) -> list[TableRow]:
+    """What the last sound snapshot shows with one part at another strength: the first three columns."""
+    both = [cell for cell in result.apart if cell.uniform]
+    cells = [*both, *_of_part(result, "denoiser"), *_of_part(result, "text_encoder")]
+    rows = [_table_row(result, cell, result.apart[cell]) for cell in cells]
+    return [TableRow(_part_title(result, cell), row.values[:3]) for cell, row in zip(cells, rows, strict=True)]
 
 
 def _percent(share: float) -> str:

@@ -14,6 +14,7 @@ from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.selection import Probe, Scores, choose, lowest, order_of_equals, pooled, worse
 
 if TYPE_CHECKING:
+    from lorapipe.evaluation.tag_effects import TagEffect
     from lorapipe.models import Role
 
 
@@ -54,7 +55,9 @@ class Results:
     with pictures of one colour or of no numbers; `knobs` are the train stage's and their values: `steps`, `adapter.rank`,
     those of `RATE_KNOBS` or, where the optimizer finds its rate, `optimizer.d_coef`; those that it has not are missing.
     `prompt_of` has the prompt of each of a cell's pictures, `untaught` the tags of prompts that no caption has. `denoiser`
-    is what people call it: U-Net, transformer.
+    is what people call it: U-Net, transformer. `apart` has the last sound snapshot with one part at another strength and
+    with both at 1, of fewer prompts than the others; empty where that was not sampled. `tags` are what prompted tags
+    do to cells.
     """
 
     cells: Sequence[Cell]
@@ -73,6 +76,8 @@ class Results:
     chosen: Cell | None = None
     low_guidance: LowGuidance | None = None
     untaught: Sequence[str] = ()
+    apart: Mapping[Cell, Scores] = field(default_factory=dict)
+    tags: Mapping[Cell, Mapping[str, TagEffect]] = field(default_factory=dict)
 
     @cached_property
     def valid(self) -> dict[Cell, Scores]:

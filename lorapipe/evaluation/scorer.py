@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -13,8 +13,10 @@ import numpy as np
 
 from lorapipe.evaluation import measures, metrics
 from lorapipe.evaluation.measures import Measure, Reference
+from lorapipe.evaluation.measures.taught import Taught
 from lorapipe.evaluation.results import ImageStats, Kind
 from lorapipe.evaluation.selection import Scores
+from lorapipe.evaluation.tag_effects import TagEffect
 from lorapipe.training.data.trigger_word import compared_tags
 
 if TYPE_CHECKING:
@@ -22,18 +24,23 @@ if TYPE_CHECKING:
 
 IDENTITY: Mapping[Kind, tuple[str, ...]] = {"subject": ("parts",), "style": ("style", "parts")}
 """The measures that say whether a picture shows what was trained, by the training's kind; identity is their mean."""
-FOLLOWING, ARTEFACTS, COPIES, HEEDED = ("taught", "contrast"), "artefacts", "copies", "contrast"
+TAUGHT, ARTEFACTS, COPIES, HEEDED = "taught", "artefacts", "copies", "contrast"
+FOLLOWING = (TAUGHT, "contrast")
 """Following is the mean of its two opinions, of those that there are for a picture."""
 
 
 @dataclass(frozen=True)
 class CellScores:
-    """A cell's figures: by measure one for each picture (`figures`), and those that the verdict goes by (`scores`)."""
+    """A cell's figures: by measure one for each picture (`figures`), and those that the verdict goes by (`scores`).
+
+    `tags` are what prompted tags do to its pictures.
+    """
 
     figures: Mapping[str, tuple[float, ...]]
     scores: Scores | None
     image_stats: ImageStats
     broken: bool
+    tags: Mapping[str, TagEffect] = field(default_factory=dict)
 
     @property
     def means(self) -> dict[str, float]:
@@ -63,7 +70,9 @@ class Scorer:
         """The scores of a cell's pictures, in the order of `Reference.prompt_of`."""
         figures = {name: tuple(map(float, measure(seen))) for name, measure in self.measures.items()}
         broken = any(map(metrics.blank, seen.looks))
-        return CellScores(figures, self._scores(figures), _stats(seen), broken)
+        taught = self.measures.get(TAUGHT)
+        tags = taught.effects(seen) if isinstance(taught, Taught) else {}
+        return CellScores(figures, self._scores(figures), _stats(seen), broken, tags)
 
     def _scores(self, figures: Mapping[str, tuple[float, ...]]) -> Scores | None:
         identity = _mean([figures[name] for name in IDENTITY[self.kind] if name in figures])

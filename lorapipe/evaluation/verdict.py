@@ -20,6 +20,7 @@ from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.part_strengths import part_advice
 from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.selection import choose, order_of_equals
+from lorapipe.evaluation.tag_effects import tag_advice
 from lorapipe.evaluation.verdict_rules import Finding, State, finding
 from lorapipe.evaluation.verdict_text import reasons
 
@@ -67,6 +68,7 @@ def judge(results: Results, vote: Vote | None = None) -> Verdict:
     if agreement < _sure(results):
         found = _not_sure(results, found, rival)
     advice = _joined(found.advice, tuple(part_advice(results))) + tuple(_guidance(results))
+    advice += tuple(tag_advice(results.tags.get(best, {}), found.state))
     return Verdict(found.state, best, found.headline, reasons(results), advice, agreement)
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
 
+from lorapipe.evaluation.part_strengths import part_reasons
 from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.selection import Scores, following, identity, margin, merit, risen, worse
 
@@ -118,6 +119,7 @@ def _outside(name: str, ours: float, normal: Sequence[float]) -> Iterator[str]:
 SOURCES: tuple[Callable[[Results], Iterator[str]], ...] = (
     _figures,
     _others,
+    part_reasons,
     _guidance,
     _memory,
     _appearance,

@@ -112,7 +112,7 @@ def _unknown(config: Config, algorithm: Algorithm) -> list[str]:
 
 def _patterns(config: Config, algorithm: Algorithm) -> Iterator[str]:
     """Yield the regular expressions in the settings."""
-    for name in ("rank_pattern", "alpha_pattern"):
+    for name in ("rank_pattern", "alpha_pattern", f"{algorithm.peft_size}_pattern"):
         yield from config.get(name) or {}
     schemas: Mapping[str, Any] = algorithm.peft_settings
     for name, schema in schemas.items():
@@ -153,6 +153,8 @@ def alpha_of(config: Config, path: str, rank: float) -> float:
 def of_module(config: Config, algorithm: Algorithm, path: str) -> dict[str, Any]:
     """Return the settings with the rank and alpha that they give a module."""
     names = {"r": "rank_pattern", algorithm.peft_alpha: "alpha_pattern"}
+    if algorithm.peft_size:
+        names.setdefault(algorithm.peft_size, f"{algorithm.peft_size}_pattern")
     own = {name: _of_pattern(config, pattern, path, config[name]) for name, pattern in names.items() if name in config}
     return {**config, **own}
 

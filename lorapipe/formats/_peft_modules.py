@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import InputError
+from lorapipe.formats import _numbers
 from lorapipe.formats._peft_config import FILE, Config, algorithm_of, of_module
 from lorapipe.formats._unread_keys import first_few
 from lorapipe.formats._weights import AdapterWeights
@@ -27,27 +28,60 @@ ADAPTER_NAME = re.compile(r"\.default(?=\.weight$|$)")
 def spelt_out(config: Config, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a folder's tensors, with what its settings say as further tensors of each module, by keys of PEFT's kind.
 
-    Modules that lack a tensor stay as they are, and so do unknown keys: the reader reports them.
+    Modules that lack a tensor stay as they are, and so do unknown keys: the reader reports them. `InputError` for what the
+    reader could not see: tensors and modules that do not fit the settings, and damaged numbers.
     """
+    if problems := [*_numbers.problems(tensors)]:
+        raise InputError(problems)
     algorithm = algorithm_of(config)
     common = {f"{OF_ALL}{name}": name for name in algorithm.peft_shared}
     shared = {common[key]: tensor for key, tensor in tensors.items() if key in common}
-    found: dict[str, Tensor] = {}
+    modules, keys, found = _grouped(algorithm, {key: each for key, each in tensors.items() if key not in common})
+    _must_be_complete(config, modules)
+    for path, module in modules.items():
+        for short, tensor in _with_settings(
+            algorithm, module, of_module(config, algorithm, path), path, shared
+        ).items():
+            found[keys.get((path, short), f"{WRAPPER}{path}.{algorithm.peft_keys[short]}")] = tensor
+    return found
+
+
+def _grouped(
+    algorithm: Algorithm, tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, dict[str, Tensor]], dict[tuple[str, str], str], dict[str, Tensor]]:
+    """Return path → short name → tensor, (path, short name) → key, and the tensors with other keys."""
     modules: dict[str, dict[str, Tensor]] = {}
     keys: dict[tuple[str, str], str] = {}
+    others: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
         path, short = _split(algorithm, key)
         if short and (path, short) not in keys:
             modules.setdefault(path, {})[short], keys[path, short] = tensor, key
-        elif key not in common:
-            found[key] = tensor
-    _must_be_complete(config, modules)
-    for path, module in modules.items():
-        own = of_module(config, algorithm, path)
-        whole = module if _lacking(algorithm, module) else algorithm.from_peft(module, own, path, shared)
-        for short, tensor in whole.items():
-            found[keys.get((path, short), f"{WRAPPER}{path}.{algorithm.peft_keys[short]}")] = tensor
-    return found
+        else:
+            others[key] = tensor
+    return modules, keys, others
+
+
+def _with_settings(
+    algorithm: Algorithm, module: Mapping[str, Tensor], config: Config, path: str, shared: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    """Return a module's tensors with what its settings say; as they are where one is missing."""
+    if _lacking(algorithm, module):
+        return module
+    whole = algorithm.from_peft(module, config, path, shared)
+    if not algorithm.missing(whole) and not algorithm.flaw(whole):
+        _must_have_size(algorithm, whole, config, path)
+    return whole
+
+
+def _must_have_size(algorithm: Algorithm, tensors: Mapping[str, Tensor], config: Config, path: str) -> None:
+    """Raise `InputError` where a module has another size than its settings say."""
+    wanted, found = config.get(algorithm.peft_size), algorithm.rank(tensors)
+    if wanted and wanted != found:
+        what = (
+            f"the file's module {path} is not right: its size is {found}, and {algorithm.peft_size} of {FILE} {wanted}."
+        )
+        raise InputError(what, cure="The file is damaged, or of another training.")
 
 
 def _must_be_complete(config: Config, modules: Collection[str]) -> None:

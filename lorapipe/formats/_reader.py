@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.formats import _embeddings, _hypernetwork, _safetensors_file, _torch_file, _unread_keys
+from lorapipe.formats import _embeddings, _hypernetwork, _numbers, _safetensors_file, _torch_file, _unread_keys
 from lorapipe.formats._key_scheme import ALPHA, KeyScheme
 from lorapipe.formats._unread_keys import first_few
 from lorapipe.formats._weights import AdapterWeights, ModuleWeights, NameTable, Place, Stored
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
 ONCE = "Save it with one name for each module."
 FAMILY = "Is it of another family?"
-DIVERGED = "Its training has diverged, or the file is damaged: it cannot be used."
-HUGE = 1e18
-"""Weights of this size are of no trained adapter; products of two would exceed float32."""
 
 
 def load(path: Path, names: Mapping[str, Place], formats: Sequence[KeyScheme]) -> AdapterWeights:
@@ -208,8 +204,10 @@ def _problems(stored: Stored, modules: Sequence[_Module], others: Sequence[str])
         if (twin := by_place.setdefault(place, module.name)) != module.name:
             yield Problem(f"holds one module twice: {module.name} and {twin} are the same.", cure=ONCE)
         if what := _flaw(module):
-            yield Problem(f"the file's module {module.name} is not right: {what}.", cure="The file is incomplete.")
-    yield from _no_numbers(stored.tensors)
+            yield Problem(
+                f"the file's module {module.name.lstrip('/')} is not right: {what}.", cure="The file is incomplete."
+            )
+    yield from _numbers.problems(stored.tensors, (ALPHA, *_flags()))
 
 
 def _flaw(module: _Module) -> str:
@@ -225,25 +223,6 @@ def _flaw(module: _Module) -> str:
         return what
     alpha = module.tensors.get(ALPHA)
     return "" if alpha is None or alpha.numel() == 1 else f"its alpha is not a number, but {shape_in_words(alpha)}"
-
-
-def _no_numbers(tensors: Mapping[str, Tensor]) -> Iterator[Problem]:
-    """Yield integer tensors (of a quantised file), and tensors with infinite or NaN values."""
-    flags = tuple(f".{suffix}" for suffix in (ALPHA, *_flags()))
-    whole = [key for key, tensor in tensors.items() if not tensor.is_floating_point() and not key.endswith(flags)]
-    if whole:
-        what = f"holds whole numbers ({tensors[whole[0]].dtype}) where weights should be: {first_few(whole)}."
-        yield Problem(what, cure="Give the file as it was before it was quantised.")
-    odd = [key for key, tensor in tensors.items() if not bool(tensor.float().isfinite().all())]
-    if odd:
-        what = f"holds what is no number (NaN or infinite): {first_few(odd)}."
-        yield Problem(what, cure=DIVERGED)
-    if huge := [key for key, tensor in tensors.items() if _is_huge(tensor)]:
-        yield Problem(f"holds numbers above {HUGE:.0e}: {first_few(huge)}.", cure=DIVERGED)
-
-
-def _is_huge(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and tensor.numel() > 0 and HUGE <= float(tensor.float().abs().max()) < math.inf
 
 
 def _flags() -> list[str]:

@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, Problem, shortened
 from lorapipe.evaluation import prompts
+from lorapipe.evaluation.grid_plan import GridPlan
 from lorapipe.formats import EMBEDDING
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Report, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.demand import Demand
 from lorapipe.pipeline.events import Log, Metric
-from lorapipe.spec import Source, from_dict, param
+from lorapipe.spec import Source, param
 from lorapipe.stages import Stage, _prompt_syntax
+from lorapipe.stages._judged_training import adapter_of, advised_options, captioning_of, settings_line
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.data.trigger_word import trigger_word
 from lorapipe.training.device import Precision
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.evaluation_result import EvaluationResult
-    from lorapipe.evaluation.grid_plan import GridPlan
     from lorapipe.evaluation.image_store import ImageStore
     from lorapipe.evaluation.sampler import SamplingOptions
     from lorapipe.models import Family, Model
@@ -43,7 +44,7 @@ READING: Mapping[str, Any] = {"max_tokens": 75, "clip_skip": 1, "weighted": Fals
 class Evaluate(Stage):
     """Sample every snapshot at several strengths from fixed noise, compare, and say which to use and what to change."""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Report
@@ -77,12 +78,14 @@ class Evaluate(Stage):
         le=4,
         min_items=1,
     )
-    text_encoder_strengths: tuple[float, ...] = param(
-        (),
-        "also try the last sound snapshot with its text encoder at these strengths against its denoiser "
-        "(U-Net or transformer) at each of `strengths`, to find which part is off: 0.5, 1.0, 2.0",
+    part_strengths: tuple[float, ...] = param(
+        (0.0, 0.5, 1.5, 2.0),
+        "where denoiser (U-Net or transformer) and text encoder were both trained: also sample the last sound snapshot with "
+        "one of them at these strengths and the other at 1, to find a part that learns too fast or too slowly. Those that "
+        "lie beyond a worse one are left out; four prompts at most; empty: off",
         ge=0,
         le=4,
+        aliases=("text_encoder_strengths",),
     )
     snapshots: int = param(
         6, "largest number of snapshots to sample, evenly spaced, always with the last one", ge=1, le=1000
@@ -141,9 +144,19 @@ class Evaluate(Stage):
             seen.add(prompt)
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
-        cells = self.snapshots * len(self.strengths) + len(self.text_encoder_strengths) * len(self.strengths) + 2
-        most = prompts.most_rows(self.prompts) * self.pictures * 2**self._rounds
-        return Demand(painted=most * cells * -(-self.steps // 100))
+        apart = self.part_strengths if self._may_train_both(stages) else ()
+        plan = GridPlan(tuple(range(1, self.snapshots + 1)), self.strengths, apart, self.low_cfg)
+        most = plan.pictures(prompts.most_rows(self.prompts), self.pictures * 2**self._rounds)
+        return Demand(painted=most * -(-self.steps // 100))
+
+    def _may_train_both(self, stages: Mapping[str, Stage]) -> bool:
+        """Whether denoiser and text encoder are trained, or may be, as far as the pipeline says."""
+        from lorapipe.stages._trigger import behind
+        from lorapipe.training.options import RATES, TrainingOptions
+
+        trainings = [each for each in behind(self, stages) if isinstance(each, TrainingOptions)]
+        roles = [{RATES[name] for name in each.rates_by_option()} - {"embedding"} for each in trainings]
+        return not roles or any(len(each) > 1 for each in roles)
 
     @property
     def _rounds(self) -> int:
@@ -168,6 +181,8 @@ class Evaluate(Stage):
         from lorapipe import formats
         from lorapipe.evaluation.clip import Clip
         from lorapipe.evaluation.evaluator import Evaluator
+        from lorapipe.evaluation.feature_cache import FeatureCache
+        from lorapipe.evaluation.features import FeatureReader
         from lorapipe.evaluation.grid_sampler import GridSampler, PictureCounter
         from lorapipe.evaluation.image_store import ImageStore
         from lorapipe.evaluation.probe import Prober, compared, training_pictures
@@ -188,16 +203,16 @@ class Evaluate(Stage):
         model = compute.model(base, context.model_cache)
         adapter: Attachable
         if record:
-            adapter, parts, reading = _adapter(record), tuple(record.rates), record.reading
+            adapter, parts, reading = adapter_of(record), tuple(record.rates), record.reading
         else:
             last = formats.open(self.weights.snapshots[-1].path, model.kohya_names())
             adapter, parts, reading = WeightsAdapter(last), last.parts, dict(READING)
         options, plan = self._sampling_options(base, reading), self._plan(base, parts, context)
         scene = Scene(dataset.images, manifest.background, dataset.masks)
-        cache, captioning = Cache(context.cache), _captioning(record, manifest)
+        cache, captioning = Cache(context.cache), captioning_of(record, manifest)
         asked = self._asked(record, manifest, captioning, context)
         images = ImageStore(context.resume / "pictures", asked, self.pictures, self.seed)
-        counter = PictureCounter(plan.size * len(images.slots), context.emit)
+        counter = PictureCounter(plan.pictures(len(asked), self.pictures), context.emit)
         prober = Prober(model, manifest, scene, cache, captioning, TextReading(**reading))
         evaluator = Evaluator(
             model=model,
@@ -211,6 +226,7 @@ class Evaluate(Stage):
             captions=[captioning.canonical(each.caption) for each in compared(manifest)],
             knobs=advised_options(base, record) if record else {},
             kind=None if self.kind == "auto" else self.kind,
+            features=FeatureCache(FeatureReader(model), kept=self._rounds > 0),
             rounds=self._rounds,
         )
         with self._further_words(model):
@@ -273,20 +289,16 @@ class Evaluate(Stage):
         return base.usual_cfg() if self.cfg is None else self.cfg
 
     def _plan(self, base: Family, parts: Sequence[str], context: Context) -> GridPlan:
-        from lorapipe.evaluation.grid_plan import GridPlan
         from lorapipe.series import evenly_spaced
 
         steps = [each.step for each in evenly_spaced(self.weights.snapshots, self.snapshots)]
-        apart = self.text_encoder_strengths
         low = self.low_cfg if self.low_cfg is not None and self.low_cfg < self._guidance(base) else None
         if self._is_whole(parts):
             text = "an embedding has no strength: a prompt has its vectors or not. It is sampled at strength 1 only"
             context.emit(Log(text=text))
             return GridPlan(tuple(steps), (1.0,), low_cfg=low)
-        if apart and all(base.role(part) == "denoiser" for part in parts if part != EMBEDDING):
-            text = "the text encoder was not trained: text_encoder_strengths would change nothing, and is left out"
-            context.emit(Log(text=text, level="warning"))
-            apart = ()
+        roles = {base.role(part) for part in parts if part != EMBEDDING}
+        apart = self.part_strengths if len(roles) > 1 else ()
         return GridPlan(tuple(steps), self.strengths, apart, low)
 
     def _is_whole(self, parts: Sequence[str]) -> bool:
@@ -308,7 +320,7 @@ class Evaluate(Stage):
         first = f", {images.first} at first, which did not tell" if images.first else ""
         return {
             "base": record.base_name if record else base.checkpoint.plain().rpartition("/")[2],
-            **({"trained on": pictures, "training": _training(record)} if record else {"compared with": pictures}),
+            **({"trained on": pictures, "training": settings_line(record)} if record else {"compared with": pictures}),
             "prompts": " · ".join(images.prompts),
             **({"negative prompt": self.negative_prompt} if self.negative_prompt else {}),
             "pictures": f"{images.count} a prompt{first}, {options.size[0]}×{options.size[1]}, seeds from {self.seed}",
@@ -337,47 +349,6 @@ class Evaluate(Stage):
             grid=out / "grid.png",
             best=replace(self.weights, snapshots=best, strength=result.best.strength),
         )
-
-
-def _adapter(record: TrainingRecord) -> Attachable:
-    from lorapipe.training.adapter_layers.together import Together
-    from lorapipe.training.adapter_layers.word_embedding import WordEmbedding
-    from lorapipe.training.adapters import Adapter
-
-    contract: type[Adapter] = Adapter  # type: ignore[type-abstract]  # the registry finds the file
-    adapter = from_dict(contract, record.settings["adapter"])
-    word = record.settings.get("embedding")
-    return Together((adapter, from_dict(WordEmbedding, word))) if word else adapter
-
-
-def _training(record: TrainingRecord) -> str:
-    rates = ", ".join(f"{part} {rate:g}" for part, rate in record.rates.items())
-    early = " (stopped early)" if record.stopped else ""
-    return f"{record.steps} steps{early}, {f'rank {record.rank}, ' if record.rank else ''}rates {rates}"
-
-
-def _captioning(record: TrainingRecord | None, manifest: Manifest) -> Captioning:
-    from lorapipe.training.caption_augment import Captioning
-
-    return from_dict(Captioning, manifest.captions or (record.settings.get("captions") if record else None) or {})
-
-
-def advised_options(base: Family, record: TrainingRecord) -> dict[str, float]:
-    """Return the knobs of the training that advice may change, with their values."""
-    from lorapipe.training.options import rate_options
-
-    captions = record.settings.get("captions") or {}
-    knobs = {"steps": float(record.steps), "captions.dropout": float(captions.get("dropout", 0.0))}
-    optimizer: Mapping[str, float] = record.settings.get("optimizer") or {}
-    if "d_coef" in optimizer:
-        knobs["optimizer.d_coef"] = optimizer["d_coef"]
-    else:
-        options = rate_options(base.roles)
-        rates = {options[part]: rate for part, rate in record.rates.items() if part in options}
-        if rates.get("text_encoder_2_lr") == rates.get("text_encoder_lr"):
-            rates.pop("text_encoder_2_lr", None)  # it follows text_encoder_lr
-        knobs |= rates
-    return knobs | ({"adapter.rank": float(record.rank)} if record.rank else {})
 
 
 def _emit_metrics(result: EvaluationResult, context: Context) -> None:

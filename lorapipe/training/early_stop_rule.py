@@ -101,7 +101,29 @@ def _clearly_risen(before: Sequence[float], after: Sequence[float]) -> bool:
 
 
 def _by_fit(history: Sequence[Check]) -> str | None:
-    """Decide without held-out pictures: the fit has converged (DVAR: Voronov et al. 2023, arXiv:2302.04841), drift rises."""
+    """Decide without held-out pictures: what was learnt is lost again, or the fit has converged and drift rises."""
+    return _by_lost_fit(history) or _by_converged_fit(history)
+
+
+def _by_lost_fit(history: Sequence[Check]) -> str | None:
+    """Decide by the training pictures: the last checks are worse on them than the best before, as where it diverges."""
+    before = history[:-PATIENCE]
+    place = min(range(len(before)), key=lambda each: fmean(before[each].fit))
+    if any(risen(check.fit, before[place].fit) for check in history[-PATIENCE:]):
+        return None
+    best, last = before[place], _pooled(history[-PATIENCE:])
+    if not _clearly_risen(best.fit, last.fit) or not risen(best.drift, last.drift):
+        return None
+    fit, drift = (
+        _change(what, getattr(best, name), getattr(last, name))
+        for what, name in (("on training pictures", "fit"), ("on pictures without the trigger word", "drift"))
+    )
+    since = f"step {best.step}" if best.step else "the start"
+    return f"what was learnt by {since} is lost again: the loss went {fit}; {drift}"
+
+
+def _by_converged_fit(history: Sequence[Check]) -> str | None:
+    """Decide by the drift: the fit has converged (DVAR: Voronov et al. 2023, arXiv:2302.04841), and the drift rises."""
     recent, last = history[-PATIENCE - 1 :], history[-1]
     whole = pvariance([fmean(check.fit) for check in history])
     share = pvariance([fmean(check.fit) for check in recent]) / whole if whole > 0 else 0.0

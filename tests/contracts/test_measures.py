@@ -5,6 +5,7 @@ The drawings are the examples' subjects and the world's creatures; the base that
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -16,6 +17,7 @@ from PIL import Image
 from lorapipe.evaluation import measures
 from lorapipe.evaluation.features import FeatureReader, Seen
 from lorapipe.evaluation.measures import Measure, Reference
+from lorapipe.evaluation.measures.taught import Taught
 from lorapipe.evaluation.scorer import Scorer
 from lorapipe.models import Checkpoint, Family
 from lorapipe.models.sd15 import SD15
@@ -58,7 +60,6 @@ def reference(read: FeatureReader) -> Reference:
 
 def _in(scene: str, _: Image.Image) -> Image.Image:
     """A creature in front of a background."""
-    from dataclasses import replace
 
     return draw_creature(replace(sample(Random(3)), background=scene))
 
@@ -101,6 +102,35 @@ def test_taught_tags_are_found_where_they_are_drawn(fitted: dict[str, Measure], 
     right = [penny(rng, scene) for scene in ("night sky", "night sky", "meadow", "meadow")]
     wrong = [right[2], right[3], right[0], right[1]]
     assert fitted["taught"](four(right, read)).mean() > 0.7 > 0.4 > fitted["taught"](four(wrong, read)).mean()
+
+
+@pytest.fixture(scope="module")
+def thrice(reference: Reference, read: FeatureReader) -> Reference:
+    """Three pictures of Penny in front of each background."""
+    scenes, rng = [*SCENES] * 3, Random(1)
+    captions = [f"penny, {scene}" for scene in scenes]
+    return replace(reference, training=read([penny(rng, scene) for scene in scenes]), captions=captions)
+
+
+def test_a_tag_that_changes_nothing_is_found_and_no_other(thrice: Reference, read: FeatureReader) -> None:
+    """Pictures as asked for; the same picture whatever is asked for; one of two pictures as asked for."""
+    rng = Random(83)
+    taught = Taught.fit(thrice)
+    assert taught is not None and taught.sure == {"night sky": 3, "meadow": 3}
+    right = taught.effects(four([penny(rng, each) for each in ("night sky", "night sky", "meadow", "meadow")], read))
+    assert all(each.effect > 0.5 and not each.idle and each.captions == 3 for each in right.values())
+    alike = penny(rng, "snow")
+    assert [each.idle for each in taught.effects(four([alike] * 4, read)).values()] == [True, True]
+    half = taught.effects(four([penny(rng, each) for each in ("beach", "room", "snow", "meadow")], read))
+    assert not half["meadow"].idle
+
+
+def test_of_tags_whose_captions_are_other_pictures_nothing_is_said(thrice: Reference) -> None:
+    """What they mean cannot be told from the pictures, so what they do cannot either."""
+    captions = list(thrice.captions)
+    Random(5).shuffle(captions)
+    mixed = Taught.fit(replace(thrice, captions=captions))
+    assert mixed is None or not mixed.sure
 
 
 def test_copies_are_the_training_pictures_and_not_new_ones(

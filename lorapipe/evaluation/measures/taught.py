@@ -14,16 +14,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lorapipe.evaluation.k_means import centres_of, nearest
 from lorapipe.evaluation.measures import Measure, Reference
 from lorapipe.evaluation.prompts import LEAST
+from lorapipe.evaluation.tag_effects import TagEffect
 from lorapipe.training.data.trigger_word import compared_tags
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Array, Seen
 
 WORDS = 96
+TOLD, APART = 0.97, 0.6
+"""A direction is sure if of two pictures that it was not made of, one with the tag, it puts that higher so often (the area
+under the ROC curve), and so far apart in the mean, of the 1 between the pictures that it was made of."""
 
 
 @dataclass(frozen=True)
@@ -39,21 +44,28 @@ class Direction:
         """From the mean place of some pictures (N, K) to that of others."""
         return cls(way, float((without @ way).mean()), float((with_it @ way).mean()))
 
+    def along(self, places: Array) -> Array:
+        """Each picture's place between without (0) and with (1), and beyond, (N,); `places` (N, K): see `shown`."""
+        found: Array = (places @ self.way - self.low) / (self.high - self.low)
+        return found
+
     def shown(self, places: Array) -> Array:
         """How much each picture shows the tag, 0 … 1, (N,); `places` (N, K) is how near it comes to each visual word."""
-        return np.clip((places @ self.way - self.low) / (self.high - self.low), 0, 1)
+        return np.clip(self.along(places), 0, 1)
 
 
 @dataclass(frozen=True)
 class Taught(Measure):
     """`centres` (K, d) are the visual words; `asked[n]` the tags of the n-th picture's prompt that can be seen.
 
-    `whole` is what the base shows of them: it knows its tags, and a LoRA does well that forgets none.
+    `whole` is what the base shows of them: it knows its tags, and a LoRA does well that forgets none. `sure` are the tags
+    whose direction can be relied on, and how many captions have them.
     """
 
     centres: Array
     directions: Mapping[str, Direction]
     asked: Sequence[Sequence[str]]
+    sure: Mapping[str, int]
     whole: float = 1.0
 
     title = "following"
@@ -69,9 +81,11 @@ class Taught(Measure):
             return None
         centres = centres_of(reference.training.patches, WORDS, 12)
         shown = nearest(reference.training.patches, centres)
-        directions = {tag: _direction(shown, np.array([tag in caption for caption in captions])) for tag in known}
+        has = {tag: np.array([tag in caption for caption in captions]) for tag in known}
+        directions = {tag: _direction(shown, each) for tag, each in has.items()}
         asked = [[tag for tag in prompts[prompt] if tag in known] for prompt in reference.prompt_of]
-        bare = cls(centres, directions, asked)
+        sure = {tag: int(each.sum()) for tag, each in has.items() if _tells(shown, each)}
+        bare = cls(centres, directions, asked, sure)
         whole = float(np.nanmean(bare(reference.base)))
         return replace(bare, whole=whole) if whole > 0.1 else None
 
@@ -83,6 +97,18 @@ class Taught(Measure):
         ]
         return np.minimum(np.array(means, dtype=np.float32) / self.whole, 1)
 
+    def effects(self, seen: Seen) -> dict[str, TagEffect]:
+        """What each sure tag does to a cell's pictures; those that two pictures ask for, and two do not."""
+        places = nearest(seen.patches, self.centres)
+        found = {}
+        for tag, captions in self.sure.items():
+            ours = np.array([tag in tags for tags in self.asked])
+            with_tag, without = (self.directions[tag].along(places[which]) for which in (ours, ~ours))
+            if min(len(with_tag), len(without)) >= 2:
+                error = sum(float(each.var(ddof=1)) / len(each) for each in (with_tag, without)) ** 0.5
+                found[tag] = TagEffect(float(with_tag.mean() - without.mean()), error, captions)
+        return found
+
 
 def _known(captions: Sequence[Sequence[str]], prompts: Sequence[Sequence[str]]) -> list[str]:
     """The prompts' tags that enough captions have, and enough have not."""
@@ -90,8 +116,17 @@ def _known(captions: Sequence[Sequence[str]], prompts: Sequence[Sequence[str]]) 
     return [tag for tag, count in counts.items() if LEAST <= count <= len(captions) - LEAST]
 
 
-def _direction(shown: Array, has: Array) -> Direction:
-    with_tag, without = shown[has == 1], shown[has == 0]
+def _direction(shown: Array, has: NDArray[np.bool_]) -> Direction:
+    with_tag, without = shown[has], shown[~has]
     spread = np.concatenate([with_tag - with_tag.mean(axis=0), without - without.mean(axis=0)]).std(axis=0)
     way = (with_tag.mean(axis=0) - without.mean(axis=0)) / (spread + np.median(spread)) ** 2
     return Direction.between(way, without, with_tag)
+
+
+def _tells(shown: Array, has: NDArray[np.bool_]) -> bool:
+    """Whether a tag's direction tells each picture's side if it is made without that picture."""
+    others = ~np.eye(len(has), dtype=bool)
+    along = [_direction(shown[rest], has[rest]).along(shown[place]) for place, rest in enumerate(others)]
+    with_tag, without = np.array(along)[has], np.array(along)[~has]
+    higher = (with_tag[:, None] > without[None, :]).mean()
+    return bool(higher >= TOLD and with_tag.mean() - without.mean() >= APART)

@@ -41,6 +41,8 @@ class Algorithm(ABC):
     """Its `peft_type` in PEFT's `adapter_config.json`: `LORA`."""
     peft_alpha: ClassVar[str] = "alpha"
     """The setting of PEFT's config that holds alpha."""
+    peft_size: ClassVar[str] = ""
+    """The setting of PEFT's config that must be equal to `rank`, unless it is 0; empty: none."""
     peft_shared: ClassVar[tuple[str, ...]] = ()
     """Tensors that all modules of a PEFT folder share, by their keys after `base_model.`."""
     peft_writes: ClassVar[bool] = True

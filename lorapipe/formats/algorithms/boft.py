@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from lorapipe.errors import InputError
 from lorapipe.formats.algorithms import Tensors, shapes_in_words
 from lorapipe.formats.algorithms._cayley import rotations
 from lorapipe.formats.algorithms._peft_only import PeftOnlyAlgorithm
@@ -24,10 +25,11 @@ class BoftAlgorithm(PeftOnlyAlgorithm):
     keys: ClassVar = {"R": "boft_R", "s": "boft_s"}
     peft_keys: ClassVar = keys
     peft_type: ClassVar = "BOFT"
+    peft_size: ClassVar = "boft_block_size"
     peft_settings: ClassVar = {
         "boft_block_size": {"type": "integer"},
         "boft_block_num": {"type": "integer"},
-        "boft_n_butterfly_factor": {"type": "integer"},
+        "boft_n_butterfly_factor": {"type": "integer", "default": 1},
     }
     precise: ClassVar = frozenset({"s"})
 
@@ -45,6 +47,13 @@ class BoftAlgorithm(PeftOnlyAlgorithm):
         for place, blocks in enumerate(factors):
             turned = _turned(turned, rotations(-blocks / 2, 0.0), place if len(factors) > 1 else None)
         return (turned * tensors["s"].reshape(-1, 1) - plain).reshape(base.shape)
+
+    def from_peft(self, tensors: Tensors, config: Mapping[str, Any], path: str, shared: Tensors) -> dict[str, Tensor]:
+        """Check the number of factors: PEFT trains one, whatever the settings say, where its CUDA extension is missing."""
+        if tensors["R"].dim() == 4 and len(tensors["R"]) not in (1, config["boft_n_butterfly_factor"]):
+            what = f"{path} has {len(tensors['R'])} butterfly factors, and its settings {config['boft_n_butterfly_factor']}."
+            raise InputError(what, cure="The file is damaged.")
+        return dict(tensors)
 
     def peft_config(self, modules: Mapping[str, tuple[Tensors, float]]) -> dict[str, object]:
         return {

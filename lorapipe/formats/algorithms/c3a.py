@@ -22,9 +22,10 @@ class C3aAlgorithm(PeftOnlyAlgorithm):
     keys: ClassVar = {"kernel": "c3a_kernel"}
     peft_keys: ClassVar = keys
     peft_type: ClassVar = "C3A"
+    peft_size: ClassVar = "block_size"
     peft_settings: ClassVar = {
         "block_size": {"type": "integer"},
-        "block_size_pattern": {"type": ["object", "null"]},
+        "block_size_pattern": {"type": ["object", "null"], "additionalProperties": {"type": "integer"}},
     }
 
     def rank(self, tensors: Tensors) -> int:

@@ -25,6 +25,7 @@ class DeLoraAlgorithm(PeftOnlyAlgorithm):
     keys: ClassVar = {"A": "delora_A", "B": "delora_B", "lambda": "delora_lambda", "w_norm": "delora_w_norm"}
     peft_keys: ClassVar = keys
     peft_type: ClassVar = "DELORA"
+    peft_size: ClassVar = "r"
     peft_settings: ClassVar = {
         "delora_lambda": {"type": "number"},
         "lambda_pattern": {"type": ["object", "null"]},
@@ -53,5 +54,5 @@ class DeLoraAlgorithm(PeftOnlyAlgorithm):
     def flaw(self, tensors: Tensors) -> str:
         down, up, strength, norms = (tensors[short] for short in self.keys)
         fits = down.dim() == up.dim() == 2 and down.numel() and up.numel() and down.shape[0] == up.shape[1]
-        fits = fits and strength.numel() == 1 and tuple(norms.shape) == (down.shape[1],)
+        fits = fits and tuple(strength.shape) == (1,) and tuple(norms.shape) == (down.shape[1],)
         return "" if fits else f"its shapes do not fit, {shapes_in_words(tensors)}"

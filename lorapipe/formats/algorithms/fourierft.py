@@ -25,10 +25,11 @@ class FourierFtAlgorithm(PeftOnlyAlgorithm):
     keys: ClassVar = {"spectrum": "fourierft_spectrum", "seed": "fourierft_seed", "sides": "fourierft_sides"}
     peft_keys: ClassVar = keys
     peft_type: ClassVar = "FOURIERFT"
+    peft_size: ClassVar = "n_frequency"
     peft_alpha: ClassVar = "scaling"
     peft_settings: ClassVar = {
         "n_frequency": {"type": "integer"},
-        "n_frequency_pattern": {"type": ["object", "null"]},
+        "n_frequency_pattern": {"type": ["object", "null"], "additionalProperties": {"type": "integer"}},
         "scaling": {"type": "number", "default": 150.0},
         "random_loc_seed": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**62, "default": 777},
     }

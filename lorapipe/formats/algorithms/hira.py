@@ -19,6 +19,7 @@ class HiraAlgorithm(PeftOnlyAlgorithm):
     keys: ClassVar = {"down": "hira_A", "up": "hira_B"}
     peft_keys: ClassVar = keys
     peft_type: ClassVar = "HIRA"
+    peft_size: ClassVar = "r"
 
     def rank(self, tensors: Tensors) -> int:
         return int(tensors["down"].shape[0])

@@ -26,6 +26,7 @@ class HraAlgorithm(PeftOnlyAlgorithm):
     keys: ClassVar = {"u": "hra_u", "orthogonal": "hra_apply_GS"}
     peft_keys: ClassVar = keys
     peft_type: ClassVar = "HRA"
+    peft_size: ClassVar = "r"
     peft_settings: ClassVar = {"apply_GS": {"type": "boolean", "default": False}}
     flags: ClassVar = frozenset({"orthogonal"})
     optional: ClassVar = flags

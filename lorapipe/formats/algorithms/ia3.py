@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorapipe.errors import InputError
-from lorapipe.formats.algorithms import Algorithm, Tensors, shapes_in_words
+from lorapipe.formats.algorithms import Algorithm, Tensors, shape_in_words, shapes_in_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,6 +63,9 @@ class Ia3Algorithm(Algorithm):
         import torch
 
         factor = tensors["weight"]
+        if factor.dim() not in (2, 4):
+            what = f"{path} has ia3_l of {shape_in_words(factor)}, not a factor for each output or input."
+            raise InputError(what, cure="The file is damaged.")
         if factor.dim() == 2:
             on_input, weight = factor.shape[0] == 1 != factor.shape[1], factor.flatten()
         else:

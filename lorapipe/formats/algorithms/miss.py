@@ -22,6 +22,7 @@ class MissAlgorithm(PeftOnlyAlgorithm):
     keys: ClassVar = {"block": "miss_block", INPUTS: "miss_inputs"}
     peft_keys: ClassVar = keys
     peft_type: ClassVar = "MISS"
+    peft_size: ClassVar = "r"
     peft_settings: ClassVar = {"mini_r": {"type": "integer"}}
     flags: ClassVar = frozenset({INPUTS})
     optional: ClassVar = flags
@@ -59,4 +60,5 @@ def _in_squares(weight: Tensor, block: Tensor) -> Tensor:
     """Return W · B + B for each square of W (out, in), with B (out / r, r, r)."""
     rank = block.shape[-1]
     squares = weight.unflatten(0, (-1, rank)).unflatten(2, (-1, rank)).permute(2, 0, 1, 3)
+    block = block.reshape(squares.shape[1], rank, rank)  # not broadcast
     return (squares @ block + block).permute(1, 2, 0, 3).reshape(weight.shape)

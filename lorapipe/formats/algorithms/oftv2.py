@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 class Oftv2Algorithm(PeftOnlyAlgorithm):
     """ΔW = W · blocks(R)ᵀ − W, where R rotates each block of b inputs, by the Cayley transform of a skew-symmetric Q.
 
-    `R` (n, b · (b − 1) / 2) holds the upper triangles of n matrices Q; n is 1 where all blocks are alike. The flag `terms`
-    says how many terms of the Neumann series stand for the inverse; 0 is the exact (I − Q)(I + Q)⁻¹. Alpha is the limit of
-    ‖Q‖ (PEFT's `coft` with `eps`), and 0 means none.
+    `R` (n, b · (b − 1) / 2) holds the upper triangles of n matrices Q; with the flag `shared`, one is for all blocks. The
+    flag `terms` tells how many terms of the Neumann series stand for the inverse; without it, R is (I − Q)(I + Q)⁻¹.
     """
 
-    keys: ClassVar = {"R": "oft_R.weight", "terms": "oft_neumann_terms"}
+    keys: ClassVar = {"R": "oft_R.weight", "terms": "oft_neumann_terms", "shared": "oft_block_share"}
     peft_keys: ClassVar = keys
     peft_type: ClassVar = "OFT"
+    peft_size: ClassVar = "oft_block_size"
     peft_settings: ClassVar = {
         "coft": {"type": "boolean", "default": False},
         "eps": {"type": "number", "exclusiveMinimum": 0, "default": 6e-5},
@@ -33,7 +33,7 @@ class Oftv2Algorithm(PeftOnlyAlgorithm):
         "num_cayley_neumann_terms": {"type": "integer", "minimum": 1, "maximum": 64, "default": 5},
         "oft_block_size": {"type": "integer"},
     }
-    flags: ClassVar = frozenset({"terms"})
+    flags: ClassVar = frozenset({"terms", "shared"})
     optional: ClassVar = flags
 
     def rank(self, tensors: Tensors) -> int:
@@ -50,7 +50,10 @@ class Oftv2Algorithm(PeftOnlyAlgorithm):
         plain = base.flatten(1).to(tensors["R"].dtype)
         turn = _rotations(_skew(tensors["R"], size), int(tensors["terms"]) if "terms" in tensors else 0)
         blocks = plain.unflatten(1, (-1, size))
-        turned = torch.einsum("nkc,onc->onk", turn.expand(blocks.shape[1], -1, -1), blocks).flatten(1)
+        turn = (
+            turn.expand(blocks.shape[1], -1, -1) if "shared" in tensors else turn.reshape(blocks.shape[1], size, size)
+        )
+        turned = torch.einsum("nkc,onc->onk", turn, blocks).flatten(1)
         return (turned - plain).reshape(base.shape)
 
     def from_peft(self, tensors: Tensors, config: Mapping[str, Any], path: str, shared: Tensors) -> dict[str, Tensor]:
@@ -60,8 +63,10 @@ class Oftv2Algorithm(PeftOnlyAlgorithm):
             norms = tensors["R"].float().norm(dim=1, keepdim=True) * 2**0.5  # of Q, which holds each number twice
             limit = config["eps"] / len(tensors["R"]) ** 0.5
             found["R"] = tensors["R"] * (limit / norms.clamp(min=limit)).to(tensors["R"].dtype)
-        terms = config["num_cayley_neumann_terms"] if config["use_cayley_neumann"] else 0
-        return {**found, **({"terms": number(terms)} if terms else {})}
+        flags = {"shared": number(1)} if config["block_share"] else {}
+        if config["use_cayley_neumann"]:
+            flags["terms"] = number(config["num_cayley_neumann_terms"])
+        return {**found, **flags}
 
     def peft_config(self, modules: Mapping[str, tuple[Tensors, float]]) -> dict[str, object]:
         found = [tensors for tensors, _ in modules.values()]
@@ -69,7 +74,7 @@ class Oftv2Algorithm(PeftOnlyAlgorithm):
         return {
             "r": 0,
             "oft_block_size": only("oft_block_size", map(self.rank, found)),
-            "block_share": only("block_share", (len(each["R"]) == 1 for each in found)),
+            "block_share": only("block_share", ("shared" in each for each in found)),
             "use_cayley_neumann": bool(terms),
             "num_cayley_neumann_terms": terms or 5,
         }

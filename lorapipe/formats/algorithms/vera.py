@@ -32,6 +32,7 @@ class VeraAlgorithm(PeftOnlyAlgorithm):
     }  # fmt: skip
     peft_keys: ClassVar = keys
     peft_type: ClassVar = "VERA"
+    peft_size: ClassVar = "r"
     peft_shared: ClassVar = ("vera_A", "vera_B")
     peft_settings: ClassVar = {
         "projection_prng_key": {"type": "integer", "minimum": 0, "maximum": 2**62, "default": 0},

@@ -51,12 +51,14 @@ def _must_fit(base: torch.nn.Module, module: ModuleWeights) -> None:
 
     tensors = {name: empty(name, tensor) for name, tensor in module.tensors.items()}
     weight = torch.empty(shape, device="meta")
+    algorithm = Algorithm.of(module.algorithm)
     try:
-        delta = Algorithm.of(module.algorithm).delta(tensors, module.alpha, weight)
+        delta = algorithm.delta(tensors, module.alpha, weight)
         fits = delta.numel() == weight.numel() and delta.shape[0] == weight.shape[0]
+        change = algorithm.delta_bias(module.tensors, None if own is None else torch.zeros(len(own)))
+        fits = fits and (change is None or change.numel() == shape[0])
     except (RuntimeError, IndexError):
         fits = False
-    bias = Algorithm.of(module.algorithm).delta_bias(module.tensors, None if own is None else torch.empty(len(own)))
-    if not fits or (bias is not None and bias.numel() != shape[0]):
+    if not fits:
         what = f"its shapes are of another weight than {'x'.join(map(str, shape))}: {shapes_in_words(module.tensors)}."
         raise InputError(what, cure="Is it of another base model?")

@@ -37,6 +37,10 @@ class Peft(TargetKnobs):
     def algorithm(self) -> str:  # type: ignore[override]  # of the instance
         return self.method.algorithm
 
+    @property
+    def rate_factor(self) -> float:  # type: ignore[override]  # of the instance
+        return self.method.rate_factor
+
     def width(self, pointwise: bool) -> Width:
         return Width(self.method.size, self.method.alpha)
 

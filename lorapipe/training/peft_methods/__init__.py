@@ -31,6 +31,8 @@ class Method(Spec, contract="type"):
     """Registered name of the algorithm of its tensors."""
     convolutions: ClassVar[bool] = False
     """Whether it also applies to convolutions; else to Linear layers alone."""
+    rate_factor: ClassVar[float] = 1.0
+    """Factor on the optimizer's default learning rates, which are for LoRA, where the user gives none."""
     sizes_differ: ClassVar[bool] = False
     """Whether PEFT's settings can give modules different sizes."""
 

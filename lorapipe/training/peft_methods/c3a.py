@@ -20,6 +20,7 @@ class C3a(Method):
     """ΔW of circulant blocks of side b, with b numbers each  (Chen et al. 2024, arXiv:2407.19342). A high rank."""
 
     algorithm: ClassVar[str] = "c3a"
+    rate_factor: ClassVar[float] = 100.0
     sizes_differ: ClassVar[bool] = True
 
     block_size: int = param(

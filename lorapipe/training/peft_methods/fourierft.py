@@ -20,6 +20,7 @@ class FourierFt(Method):
     """ΔW = scaling · Re IFFT₂ of n coefficients at random places  (Gao et al. 2024, arXiv:2405.03003). Very small files."""
 
     algorithm: ClassVar[str] = "fourierft"
+    rate_factor: ClassVar[float] = 100.0
     sizes_differ: ClassVar[bool] = True
 
     frequencies: int = param(1000, "trained coefficients of each module, at most all of them", ge=1, le=1_000_000)

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 class Ia3(Method):
     """W' = l ⊙ W with a factor for each output  (Liu et al. 2022, arXiv:2205.05638). Learns little from few numbers.
 
-    It multiplies biases too. Needs a learning rate about thirty times that of a LoRA.
+    PEFT's form: it multiplies biases too. The usual learning rates are fifty times those of LoRA.
     """
 
     algorithm: ClassVar[str] = "ia3"
+    rate_factor: ClassVar[float] = 50.0
     convolutions: ClassVar[bool] = True
 
     @property

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 class Vera(Method):
     """ΔW = (b ⊙ B) · (d ⊙ A) with random A and B  (Kopiczko et al. 2023, arXiv:2310.11454). The smallest files of all.
 
-    Needs a learning rate about ten times that of a LoRA.
+    The usual learning rates are ten times those of LoRA, as in the paper.
     """
 
     algorithm: ClassVar[str] = "vera"
+    rate_factor: ClassVar[float] = 10.0
 
     rank: int = param(
         256, "rank of the random matrices; only out + rank numbers of a module are trained", ge=1, le=4096
