@@ -244,6 +244,15 @@ def _ways_there_and_back(pipeline: Pipeline) -> list[dict[str, Any]]:
     return [stages, parse(yaml_text(stages), "again.yaml").value["stages"]]
 
 
+@pytest.mark.parametrize(("kind", "count"), [("lora", 10), ("finetune", 1)])
+def test_a_train_node_leaves_the_number_of_snapshots_to_the_adapter(kind: str, count: int, tmp_path: Path) -> None:
+    node = next(each for each in OF_SPECS.values() if each.role == "stage" and each.name == "train")
+    shown = {each.name: each.widget.initial for each in node.inputs if each.widget is not None and not each.required}
+    train = {"uses": "train", "dataset": "$set", "adapter": {"type": kind}, **links.settings(node, shown, as_is)}
+    pictures = {"uses": "prepare", "images": str(tmp_path), "base": {"family": "sd15", "checkpoint": "pocket"}}
+    assert read_pipeline({"set": pictures, "train": train}, tmp_path).stages["train"].snapshots.count == count
+
+
 def test_both_forms_of_a_graph_say_the_same(tmp_path: Path) -> None:
     for file in pipeline_files(tmp_path):
         placed = graph(loader.load(file))

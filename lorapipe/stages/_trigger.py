@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from lorapipe.pipeline import references
 from lorapipe.stages import Stage
 from lorapipe.training.caption_augment import Captioning
+from lorapipe.training.data.trigger_word import compared_tags, tags_of
 from lorapipe.whole_words import has_words
 
 if TYPE_CHECKING:
@@ -45,9 +46,10 @@ def never_said(
 
 
 def _shared_tags(prompts: Sequence[str]) -> list[str]:
-    """Return the tags (parts between commas) that all prompts have, in the order of the first one."""
-    first, *others = ([tag.strip() for tag in prompt.split(",")] for prompt in prompts)
-    return [tag for tag in first if tag and all(tag in each for each in others)]
+    """Return the tags that all prompts have, as the first one writes them and in its order."""
+    first, *others = prompts
+    compared = [compared_tags(prompt) for prompt in others]
+    return [tag for tag in tags_of(first) if all(tag.lower() in each for each in compared)]
 
 
 def _cure(trigger: str) -> str:

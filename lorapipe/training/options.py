@@ -224,9 +224,9 @@ class TrainingOptions(Spec):
     )
 
     def __post_init__(self) -> None:
-        """Snapshots of a fine-tune are gigabytes, so the usual ten are one."""
-        if self.snapshots.is_usual and getattr(self.adapter, "in_place", False):
-            object.__setattr__(self, "snapshots", Interval(1))
+        """Take the adapter's usual number of snapshots where none is given."""
+        if self.snapshots.is_usual:
+            object.__setattr__(self, "snapshots", Interval(self.adapter.usual_snapshots, is_usual=True))
 
     def rates(self, roles: Mapping[str, Role]) -> dict[str, float]:
         """Return the learning rate of each trained part of a model; `roles` is `Model.roles`."""

@@ -77,12 +77,17 @@ def parts_of(model: Model) -> tuple[str, str]:
 
 
 def noise(model: Model, seed: int = 1) -> torch.Tensor:
-    return torch.randn(2, *model.latent_shape((128, 128)), generator=torch.Generator().manual_seed(seed))
+    drawn = torch.randn(2, *model.latent_shape((128, 128)), generator=torch.Generator().manual_seed(seed))
+    return drawn.to(model.device)
+
+
+def timesteps(model: Model, *steps: int) -> torch.Tensor:
+    return torch.tensor(steps, device=model.device)
 
 
 def answer(model: Model) -> torch.Tensor:
     with torch.no_grad():
-        return model.predict(noise(model), torch.tensor([5, 500]), model.encode_text(["a red hat", "b"]))
+        return model.predict(noise(model), timesteps(model, 5, 500), model.encode_text(["a red hat", "b"]))
 
 
 def stir(attached: object) -> None:
@@ -123,9 +128,9 @@ def test_what_it_extracts_is_what_it_does(model: Model, layered: Adapter) -> Non
     kept = {place: copy.deepcopy(layer.state_dict()) for place, layer in layers.items()}
     for place, layer in layers.items():
         module = weights.modules[place]
-        layer.weight.data += module.delta(layer.weight.data).reshape(layer.weight.shape)
-        if (bias := module.delta_bias(layer.bias)) is not None:
-            layer.bias.data += bias
+        layer.weight.data += module.delta(layer.weight.data.cpu()).reshape(layer.weight.shape).to(model.device)
+        if (bias := module.delta_bias(None if layer.bias is None else layer.bias.cpu())) is not None:
+            layer.bias.data += bias.to(model.device)
     merged = answer(model)
     for place, layer in layers.items():
         layer.load_state_dict(kept[place])
@@ -242,14 +247,14 @@ def test_high_noise_trains_the_first_ranks_alone(name: str, model: Model) -> Non
     attached.load(weights)
     assert torch.equal(answer(model), wanted)
     for steps, ranks in (([1000, 1000], 2), ([750, 1000], 3), ([500, 500], 5), ([0, 0], 8)):
-        t = torch.tensor([min(step, 999) if model.diffusion.prediction != "flow" else step for step in steps])
+        t = timesteps(model, *(min(step, 999) if model.diffusion.prediction != "flow" else step for step in steps))
         model.predict(noise(model), t, condition).square().sum().backward()
         downs = [each for each in attached.parameters()[model.denoiser] if each.shape[0] == 8 and each.grad is not None]
         used = {int((each.grad.flatten(1).abs().sum(1) > 0).sum()) for each in downs}
         assert used - {0} == {ranks}, (steps, used)  # 0: modules on which the output does not depend
         for each in attached.parameters()[model.denoiser]:
             each.grad = None
-    assert not torch.equal(model.predict(noise(model), torch.tensor([999, 999]), condition).detach(), wanted)
+    assert not torch.equal(model.predict(noise(model), timesteps(model, 999, 999), condition).detach(), wanted)
     attached.detach()
     root = model.part(model.denoiser)
     assert not root._forward_pre_hooks
@@ -258,7 +263,7 @@ def test_high_noise_trains_the_first_ranks_alone(name: str, model: Model) -> Non
 def norms(attached: Attached, model: Model) -> dict[tuple[str, str], float]:
     """Return the norm of each module's full ΔW."""
     modules = attached.learned().modules
-    weights = {place: model.part(place[0]).get_submodule(place[1]).weight for place in modules}
+    weights = {place: model.part(place[0]).get_submodule(place[1]).weight.cpu() for place in modules}
     return {place: float(module.delta(weights[place]).norm()) for place, module in modules.items()}
 
 
@@ -287,6 +292,6 @@ def test_dropouts_act_in_training_alone(model: Model, adapter: Adapter, knob: st
     attached.load(weights)
     assert torch.equal(answer(model), expected)
     condition = {name: each.detach() for name, each in model.encode_text(["a red hat", "b"]).items()}
-    drawn = [model.predict(noise(model), torch.tensor([5, 500]), condition).detach() for _ in range(2)]
+    drawn = [model.predict(noise(model), timesteps(model, 5, 500), condition).detach() for _ in range(2)]
     attached.detach()
     assert not torch.equal(*drawn)

@@ -33,7 +33,9 @@ class Adapter(Spec, contract="type"):
     """Whether it updates weights of modules, so that `Attached.limit_norms` has norms to limit."""
 
     in_place: ClassVar[bool] = False
-    """Whether it trains the base's own weights: a snapshot is as large as the base, and only the last step has one."""
+    """Whether it trains the base's own weights: a snapshot is as large as the base."""
+    usual_snapshots: ClassVar[int] = 10
+    """Number of snapshots of a training for which none is given; the last is of the last step."""
 
     snapshot_format: ClassVar[str] = "kohya"
     """Registered name of the format of its snapshots; evaluation, export and `start_from` read every format."""

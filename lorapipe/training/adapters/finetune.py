@@ -26,6 +26,7 @@ class Finetune(Adapter):
 
     has_norms: ClassVar[bool] = False
     in_place: ClassVar[bool] = True
+    usual_snapshots: ClassVar[int] = 1
     snapshot_dtype: ClassVar[Literal["fp32", "bf16"]] = "bf16"
     rate_factor: ClassVar[float] = 0.05
 
