@@ -18,11 +18,13 @@ from pathlib import Path
 from benchmarks.judging import archive
 from benchmarks.judging.trainings import planted
 
+WHAT = ("report", "paint", "advice", "pack", "unpack", "pictures")
+
 
 def main() -> int:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="report", choices=("report", "paint", "advice", "pack", "unpack"))
+    parser.add_argument("what", nargs="?", default="report", choices=WHAT)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lorapipe-judging")
     parser.add_argument("--out", type=Path, help="the folder of packed files, or of pictures")
     parser.add_argument("--only", nargs="*", default=["*"], help="trainings by their folders' names, with * and ?")

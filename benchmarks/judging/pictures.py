@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SIDE, GAP, EDGE, SIZE = 80, 6, 10, 12
 """Pixels of a picture, between pictures, around all, and of texts."""
+LINES = 5
+"""Lines of a prompt at most."""
 COLOURS = 96
 """Colours of the palette of a file."""
 
@@ -64,8 +66,8 @@ STRIPS = (
         "parts",
         "subject11-good",
         (
-            *(Column(f"U-Net {each:g}", at(240, each, 1.0)) for each in (0.0, 0.5, 2.0, 3.0)),
             Column("both 1", at(240)),
+            *(Column(f"U-Net {each:g}", at(240, each, 1.0)) for each in (0.0, 0.5, 2.0, 3.0)),
             *(Column(f"text encoder {each:g}", at(240, 1.0, each)) for each in (0.0, 8.0)),
         ),
         SHOWN,
@@ -100,7 +102,7 @@ def draw_all(work: Path, out: Path) -> Iterator[str]:
 def drawn(strip: Strip, bench: Bench) -> Image:
     """The strip, labelled."""
     sheet, prompts = Sheet(), list(bench.training.prompts())
-    notes = [[each.strip() for each in prompts[prompt].split(",")] for prompt in strip.rows]
+    notes = [_lines(prompts[prompt]) for prompt in strip.rows]
     left = EDGE + max(width(line, SIZE) for lines in notes for line in lines) + 2 * GAP
     x, tops = left, [EDGE + 20 + place * (SIDE + GAP) for place in range(len(strip.rows))]
     for column in strip.columns:
@@ -112,6 +114,12 @@ def drawn(strip: Strip, bench: Bench) -> Image:
     for top, lines in zip(tops, notes, strict=True):
         sheet.lines(EDGE, top + (SIDE - 15 * len(lines)) // 2, lines, SIZE, 15)
     return sheet.drawn((x - GAP + EDGE, tops[-1] + SIDE + EDGE))
+
+
+def _lines(prompt: str) -> list[str]:
+    """A prompt's tags, one a line; of many the first."""
+    tags = [each.strip() for each in prompt.split(",")]
+    return tags if len(tags) <= LINES else [*tags[: LINES - 1], "…"]
 
 
 def _picture(bench: Bench, column: Column, prompt: int, number: int) -> Image:

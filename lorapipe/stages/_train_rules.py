@@ -182,7 +182,8 @@ def _unused_rates(train: TrainingOptions) -> Iterator[Problem]:
     for option, role in RATES.items():
         if role not in train.rates_in_use and getattr(train, option):
             what = "no word is learnt" if role == "embedding" else f"{train.adapter.name} does not train this part"
-            yield Problem(f"{what}: this rate would change nothing.", cure="Remove it.", path=(option,))
+            cure = f"Remove it, or where another file gives it, write {option}: null."
+            yield Problem(f"{what}: this rate would change nothing.", cure=cure, path=(option,))
 
 
 def _in_place(train: TrainingOptions) -> Iterator[Problem]:
