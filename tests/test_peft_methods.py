@@ -144,7 +144,12 @@ def test_it_is_trained_stopped_resumed_exported_and_continued(
         again = used(model, formats.open(folder, names))
         assert float((again - changed).norm()) <= near * moved + 1e-5
         assert float((by_peft(model, folder) - changed).norm()) <= near * moved + 1e-5
-    report = inspect(folders["fp32"], ("comfyui", "diffusers")).report
+    readers = ("comfyui", "forge", "a1111", "diffusers")
+    for path in (folders["fp32"], whole.snapshots[-1].path):
+        assert not any(
+            reading.loaded and adapter_of(name).algorithm != "ia3" for reading in inspect(path, readers).readings
+        )
+    report = inspect(folders["fp32"]).report
     assert report.kind == "adapter" and not report.problems and [*report.algorithms] == [adapter_of(name).algorithm]
 
     further = trained(name, dataset, bench, f"further {name}", start_from=Source(folders["fp32"]))
