@@ -68,8 +68,11 @@ class PartsModel(Model):
         return ("vae", *self.text_encoders, *(text.tokenizer for text in self.texts))
 
     def part(self, name: str) -> torch.nn.Module:
+        import torch
+
         if name not in self._parts:
-            self._parts[name] = self._load(name).to(self.device)
+            with torch.inference_mode(False):  # parts that sampling loads can be trained in place, too
+                self._parts[name] = self._load(name).to(self.device)
         return self._parts[name]
 
     def release(self, *names: str) -> None:

@@ -58,7 +58,7 @@ class VeraAlgorithm(PeftOnlyAlgorithm):
     def delta(self, tensors: Tensors, alpha: float, weight: Tensor | None = None) -> Tensor:
         outputs, diagonal = tensors["lambda_b"], tensors["lambda_d"]
         inputs = self.inputs(tensors, weight)
-        if "seed" in tensors:
+        if "A" not in tensors:
             down, up = (
                 each.to(diagonal) for each in projections(tensors["seed"], self.rank(tensors), inputs, len(outputs))
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights, Hypernetwork
+from lorapipe.training.adapter_layers.context_sites import sites
 from lorapipe.training.adapters import Attached
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = {
     "linear": nn.Identity, "relu": nn.ReLU, "leakyrelu": nn.LeakyReLU, "elu": nn.ELU, "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid, "softsign": nn.Softsign, "mish": nn.Mish, "swish": nn.Hardswish,
 }  # fmt: skip
-KINDS = ("to_k", "to_v")
 
 
 class ContextNet(nn.Module):
@@ -70,14 +70,6 @@ def attach_weights(model: Model, weights: Hypernetwork) -> Attached:
         for which, layers in enumerate(of_width)
     }
     return HypernetworkAttached(model, nets, weights.activation, weights.activate_output)
-
-
-def sites(model: Model) -> Iterator[tuple[str, int, int]]:
-    """Yield (module path, context width, 0 for keys or 1 for values) for the denoiser's attention layers."""
-    for ref in model.modules(model.denoiser):
-        kind = ref.path.rpartition(".")[2]
-        if kind in KINDS:
-            yield ref.path, ref.shape[1], KINDS.index(kind)
 
 
 def _layer(tensors: tuple[Tensor, Tensor | None]) -> nn.Module:

@@ -14,7 +14,7 @@ from lorapipe.training.adapters import Adapter, Attached
 if TYPE_CHECKING:
     import torch
 
-    from lorapipe.models import Model
+    from lorapipe.models import Footprint, Model
 
 SPREAD = 0.01
 """Standard deviation of initial weights: A1111's `Normal`."""
@@ -45,9 +45,22 @@ class Hypernetwork(Adapter):
     layer_norm: bool = param(False, "LayerNorm after each layer: more stable, and slower to learn")
     dropout: float = param(0.0, "chance of each activation between layers to be zeroed in training", ge=0, lt=1)
 
+    def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
+        from lorapipe.training.adapter_layers.context_sites import sites
+
+        if footprint.denoiser not in parts:
+            return 0
+        return sum(2 * self._numbers(width) for width in {width for _, width, _ in sites(footprint)})
+
+    def _numbers(self, width: int) -> int:
+        """Count the parameters of one network for contexts of this width."""
+        sides = [int(width * share) for share in self.structure]
+        return sum(out * (inside + (3 if self.layer_norm else 1)) for inside, out in pairwise(sides))
+
     def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
+        from lorapipe.training.adapter_layers.context_sites import KINDS, sites
         from lorapipe.training.adapter_layers.host import generator
-        from lorapipe.training.adapter_layers.hypernetwork_nets import KINDS, ContextNet, HypernetworkAttached, sites
+        from lorapipe.training.adapter_layers.hypernetwork_nets import ContextNet, HypernetworkAttached
 
         nets = {}
         for width in sorted({width for _, width, _ in sites(model)}):
