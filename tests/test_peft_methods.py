@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from lorapipe.spec import Destination, Duration, Source
 from lorapipe.stages.export import Export
 from lorapipe.stages.train import Train
 from lorapipe.training.adapter_layers.weights_adapter import WeightsAdapter
+from lorapipe.training.adapters import Adapter
 from lorapipe.training.adapters.peft import Peft
 from lorapipe.training.interval import Interval
 from lorapipe.training.peft_methods import Method
@@ -142,7 +144,12 @@ def test_it_is_trained_stopped_resumed_exported_and_continued(
         again = used(model, formats.open(folder, names))
         assert float((again - changed).norm()) <= near * moved + 1e-5
         assert float((by_peft(model, folder) - changed).norm()) <= near * moved + 1e-5
-    report = inspect(folders["fp32"], ("comfyui", "diffusers")).report
+    readers = ("comfyui", "forge", "a1111", "diffusers")
+    for path in (folders["fp32"], whole.snapshots[-1].path):
+        assert not any(
+            reading.loaded and adapter_of(name).algorithm != "ia3" for reading in inspect(path, readers).readings
+        )
+    report = inspect(folders["fp32"]).report
     assert report.kind == "adapter" and not report.problems and [*report.algorithms] == [adapter_of(name).algorithm]
 
     further = trained(name, dataset, bench, f"further {name}", start_from=Source(folders["fp32"]))
@@ -165,3 +172,70 @@ def test_other_programs_get_a_lora_or_the_difference(
         to = Destination(tmp_path / "own.safetensors")
         with pytest.raises(InputError, match="only in the format peft"):
             Export(weights=weights, to=to).run(bench.context(f"own {name}"))
+
+
+def test_a_rate_that_suits_a_method_is_allowed_and_usual(dataset: Dataset) -> None:
+    def problems(name: str, rate: float | None) -> list[str]:
+        train = Train(dataset=dataset, adapter=adapter_of(name), unet_lr=rate)
+        return [problem.what for problem in train.problems() if problem.path == ("unet_lr",)]
+
+    assert problems("boft", 0.05) and problems("vera", 0.5)
+    assert not problems("vera", 0.05) and not problems("vera", None)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "words"),
+    [
+        ("hra", {"rank": 3}, "3 is odd"),
+        ("gralora", {"rank": 6, "blocks": 4}, "not a multiple of blocks"),
+        ("boft", {"block_size": 7}, "which blocks of 7 do not divide"),
+        ("miss", {"rank": 4096}, "fewer than rank 4096"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_told_before_a_training(
+    method: str, settings: dict[str, Any], words: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    from lorapipe.models.sd15 import SD15
+
+    adapter = adapter_of(method, **settings)
+    found = [*adapter.problems(), *adapter.method.problems(), *adapter.objections(SD15.tiny(tmp_path))]
+    assert [each for each in found if words in each.what and each.cure]
+
+
+def test_methods_are_a_closed_list_with_their_own_settings() -> None:
+    from lorapipe.spec.parse import from_dict
+
+    def said(method: object) -> str:
+        with pytest.raises(InputError) as error:
+            from_dict(Adapter, {"type": "peft", "method": method})
+        return str(error.value)
+
+    assert "boft" in said("bofd") and "hra" in said({"type": "hraa"})
+    assert "rank" in said({"type": "vera", "rnk": 8}) and "block_size" in said({"type": "hra", "block_size": 4})
+
+
+@pytest.mark.parametrize("name", ["vera", "hra", "ia3"])
+def test_a_folder_of_pefts_own_is_continued(name: str, model: Model, tmp_path: Path) -> None:
+    """Also with PEFT's own random matrices."""
+    from lorapipe.training.initial_weights import initialise_from
+
+    configs = {
+        "vera": lambda **told: peft.VeraConfig(r=16, **told),
+        "hra": lambda **told: peft.HRAConfig(r=8, **told),
+        "ia3": lambda **told: peft.IA3Config(feedforward_modules=[], **told),
+    }
+    adapter = dataclasses.replace(adapter_of(name), include=("attn2",), exclude=("to_out",))
+    targets = [ref.path for ref in adapter._targets().of(model, "unet")]
+    wrapped = peft.get_peft_model(model.part("unet"), configs[name](target_modules=targets))
+    for parameter in wrapped.parameters():
+        if parameter.requires_grad:
+            parameter.data.add_(torch.randn(parameter.shape) * 0.1)
+    wrapped.save_pretrained(tmp_path / "unet")
+    wanted = answer(model)
+    wrapped.unload()
+    attached = adapter.attach(model, ("unet",))
+    initialise_from(tmp_path, attached, model)
+    assert torch.allclose(answer(model), wanted, atol=2e-5)
+    learned = attached.learned()
+    attached.detach()
+    assert torch.allclose(used(model, learned), wanted, atol=2e-5)

@@ -390,6 +390,10 @@ def test_a_subject_whose_pictures_heed_no_prompt_leaks_or_has_wrong_captions() -
     assert judge(found).state == "wrong captions"
     leaks = judge(replace(found, untaught=("beach", "snow")))
     assert leaks.state == "leaks" and "beach, snow" in leaks.advice[0].what
+    works, doubtful = TagEffect(0.8, 0.1, 3), TagEffect(0.4, 0.2, 3)
+    for effect, wrong in ((works, False), (doubtful, True)):
+        tags = {each: {"beach": effect} for each in found.cells}
+        assert (judge(replace(found, tags=tags)).state == "wrong captions") == wrong, "a tag that works is no wrong one"
     assert judge(replace(found, kind="style")).state not in ("wrong captions", "leaks"), (
         "a style has no scene of its own"
     )

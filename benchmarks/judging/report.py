@@ -240,6 +240,7 @@ def results_of(bench: Bench, view: View, found: Figures, probes: Mapping[str, An
         scores={
             cell: scores for cell, real in cells.items() if cell.uniform and (scores := found.scored[real.slug].scores)
         },
+        tags={cell: found.scored[real.slug].tags for cell, real in cells.items() if cell.uniform},
         apart=_apart(cells, found, view.steps[-1]),
         probe=Probe(**probes["base"]),
         probes={step: Probe(**probes[real.slug]) for step, real in view.probed.items()},
@@ -272,7 +273,9 @@ def _of_noise(results: Results, noise: int) -> Results:
     places = list(range(noise, len(results.prompt_of), count))
     scores: dict[Cell, Scores] = {cell: each.of(places) for cell, each in results.scores.items()}
     apart = {cell: each.of(places) for cell, each in results.apart.items()}
-    return replace(results, scores=scores, apart=apart, prompt_of=[results.prompt_of[place] for place in places])
+    return replace(
+        results, scores=scores, apart=apart, tags={}, prompt_of=[results.prompt_of[place] for place in places]
+    )
 
 
 def _rho(results: Results, true: dict[Cell, float]) -> float:

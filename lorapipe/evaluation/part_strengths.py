@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LEAST_FACTOR = 0.25
 """A rate is lowered to this at most, also where a part is best left out altogether."""
-GAIN = 0.05
+GAIN = 0.08
 """Merit that another strength must bring at the least: the highest of some cells is a little too high by chance."""
 
 

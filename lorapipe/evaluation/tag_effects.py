@@ -15,8 +15,10 @@ from lorapipe.evaluation.advice import Advice
 if TYPE_CHECKING:
     from lorapipe.evaluation.verdict_rules import State
 
-IDLE, AT_MOST = 0.1, 0.2
-"""A tag changes nothing if its effect is below the first, and with its standard error below the second."""
+IDLE, AT_MOST, WORKS = 0.1, 0.2, 0.3
+"""A tag changes nothing if its effect is below the first, and with its standard error below the second. It works if the
+effect less its standard error is above the third.
+"""
 UNTELLING: frozenset[State] = frozenset({"broken", "no effect"})
 """States in which pictures tell nothing of tags."""
 
@@ -34,6 +36,11 @@ class TagEffect(NamedTuple):
     def idle(self) -> bool:
         """Whether it changes nothing."""
         return self.effect < IDLE and self.effect + self.error < AT_MOST
+
+    @property
+    def works(self) -> bool:
+        """Whether it changes the pictures as the captions taught."""
+        return self.effect - self.error > WORKS
 
 
 def idle_tags(effects: Mapping[str, TagEffect], state: State) -> dict[str, TagEffect]:

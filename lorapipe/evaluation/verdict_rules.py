@@ -157,7 +157,7 @@ def _unheeded(results: Results) -> Finding | None:
 
     Where a lower strength has the subject and follows the prompts it is over-trained, which is another rule's.
     """
-    if results.kind != "subject" or not results.pooled or _followed_when_lowered(results):
+    if results.kind != "subject" or not results.pooled or _prompts_work(results):
         return None
     usual = results.usual_strength
     present = [each for cell, each in results.pooled.items() if cell.strength == usual and identity(each) >= PRESENT]
@@ -176,6 +176,12 @@ def _unheeded(results: Results) -> Finding | None:
         "picture's. A tag that the picture does not show is learnt for something else."
     )
     return Finding("wrong captions", f"{use(results)}: tags do not do what they say.", (Advice(what),))
+
+
+def _prompts_work(results: Results) -> bool:
+    """Whether a lower strength follows the prompts, or a tag is known to do what the captions taught of it."""
+    tags = results.tags.get(results.best, {}).values()
+    return _followed_when_lowered(results) or any(each.works for each in tags)
 
 
 def _followed_when_lowered(results: Results) -> bool:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from lorapipe.stages import Stage
 
 STEEP = 0.02
-"""The rate that separates usual rates of the two kinds: optimizers with a fixed rate stay below, adaptive ones above."""
+"""The rate that separates usual rates of the two kinds: optimizers with a fixed rate stay below, adaptive ones above.
+
+Adapters that need higher rates (`Adapter.rate_factor`) have as much higher a limit.
+"""
 SLOW_STEPS = 2000
 """Too few steps for slow optimizers (guide §5)."""
 DAMPED = 0.1
@@ -91,7 +94,7 @@ def _odd_rate(train: TrainingOptions, option: str, rate: float) -> Iterator[Prob
     if train.optimizer.adaptive and rate < STEEP:
         what = f"{rate:g} is a rate for another optimizer: {name} finds its own step size, this is a factor on it."
         yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(option,))
-    if not train.optimizer.adaptive and rate >= STEEP:
+    if not train.optimizer.adaptive and rate >= STEEP * max(1.0, train.adapter.rate_factor):
         what = f"{rate:g} would destroy the adapter within a few steps: {name} uses the rate unchanged."
         yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(option,))
 

@@ -57,7 +57,7 @@ class FourierFtAlgorithm(PeftOnlyAlgorithm):
         shape = tensors["sides"].tolist() if "sides" in tensors else self.given(weight).shape
         sides = tuple(map(int, shape))
         must_be_sensible(sides[0] * sides[1], "sides")
-        places = _places(int(tensors["seed"]), sides, len(spectrum)).to(spectrum.device)
+        places = _places(int(tensors["seed"]), sides, len(spectrum), str(spectrum.device))
         dense = spectrum.new_zeros(sides[0] * sides[1]).index_put((places,), spectrum).reshape(sides)
         return torch.fft.ifft2(dense).real * alpha
 
@@ -84,9 +84,9 @@ class FourierFtAlgorithm(PeftOnlyAlgorithm):
 
 
 @lru_cache(maxsize=4096)
-def _places(seed: int, sides: tuple[int, int], count: int) -> Tensor:
+def _places(seed: int, sides: tuple[int, int], count: int, device: str) -> Tensor:
     """Return the places of the coefficients (n,) in a flattened matrix, as PEFT draws them."""
     import torch
 
     drawn = torch.randperm(sides[0] * sides[1], generator=torch.Generator().manual_seed(seed))
-    return drawn[:count].clone()
+    return drawn[:count].clone().to(device)

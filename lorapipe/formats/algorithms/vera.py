@@ -11,12 +11,13 @@ from lorapipe.formats.algorithms._peft_only import INPUTS, PeftOnlyAlgorithm, mu
 from lorapipe.formats.algorithms._peft_ranks import only
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 FAN = 1024
 """Number of inputs by which A is scaled. PEFT takes the largest of a model's; here A is the same for every model."""
-_drawn: dict[tuple[int, int, int], Any] = {}
-"""(seed, which, rank) → the longest matrix (n, rank) drawn so far: shorter ones are its beginning."""
+_drawn: dict[tuple[int, int, int, str], Any] = {}
+"""(seed, which, rank, device) → the longest matrix (n, rank) drawn so far: shorter ones are its beginning."""
 
 
 class VeraAlgorithm(PeftOnlyAlgorithm):
@@ -58,10 +59,8 @@ class VeraAlgorithm(PeftOnlyAlgorithm):
     def delta(self, tensors: Tensors, alpha: float, weight: Tensor | None = None) -> Tensor:
         outputs, diagonal = tensors["lambda_b"], tensors["lambda_d"]
         inputs = self.inputs(tensors, weight)
-        if "seed" in tensors:
-            down, up = (
-                each.to(diagonal) for each in projections(tensors["seed"], self.rank(tensors), inputs, len(outputs))
-            )
+        if "A" not in tensors:
+            down, up = projections(tensors["seed"], self.rank(tensors), inputs, len(outputs), diagonal.device)
         else:
             down, up = tensors["A"][:, :inputs], tensors["B"][: len(outputs)]
         return (outputs[:, None] * up) @ (diagonal[:, None] * down)
@@ -99,7 +98,7 @@ class VeraAlgorithm(PeftOnlyAlgorithm):
             raise InputError(what, cure="Use that folder as it is, or export with convert: lora or convert: diff.")
         inputs, outputs = max(int(each[INPUTS]) for each in found), max(len(each["lambda_b"]) for each in found)
         down, up = projections(seed, self.rank(found[0]), inputs, outputs)
-        return {"vera_A": down, "vera_B": up}
+        return {"vera_A": down.contiguous(), "vera_B": up.contiguous()}
 
     def flaw(self, tensors: Tensors) -> str:
         vectors = [tensors["lambda_b"], tensors["lambda_d"]]
@@ -111,25 +110,30 @@ class VeraAlgorithm(PeftOnlyAlgorithm):
         return "" if fits else f"its shapes do not fit, {shapes_in_words(tensors)}"
 
 
-def projections(seed: Tensor, rank: int, inputs: int, outputs: int) -> tuple[Tensor, Tensor]:
-    """Return A (rank, inputs) and B (outputs, rank), float32 on the CPU, uniform with PEFT's Kaiming bounds √(6 / fan).
+def projections(
+    seed: Tensor, rank: int, inputs: int, outputs: int, device: torch.device | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return A (rank, inputs) and B (outputs, rank), float32, uniform with PEFT's Kaiming bounds √(6 / fan).
 
     Larger matrices of a seed and rank begin with the smaller ones.
     """
     must_be_sensible(rank * max(inputs, outputs), "vectors and inputs")
-    down = _uniform(int(seed), 0, inputs, rank) * (6 / FAN) ** 0.5
-    return down.T.contiguous(), _uniform(int(seed), 1, outputs, rank) * (6 / rank) ** 0.5
+    place = str(device or "cpu")
+    return _uniform(int(seed), FAN, inputs, rank, place).T, _uniform(int(seed), rank, outputs, rank, place, 1)
 
 
-def _uniform(seed: int, which: int, rows: int, rank: int) -> Tensor:
-    """Return (rows, rank) in [−1, 1), from the raw bits of PCG64, which are the same in every release of NumPy."""
+def _uniform(seed: int, fan: int, rows: int, rank: int, device: str, which: int = 0) -> Tensor:
+    """Return (rows, rank) in ±√(6 / fan), from the raw bits of PCG64, which are the same in every release of NumPy.
+
+    The longest that was drawn is kept on each device, so that no step draws or copies it again.
+    """
     import numpy as np
     import torch
 
-    key = seed % 2**63, which, rank
+    key = seed % 2**63, which, rank, device
     if key not in _drawn or len(_drawn[key]) < rows:
         bits = np.random.PCG64([seed % 2**63, which]).random_raw(rows * rank)
         values = (bits >> np.uint64(40)).astype(np.float32) / np.float32(2**23) - np.float32(1)
-        _drawn[key] = torch.from_numpy(values).reshape(rows, rank)
+        _drawn[key] = (torch.from_numpy(values).reshape(rows, rank) * (6 / fan) ** 0.5).to(device)
     found: Tensor = _drawn[key][:rows]
     return found
