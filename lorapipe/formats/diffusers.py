@@ -18,6 +18,8 @@ from lorapipe.formats.algorithms import Algorithm
 OLDER = (
     (re.compile(r"\.processor\.(to_[qkv])_lora\.(down|up)\.weight$"), r".\1.lora.\2.weight"),
     (re.compile(r"\.processor\.to_out_lora\.(down|up)\.weight$"), r".to_out.0.lora.\1.weight"),
+    (re.compile(r"\.processor\.(to_[qkv])\.(hada|lokr)_"), r".\1.\2_"),
+    (re.compile(r"\.processor\.to_out\.(hada|lokr)_"), r".to_out.0.\1_"),
     (re.compile(r"\.lora_linear_layer\.(down|up)\.weight$"), r".lora.\1.weight"),
     (re.compile(r"\.lora\.down\.weight$"), ".lora_A.weight"),
     (re.compile(r"\.lora\.up\.weight$"), ".lora_B.weight"),
@@ -33,6 +35,7 @@ class Diffusers(Format):
 
     Keys of a U-Net are written in the spelling before diffusers 0.20 (`….attn1.processor.to_q_lora.down.weight`), those
     of a text encoder with `text_model.`: all releases of diffusers read that, and so do ComfyUI and Forge (`comfy/lora.py`).
+    LoHa and LoKr, which diffusers does not load, have `processor` in attention's names as ComfyUI reads them.
 
     Files have no alpha tensors: the scale is multiplied into the tensors. An alpha in the header
     (`lora_adapter_metadata`, diffusers 0.34) is read.
@@ -76,5 +79,6 @@ class Diffusers(Format):
 
 def _older(key: str) -> str:
     """Return a U-Net's key in diffusers' spelling before it adopted PEFT's."""
+    key = re.sub(r"\.(to_[qkv]|to_out)(?:\.0)?\.(hada|lokr)_", r".processor.\1.\2_", key)
     older = key.replace(".lora_A.", ".lora.down.").replace(".lora_B.", ".lora.up.")
     return re.sub(r"\.(to_[qkv]|to_out)(?:\.0)?\.lora\.", r".processor.\1_lora.", older)

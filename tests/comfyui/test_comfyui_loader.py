@@ -241,7 +241,8 @@ def test_every_module_of_every_file_is_loaded(answer: Answer) -> None:
         strange = [line for line in found["told"] if not line.startswith("lora key not loaded: ")]
         assert strange == [], exported.label
         assert bool(found["told"]) == (len(taken) < len(found["modules"])), exported.label
-        assert exported.setting == EVERY_KNOB or exported.file.stem != Kohya().name or not found["told"], exported.label
+        if taken and exported.setting != EVERY_KNOB and exported.file.stem == Kohya().name:  # (IA)³ has no loader there
+            assert not found["told"], exported.label
         if exported.setting == USUAL and exported.adapter in CONVOLUTIONS:
             known = comfyui_names.of_family(answer.family, CONVOLUTIONS[exported.adapter])
             assert len(taken) == len(known), exported.label
@@ -268,7 +269,8 @@ def test_our_rules_of_comfyui_are_its_own(answer: Answer) -> None:
     for exported, found in answer.files:
         errors = [(error[0], error[2]) for module in found["modules"] for error in module["errors"]]
         print(f"{answer.family} {exported.label}: {len(errors)} changes, rules within {worst(errors)}")
-        assert errors and all(error <= EQUAL for _, error in errors), (exported.label, worst(errors))
+        is_read = any(not module["ignored"] for module in found["modules"])
+        assert bool(errors) == is_read and all(error <= EQUAL for _, error in errors), (exported.label, worst(errors))
 
 
 def worst(errors: list[list[float]] | list[tuple[float, float]]) -> str:
