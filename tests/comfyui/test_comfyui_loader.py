@@ -152,6 +152,8 @@ def takes(form: Format, learnt: AdapterWeights) -> bool:
     """Whether a format is one file for ComfyUI's LoRA loader, and has names for all of the tensors."""
     if form.ending != ".safetensors" or not form.updates:  # a folder, or for embeddings alone
         return False
+    if any(only and form.name not in only for only in (Algorithm.of(each).formats for each in learnt.algorithms)):
+        return False  # PEFT's methods, which export refuses here
     return all(
         module.tensors.keys() <= form.suffixes(Algorithm.of(module.algorithm)).keys()
         for module in learnt.modules.values()
