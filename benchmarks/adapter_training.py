@@ -116,10 +116,12 @@ def measured(name: str, options: argparse.Namespace) -> str:
     weights, report, seconds = trained(kind, folder, options.device, prompts)
     file = weights.snapshots[-1].path
     whole, asked = shares(judge, painted(file, prompts, options.device), named)
-    likeness = next(each["identity"] for each in report["cells"] if each["step"])
+    base, likeness = (
+        next(each["identity"] for each in report["cells"] if bool(each["step"]) is own) for own in (False, True)
+    )
     return (
         f"| {name} | {kind.settings} | {file.stat().st_size / 1000:.0f} kB | {kind.steps} | {seconds:.0f} | "
-        f"{likeness:.0%} | {whole:.0%} | {asked:.0%} |"
+        f"{likeness:.0%} (base {base:.0%}) | {whole:.0%} | {asked:.0%} |"
     )
 
 
@@ -137,7 +139,7 @@ def trained(kind: Kind, folder: Path, device: str, prompts: list[str]) -> tuple[
     }  # fmt: skip
     grid = {
         "uses": "evaluate", "weights": "$penny", "prompts": prompts[:16], "pictures": 1, "strengths": [1.0], "cfg": CFG,
-        "low_cfg": None, "batch": 8,
+        "low_cfg": None, "part_strengths": [], "batch": 8,
     }  # fmt: skip
     file, seconds = folder / "pipeline.yaml", 0.0
     for stages in ({"dataset": dataset}, {"penny": train}, {"grid": grid}):
