@@ -121,7 +121,7 @@ def exporting(folder: Path) -> Path:
         ("loha", "kohya", ""),
         ("lora", "diffusers", ""),
         ("lora, dora: true, dora_axis: output", "kohya", "ComfyUI divides the weights of a DoRA of outputs"),
-        ("loha", "diffusers", "no program reads loha"),
+        ("loha", "diffusers", ""),
     ],
 )
 def test_a_plan_says_what_no_program_will_read_rightly(exporting: Path, adapter: str, format: str, words: str) -> None:
@@ -142,3 +142,4 @@ def test_a_format_without_a_place_for_the_adapter_is_refused_before_the_training
     assert "file.format: diffusers has no place for" in refused("full")
     assert not refused("full", "file.convert=lora") and not refused("lora")
     assert "(dora_scale)" in refused("lora, dora: true")
+    assert "no place for oft." in refused("oft")

@@ -10,9 +10,10 @@ from statistics import fmean
 from lorapipe.evaluation.evaluation_result import EvaluationResult
 from lorapipe.evaluation.grid_plan import PART_PROMPTS, Cell
 from lorapipe.evaluation.report_data import CellData, ProbeData, ReportData, ScoredCell, TagData, VerdictData
+from lorapipe.evaluation.results import TagEffect
 from lorapipe.evaluation.scorer import CellScores
 from lorapipe.evaluation.selection import Probe, following, identity, merit
-from lorapipe.evaluation.tag_effects import TagEffect, idle_tags
+from lorapipe.evaluation.tag_effects import idle_tags
 from lorapipe.evaluation.verdict import Verdict
 
 

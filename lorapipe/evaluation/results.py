@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from random import Random
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.selection import Probe, Scores, choose, lowest, order_of_equals, pooled, worse
 
 if TYPE_CHECKING:
-    from lorapipe.evaluation.tag_effects import TagEffect
     from lorapipe.models import Role
 
 
@@ -36,6 +35,32 @@ RATE_KNOBS: Mapping[str, Role] = {
     "text_encoder_2_lr": "text_encoder",
 }
 """The train stage's knobs for learning rates, and what the part does that each is for."""
+
+
+IDLE, AT_MOST, WORKS = 0.1, 0.2, 0.3
+"""A tag changes nothing if its effect is below the first, and with its standard error below the second. It works if the
+effect less its standard error is above the third.
+"""
+
+
+class TagEffect(NamedTuple):
+    """A tag's effect on the pictures of a cell (1 as much as in the training pictures), its standard error, and how many
+    captions have the tag.
+    """
+
+    effect: float
+    error: float
+    captions: int
+
+    @property
+    def idle(self) -> bool:
+        """Whether it changes nothing."""
+        return self.effect < IDLE and self.effect + self.error < AT_MOST
+
+    @property
+    def works(self) -> bool:
+        """Whether it changes the pictures as the captions taught."""
+        return self.effect - self.error > WORKS
 
 
 @dataclass(frozen=True)

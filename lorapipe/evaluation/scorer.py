@@ -14,9 +14,8 @@ import numpy as np
 from lorapipe.evaluation import measures, metrics
 from lorapipe.evaluation.measures import Measure, Reference
 from lorapipe.evaluation.measures.taught import Taught
-from lorapipe.evaluation.results import ImageStats, Kind
+from lorapipe.evaluation.results import ImageStats, Kind, TagEffect
 from lorapipe.evaluation.selection import Scores
-from lorapipe.evaluation.tag_effects import TagEffect
 from lorapipe.training.data.trigger_word import compared_tags
 
 if TYPE_CHECKING:

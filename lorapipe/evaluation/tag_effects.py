@@ -8,39 +8,16 @@ a measure is not taken for silence of a tag.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from lorapipe.evaluation.advice import Advice
+from lorapipe.evaluation.results import TagEffect
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.verdict_rules import State
 
-IDLE, AT_MOST, WORKS = 0.1, 0.2, 0.3
-"""A tag changes nothing if its effect is below the first, and with its standard error below the second. It works if the
-effect less its standard error is above the third.
-"""
 UNTELLING: frozenset[State] = frozenset({"broken", "no effect"})
 """States in which pictures tell nothing of tags."""
-
-
-class TagEffect(NamedTuple):
-    """A tag's effect on the pictures of a cell (1 as much as in the training pictures), its standard error, and how many
-    captions have the tag.
-    """
-
-    effect: float
-    error: float
-    captions: int
-
-    @property
-    def idle(self) -> bool:
-        """Whether it changes nothing."""
-        return self.effect < IDLE and self.effect + self.error < AT_MOST
-
-    @property
-    def works(self) -> bool:
-        """Whether it changes the pictures as the captions taught."""
-        return self.effect - self.error > WORKS
 
 
 def idle_tags(effects: Mapping[str, TagEffect], state: State) -> dict[str, TagEffect]:

@@ -47,8 +47,9 @@ def problems(export: Exporting, stages: Mapping[str, Stage]) -> Iterator[Problem
 def _no_place(export: Exporting, adapter: Adapter, algorithm: Algorithm) -> Problem | None:
     """Return a problem if the export's format lacks a tensor of the adapter; else None."""
     shorts = _shorts(adapter, algorithm) if export.convert == "own" else {"diff"}
-    lacking = [short for short in shorts if short not in export.format.suffixes(algorithm)]
-    if not lacking and export.format.updates:
+    suffixes = export.format.suffixes(algorithm)
+    lacking = [short for short in shorts if short not in suffixes]
+    if suffixes and not lacking and export.format.updates:
         return None
     what = f"{export.format.name} has no place for {adapter.name if export.convert == 'own' else 'a difference'}"
     what += f" ({', '.join(lacking)})." if lacking else "."
@@ -125,7 +126,7 @@ def _trial(export: Exporting, adapter: Adapter, denoiser: str) -> ReadModule | N
     algorithm = Algorithm.of(getattr(adapter, "algorithm", ""))
     shorts, place = _shorts(adapter, algorithm), (denoiser, TRIAL_PATH)
     table, suffixes = NameTable({f"lora_unet_{TRIAL_PATH.replace('.', '_')}": place}), export.format.suffixes(algorithm)
-    if not set(shorts) <= suffixes.keys():
+    if not suffixes or not set(shorts) <= suffixes.keys():
         return None
     keys = tuple(export.format.key(place, suffixes[short], table) for short in shorts or [*suffixes][:1])
     parts = export.format.split(keys[0])

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lorapipe.evaluation.k_means import centres_of, nearest
 from lorapipe.evaluation.measures import Measure, Reference
 from lorapipe.evaluation.prompts import LEAST
-from lorapipe.evaluation.tag_effects import TagEffect
+from lorapipe.evaluation.results import TagEffect
 from lorapipe.training.data.trigger_word import compared_tags
 
 if TYPE_CHECKING:
