@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from lorapipe.training.adapter_layers.block_widths import Width
-from lorapipe.training.adapter_layers.layer import FactorsLayer, is_plain, shape_of
-from lorapipe.training.adapter_layers.products import Narrow, UpDown, how_of
+from lorapipe.training.adapter_layers.layer import is_plain, shape_of
+from lorapipe.training.adapter_layers.narrow_layer import NarrowLayer
 
 
-class GloraLayer(FactorsLayer):
+class GloraLayer(NarrowLayer):
     """base(x) + strength · alpha / rank · (W · a1 · a2 + b1 · b2) x; b2 has the base's kernel, the others are 1×1."""
 
     algorithm: ClassVar[str] = "glora"
@@ -28,8 +28,7 @@ class GloraLayer(FactorsLayer):
         shapes = {
             "a1": (inputs, rank, *ones), "a2": (rank, inputs, *ones), "b1": (out, rank, *ones), "b2": (rank, inputs, *kernel)
         }  # fmt: skip
-        super().__init__(base, width, shapes)
-        self._is_fused = is_plain(base) and math.prod(kernel) == 1
+        super().__init__(base, width, shapes, is_plain(base) and math.prod(kernel) == 1)
 
     def reset(self, generator: torch.Generator) -> None:
         """Set a1 and b1 to kaiming-uniform(a=√5), a2 and b2 to 0, as LyCORIS does."""
@@ -38,22 +37,9 @@ class GloraLayer(FactorsLayer):
             torch.nn.init.kaiming_uniform_(drawn[name], a=math.sqrt(5), generator=generator)
         self.fill(drawn)
 
-    def forward(self, input: Tensor) -> Tensor:
-        if not self._is_fused:
-            return super().forward(input)
-        base: Any = self.base_layer
-        narrow = self._narrow(self.factor_now())
-        fused: Tensor = UpDown.apply(input, base.weight, base.bias, None, narrow, how_of(base), *narrow.tensors)
-        return fused
-
-    def narrow(self) -> Narrow | None:
-        return self._narrow(1.0) if self._is_fused else None
-
-    def _narrow(self, strength: float) -> Narrow:
-        return Narrow(self._down_up, tuple(self.factors.values()), strength * self.width.alpha / self.width.rank)
-
-    def _down_up(self, a1: Tensor, a2: Tensor, b1: Tensor, b2: Tensor) -> tuple[Tensor, Tensor]:
+    def down_up(self, *factors: Tensor) -> tuple[Tensor, Tensor]:
         """Compute down (2r, in[, 1, 1]) and up (out, 2r[, 1, 1])."""
+        a1, a2, b1, b2 = factors
         base: Any = self.base_layer
         through = (base.weight.flatten(1) @ a1.flatten(1).to(base.weight.dtype)).to(b1.dtype).reshape(b1.shape)
         return torch.cat([a2, b2]), torch.cat([through, b1], dim=1)

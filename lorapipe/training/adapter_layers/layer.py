@@ -62,7 +62,8 @@ class AdapterLayer(torch.nn.Module):
 
     def adopt(self, fixed: Mapping[str, Tensor]) -> None:
         """Take over the flags and frozen tensors of existing weights; `InputError` where they are others than its own."""
-        ours = {name: tensor for name, tensor in self.tensors().items() if name not in self.trained()}
+        trained = self.trained()
+        ours = {name: tensor for name, tensor in self.tensors().items() if name not in trained}
         if fixed.keys() != ours.keys():
             what = f"the weights have the settings {', '.join(fixed)}, and the adapter {', '.join(ours)}."
             raise InputError(what, cure="Use the adapter that the weights were trained with.")

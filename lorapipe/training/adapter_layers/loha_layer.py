@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from lorapipe.training.adapter_layers.block_widths import Width
-from lorapipe.training.adapter_layers.layer import FactorsLayer, is_plain, shape_of
-from lorapipe.training.adapter_layers.products import Narrow, UpDown, how_of
+from lorapipe.training.adapter_layers.layer import is_plain, shape_of
+from lorapipe.training.adapter_layers.narrow_layer import NarrowLayer
 
 SPREADS = {"w1_a": 0.1, "w1_b": 1.0, "w2_a": 0.0, "w2_b": 1.0, "t1": 0.1, "t2": 0.1}
 """Standard deviations of the initial values, as in LyCORIS; ΔW is 0 since w2_a is."""
@@ -23,7 +23,7 @@ COST = 7 / 6
 """Cost of a multiplication in the narrow products relative to one with the full ΔW, over a training step."""
 
 
-class LohaLayer(FactorsLayer):
+class LohaLayer(NarrowLayer):
     """base(x) + strength · alpha / rank · ((w1_a · w1_b) ⊙ (w2_a · w2_b)) x."""
 
     algorithm: ClassVar[str] = "loha"
@@ -39,9 +39,8 @@ class LohaLayer(FactorsLayer):
         else:
             halves, cores = {"a": (out, rank), "b": (rank, columns)}, {}
         shapes = {f"w{number}_{side}": halves[side] for number in (1, 2) for side in "ab"}
-        super().__init__(base, width, shapes | cores)
         is_narrow = COST * rank**2 * (out + columns) < out * columns
-        self._is_fused = is_plain(base) and not is_tucker and is_narrow
+        super().__init__(base, width, shapes | cores, is_plain(base) and not is_tucker and is_narrow)
 
     def reset(self, generator: torch.Generator) -> None:
         self.fill(
@@ -51,22 +50,9 @@ class LohaLayer(FactorsLayer):
             }
         )
 
-    def forward(self, input: Tensor) -> Tensor:
-        if not self._is_fused or (torch.is_grad_enabled() and (self.dropout or self.rank_dropout)):
-            return super().forward(input)
-        base: Any = self.base_layer
-        narrow = self._narrow(self.factor_now())
-        fused: Tensor = UpDown.apply(input, base.weight, base.bias, None, narrow, how_of(base), *narrow.tensors)
-        return fused
-
-    def narrow(self) -> Narrow | None:
-        return self._narrow(1.0) if self._is_fused else None
-
-    def _narrow(self, strength: float) -> Narrow:
-        return Narrow(self._khatri_rao, tuple(self.factors.values()), strength * self.width.alpha / self.width.rank)
-
-    def _khatri_rao(self, w1_a: Tensor, w1_b: Tensor, w2_a: Tensor, w2_b: Tensor) -> tuple[Tensor, Tensor]:
+    def down_up(self, *factors: Tensor) -> tuple[Tensor, Tensor]:
         """Compute down (r², in[, k, k]) and up (out, r²[, 1, 1]) of the same ΔW."""
+        w1_a, w1_b, w2_a, w2_b = factors
         (out, inputs, *kernel), square = shape_of(self.base_layer), self.width.rank**2
         up = (w1_a[:, :, None] * w2_a[:, None, :]).reshape(out, square, *[1 for _ in kernel])
         down = (w1_b[:, None, :] * w2_b[None, :, :]).reshape(square, inputs, *kernel)
