@@ -102,7 +102,7 @@ def test_peft_loads_the_folder_with_equal_outputs(name: str, model: Model, tmp_p
 @pytest.mark.parametrize("name", METHODS)
 def test_a_strength_scales_the_change_of_every_weight(name: str, model: Model) -> None:
     """W + s · ΔW, also where the update is a rotation."""
-    learned = stirred(name, model)
+    learned, base = stirred(name, model), answer(model)
     layers = {place: model.part(place[0]).get_submodule(place[1]) for place in learned.modules}
     before = {place: copy.deepcopy(layer.state_dict()) for place, layer in layers.items()}
     for place, module in learned.modules.items():
@@ -113,6 +113,7 @@ def test_a_strength_scales_the_change_of_every_weight(name: str, model: Model) -
     merged = answer(model)
     for place, layer in layers.items():
         layer.load_state_dict(before[place])
+    assert (merged - base).abs().max() > 1e-3 and (merged - used(model, learned)).abs().max() > 1e-3
     assert torch.allclose(used(model, learned, 0.5), merged, atol=1e-5)
 
 
@@ -233,6 +234,7 @@ def test_a_folder_of_pefts_own_is_continued(name: str, model: Model, tmp_path: P
     wrapped.save_pretrained(tmp_path / "unet")
     wanted = answer(model)
     wrapped.unload()
+    assert (wanted - answer(model)).abs().max() > 1e-3
     attached = adapter.attach(model, ("unet",))
     initialise_from(tmp_path, attached, model)
     assert torch.allclose(answer(model), wanted, atol=2e-5)
