@@ -19,7 +19,7 @@ from lorapipe.pipeline.demand import Demand
 from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Source, param
 from lorapipe.stages import Stage, _prompt_syntax
-from lorapipe.stages._judged_training import adapter_of, advised_options, captioning_of, settings_line
+from lorapipe.stages._training_settings import adapter_of, advised_options, captioning_of, settings_line
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.data.trigger_word import trigger_word
 from lorapipe.training.device import Precision
