@@ -63,7 +63,7 @@ class Theirs(nn.Module):
 
 
 def comfyui(path: Path) -> dict[int, tuple[Theirs, Theirs]]:
-    """Read a file like ComfyUI (`nodes_hypernetwork.py`), from its rules: LayerNorms count where it looks for the last layer."""
+    """Read a file like ComfyUI (`nodes_hypernetwork.py`), from its rules: it counts LayerNorms as layers."""
     whole: dict[Any, Any] = torch.load(path, weights_only=True)
     nets = {}
     for width in [key for key in whole if isinstance(key, int)]:
