@@ -62,7 +62,7 @@ def _short(default: object, value: dict[str, Any]) -> object:
         return without_defaults(cls, value)
     tag = cls.tag
     kind = value.get(tag)
-    if kind not in cls.registry:
+    if not isinstance(kind, str) or kind not in cls.registry:
         return value
     rest = without_defaults(cls.registry.get(kind), value)
     return {tag: kind, **rest} if rest else kind
@@ -195,7 +195,7 @@ def _optimizer(told: str, remarks: list[str]) -> object:
         return ""
     path, _, arguments = told.partition("(")
     name = path.strip().rsplit(".", 1)[-1].lower()
-    contract: type[Optimizer] = Optimizer  # type: ignore[type-abstract]  # the registry finds the files
+    contract: type[Optimizer] = Optimizer
     assert contract.registry is not None
     classes = {each: contract.registry.get(each) for each in contract.registry.names()}
     by_class = {str(cls.implementation).rpartition(":")[2].lower(): each for each, cls in classes.items()}
