@@ -1,8 +1,8 @@
 """How much of the subject a picture shows: which of its parts have a place in the picture that looks like them.
 
 Features of the base's denoiser (DIFT: Tang et al. 2023, arXiv:2306.03881) match where two pictures show the same part.
-All places of all training pictures are grouped by k-means. A group is a part of the subject as far as the training pictures
-come nearer to its centre than the base's pictures of the same prompts do, in standard deviations (Fisher's criterion):
+All places of all training pictures are grouped by k-means. A group is a part of the subject as far as most training
+pictures come nearer to its centre than the base's pictures of the same prompts, in standard deviations (Fisher's criterion):
 scenes and clothes change and the subject does not, and what every picture has tells nothing of it. Where a picture has
 few places, smaller ones are grouped as well (`Seen.fine`): a thing in a hand is less than one large place.
 
@@ -28,9 +28,13 @@ if TYPE_CHECKING:
 
     from lorapipe.evaluation.features import Array, Seen
 
-GROUPS = 96
+GROUPS = 256
+"""So many groups at most: a thing of a few places is lost in a larger one."""
 STRICT = 0.5
 """Standard deviations that a picture has to be nearer than the training pictures' mean to be as likely as not."""
+MOST_COME = 0.75
+"""The share of training pictures that must come nearer to a part than the base's usual picture: scenes that chance keeps
+out of the base's few pictures are in few of the training's."""
 MOST = 1.25
 """The highest figure of one picture; some are nearer than the mean training picture, and means balance out."""
 
@@ -51,7 +55,7 @@ class Groups:
         """Group the places of the training pictures; those of the base's pictures are what the subject is not."""
         centres = centres_of(training, GROUPS, 12)
         ours, other = _left_out(training, centres), nearest(base, centres)
-        gap = np.maximum(np.median(other, axis=0) - np.median(ours, axis=0), 0)
+        gap = np.maximum(np.median(other, axis=0) - np.quantile(ours, MOST_COME, axis=0), 0)
         weight = (gap / (ours.std(axis=0) + other.std(axis=0) + 1e-9)) ** 2
         return cls(centres, ours.mean(axis=0), ours.std(axis=0) + 1e-3, weight, ours)
 
