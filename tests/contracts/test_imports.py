@@ -103,6 +103,10 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.models._model_detection", "lorapipe.models._tensor_index", "lorapipe.file_signatures",
         "lorapipe.regular_files", *LIGHT
     ),
+    **{f"lorapipe.inspection.{name}": (
+        "lorapipe.inspection", "lorapipe.formats.algorithms", "lorapipe.pipeline.yaml_text", "lorapipe.training.options",
+        *CONTRACTS, *LIGHT
+    ) for name in ("training_pipeline", "_kohya_settings", "_metadata_values")},
     "lorapipe.inspection.readers": (
         "=lorapipe.inspection.readers", "lorapipe.inspection._module_names", "=lorapipe.formats.algorithms",
         "lorapipe.registry", *LIGHT
