@@ -9,8 +9,17 @@ from lorapipe.config_import.configuration import Configuration, Option, Remark
 from lorapipe.config_import.option_table import ALIASES, LAUNCHER, ROWS
 from lorapipe.config_import.shells import Command, Word
 
-SCRIPTS = re.compile(r"(?:^|[/\\])((?:sdxl_|flux_|sd3_|lumina_|anima_|hunyuan_image_)?(?:train\w*|fine_tune|gen_img\w*))\.py$")
-LISTS = ("network_args", "optimizer_args", "lr_scheduler_args", "text_encoder_lr", "base_weights", "base_weights_multiplier")
+SCRIPTS = re.compile(
+    r"(?:^|[/\\])((?:sdxl_|flux_|sd3_|lumina_|anima_|hunyuan_image_)?(?:train\w*|fine_tune|gen_img\w*))\.py$"
+)
+LISTS = (
+    "network_args",
+    "optimizer_args",
+    "lr_scheduler_args",
+    "text_encoder_lr",
+    "base_weights",
+    "base_weights_multiplier",
+)
 """Options that take several words (`nargs="*"`)."""
 NUMBER = re.compile(r"-?\d|-\.\d")
 
@@ -48,7 +57,9 @@ def _launcher_options(words: Iterable[Word], file: str) -> list[Option]:
     for word in words:
         if word.text.startswith("--"):
             name, sign, value = word.text[2:].partition("=")
-            found.append(Option(f"{LAUNCHER}{name}", value if sign else True, f"--{name}", file, word.line, word.unknown))
+            found.append(
+                Option(f"{LAUNCHER}{name}", value if sign else True, f"--{name}", file, word.line, word.unknown)
+            )
         elif found and found[-1].value is True and not word.text.startswith("-"):
             last = found.pop()
             found.append(Option(last.name, word.text, last.written, file, last.line, word.unknown))

@@ -84,5 +84,6 @@ class Configuration:
     @property
     def keys(self) -> list[Option]:
         """Every option of the input, each once, in the order of the files."""
-        grouped = [[*subset.general, *subset.dataset, *subset.own] for subset in self.subsets]
-        return list({id(option): option for option in (*self.options, *sum(grouped, []))}.values())
+        grouped = [part for subset in self.subsets for part in (subset.general, subset.dataset, subset.own)]
+        inside = [option for part in grouped for option in part]
+        return list({id(option): option for option in (*self.options, *inside)}.values())

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-PLAIN_TEXT = re.compile(r"[A-Za-z_./~][\w ./~+-]*(?<! )")
-WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "none", "nan", "inf"})
+from lorapipe.pipeline.yaml_text import flow
+
 WIDTH = 56
 """Column of the comments, where a line is not longer."""
-FLOW_ITEMS = 8
 
 Tree = dict[str, "Tree | Leaf"]
 
@@ -74,6 +72,13 @@ class Draft:
         self.vars.setdefault(unique, Leaf(value, comment))
         return f"${{{unique}}}"
 
+    def last(self, stage: str, first: Sequence[str]) -> None:
+        """Move a stage to the end, and the settings `first` to its beginning."""
+        tree = self.stages.pop(stage)
+        assert isinstance(tree, dict)
+        names = [name for name in first if name in tree]
+        self.stages[stage] = {name: tree[name] for name in (*names, *(name for name in tree if name not in names))}
+
     def text(self) -> str:
         """Return the pipeline as YAML."""
         lines = [*(f"# {line}".rstrip() for line in self.head), ""]
@@ -107,33 +112,29 @@ def _lines(tree: Tree, indent: str) -> Iterator[str]:
 
 def key(name: str) -> str:
     """Return a name as a key of a mapping."""
-    return name if re.fullmatch(r"[A-Za-z_][\w-]*", name) and name.lower() not in WORDS else json.dumps(name)
+    return flow(name)
 
 
 def scalar(value: object, inside: bool = False) -> str:
     """Return a value as YAML on one line; `inside` a mapping or list on one line, brackets are quoted."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None:
-        return "null"
-    if isinstance(value, float):
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (int, float)):
         return number(value)
-    if isinstance(value, int):
-        return str(value)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key(str(name))}: {scalar(each, True)}" for name, each in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(scalar(each, True) for each in value) + "]"
     text = str(value)
-    if PLAIN_TEXT.fullmatch(text) and text.lower() not in WORDS:
-        return text
     if re.fullmatch(r"\$[A-Za-z_][\w.-]*", text) or (re.fullmatch(r"\$\{\w+\}[\w./-]*", text) and not inside):
         return text
-    return json.dumps(text, ensure_ascii=False)
+    return flow(text)
 
 
 def number(value: float) -> str:
     """Return a number as people write it: 1e-4, 0.06."""
+    if isinstance(value, int):
+        return str(value)
     if value == int(value) and abs(value) < 1e15:
         return str(int(value))
     text = repr(value)
@@ -142,7 +143,9 @@ def number(value: float) -> str:
         return f"{mantissa}e{int(exponent)}"
     if abs(value) < 0.001:
         short = f"{value:.15e}".partition("e")
-        return f"{float(short[0]):g}e{int(short[2])}" if float(f"{float(short[0]):g}e{int(short[2])}") == value else text
+        return (
+            f"{float(short[0]):g}e{int(short[2])}" if float(f"{float(short[0]):g}e{int(short[2])}") == value else text
+        )
     return text
 
 

@@ -27,6 +27,8 @@ def add_steps(made: Translation) -> None:
     told = f"({terms}) pictures{doubled} / {per_step} = {per_epoch} steps an epoch"
     if isinstance(steps, str):
         epochs = int(steps.split()[0])
-        made.effective["steps"] = f"{told}, × {counted(epochs, 'epoch')} = {per_epoch * epochs} steps (more where buckets are not full)"
+        made.effective["steps"] = (
+            f"{told}, × {counted(epochs, 'epoch')} = {per_epoch * epochs} steps (more where buckets are not full)"
+        )
     else:
         made.effective["steps"] = f"{steps}; {told}, so about {float(str(steps)) / max(1, per_epoch):.3g} epochs"

@@ -27,7 +27,9 @@ def merged(first: Configuration, others: Mapping[Path, Configuration], folder: P
             if inner is not None:
                 _add(first, inner)
     for path, configuration in waiting.items():
-        first.remarks.append(Remark(f"{path.name} is not named in the first file, and taken as a part of the same training"))
+        first.remarks.append(
+            Remark(f"{path.name} is not named in the first file, and taken as a part of the same training")
+        )
         _add(first, configuration)
     return first
 

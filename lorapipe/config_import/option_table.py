@@ -54,9 +54,6 @@ DEVICES = "--device of `lorapipe run` chooses devices; batches come from the cac
 HUB = "nothing is uploaded or downloaded"
 SD_ONLY = "it is for other families of models than SD1.x, SD2 and SDXL"
 OWN_LOG = "every training writes TensorBoard's files, metrics.jsonl and metrics.csv, wherever they go"
-CAPTIONS = (
-    ("shuffle_caption", "`captions.shuffle`"), ("enable_wildcard", "`captions.wildcards`, `caption_lines: each`"),
-)  # fmt: skip
 
 
 def _rows() -> Iterator[Row]:
@@ -74,7 +71,9 @@ def _of_the_base() -> Iterator[Row]:
     yield from _mapped("flag", ("v2", "`base.family: sd2`"), ("v_parameterization", "`base.prediction: v_prediction`"),
                        ("zero_terminal_snr", "`base.zero_terminal_snr`"), ("sdxl", "`base.family: sdxl`"))  # fmt: skip
     yield from _always("flag", "no_half_vae")
-    yield from _with("translated", "nothing is downloaded: the base's own vocabulary is used", "text", "tokenizer_cache_dir")
+    yield from _with(
+        "translated", "nothing is downloaded: the base's own vocabulary is used", "text", "tokenizer_cache_dir"
+    )
     yield from _always("list", "base_weights base_weights_multiplier")
     yield from _with("translated", "checkpoints are memory-mapped", "flag", "disable_mmap_load_safetensors")
 
@@ -132,7 +131,9 @@ def _of_the_optimizer() -> Iterator[Row]:
                        ("lr_scheduler_power", "`scheduler.power` (1 without it)"), ("lr_decay_steps", "`scheduler.decay`"),
                        ("lr_scheduler_min_lr_ratio", "`scheduler.end`"))  # fmt: skip
     yield from _with("refused", "inverse_sqrt is not offered", "number", "lr_scheduler_timescale")
-    yield from _mapped("whole", ("max_train_steps", "`steps` (1600 without it)"), ("max_train_epochs", "`steps`, in epochs"))
+    yield from _mapped(
+        "whole", ("max_train_steps", "`steps` (1600 without it)"), ("max_train_epochs", "`steps`, in epochs")
+    )
     yield from _used("whole", ("gradient_accumulation_steps", "train.accumulation"))
     yield from _mapped("whole", ("train_batch_size", "`batch`"), ("batch_size", "`batch`"), ("seed", "`seed`"))
     yield from _mapped("flag", ("fused_backward_pass", "`adapter.fused_backward`, of a fine-tune"))
@@ -157,7 +158,8 @@ def _of_the_pictures() -> Iterator[Row]:
                        ("bucket_no_upscale", "`bucket_no_upscale`"), ("flip_aug", "`augment.flip`"),
                        ("color_aug", "`augment.colour`"), ("random_crop", "`augment.random_crop`"),
                        ("alpha_mask", "`alpha_mask`"), ("masked_loss", "`masks`"),
-                       ("weighted_captions", "`captions.weighted`"), *CAPTIONS)  # fmt: skip
+                       ("weighted_captions", "`captions.weighted`"), ("shuffle_caption", "`captions.shuffle`"),
+                       ("enable_wildcard", "`captions.wildcards`, `caption_lines: each`"))  # fmt: skip
     yield from _mapped("number", ("caption_dropout_rate", "`captions.dropout`"),
                        ("caption_tag_dropout_rate", "`captions.tag_dropout`"), ("validation_split", "`held_out`"),
                        ("token_warmup_step", "`captions.token_warmup_step`"))  # fmt: skip
@@ -168,7 +170,9 @@ def _of_the_pictures() -> Iterator[Row]:
                                "cache_text_encoder_outputs_to_disk persistent_data_loader_workers")  # fmt: skip
     yield from _always("whole", "vae_batch_size max_data_loader_n_workers")
     yield from _always("text", "resize_interpolation")
-    yield from _with("translated", "the cache is keyed by content, and always right", "flag", "skip_cache_check cache_info")
+    yield from _with(
+        "translated", "the cache is keyed by content, and always right", "flag", "skip_cache_check cache_info"
+    )
     yield from _with("translated", "captions are encoded as many as fit", "whole", "text_encoder_batch_size")
     yield from _with("no effect", "it shows pictures and trains nothing", "flag", "debug_dataset")
     yield from _with("refused", "datasets are folders here", "text", "dataset_class custom_attributes")
@@ -187,7 +191,9 @@ def _of_the_objective() -> Iterator[Row]:
                        ("ip_noise_gamma_random_strength", "`noise.perturbation_random`"))  # fmt: skip
     yield from _mapped("text", ("loss_type", "`loss`"), ("huber_schedule", "`loss.schedule`"))
     yield from _mapped("whole", ("multires_noise_iterations", "`noise.multires_iterations`"))
-    yield from _used("whole", ("min_timestep", "train.noise.min_timestep"), ("max_timestep", "train.noise.max_timestep"))
+    yield from _used(
+        "whole", ("min_timestep", "train.noise.min_timestep"), ("max_timestep", "train.noise.max_timestep")
+    )
     yield from _mapped("whole", ("clip_skip", "`clip_skip`"), ("max_token_length", "`max_tokens`"))
 
 
@@ -209,11 +215,14 @@ def _of_saving() -> Iterator[Row]:
     yield from _used("text", ("training_comment", "file.comment"), ("metadata_title", "file.title"),
                      ("metadata_trigger_phrase", "file.trigger"))  # fmt: skip
     yield from _with("refused", "files hold no such field here", "text", "metadata_author metadata_description "
-                     "metadata_license metadata_tags metadata_usage_hint metadata_thumbnail metadata_merged_from")  # fmt: skip
+                     "metadata_license metadata_tags metadata_usage_hint metadata_thumbnail "
+                     "metadata_merged_from")  # fmt: skip
     yield from _with("translated", HUB, "text", "huggingface_repo_id huggingface_repo_type huggingface_path_in_repo "
                      "huggingface_token huggingface_repo_visibility")  # fmt: skip
     yield from _with("translated", HUB, "flag", "save_state_to_huggingface resume_from_huggingface async_upload")
-    yield from _with("translated", "previews come at the beginning of none, and at the end always", "flag", "sample_at_first")
+    yield from _with(
+        "translated", "previews come at the beginning of none, and at the end always", "flag", "sample_at_first"
+    )
     yield from _with("translated", "previews use the base's own sampler", "text", "sample_sampler")
     reason = WITHOUT_SETTING["validate_every_n_steps"]
     yield from _with("translated", reason, "whole", "validation_seed validate_every_n_steps validate_every_n_epochs "
@@ -227,7 +236,9 @@ def _of_saving() -> Iterator[Row]:
 def _of_the_machine() -> Iterator[Row]:
     yield from _mapped("text", ("mixed_precision", "`precision`: fp16 becomes auto"))
     yield from _mapped("flag", ("full_fp16", "`precision`"), ("full_bf16", "`precision: bf16`"))
-    yield from _used("flag", ("gradient_checkpointing", "train.gradient_checkpointing"), ("torch_compile", "train.compile"))
+    yield from _used(
+        "flag", ("gradient_checkpointing", "train.gradient_checkpointing"), ("torch_compile", "train.compile")
+    )
     yield from _always("flag", "xformers sdpa mem_eff_attn lowram highvram")
     yield from _with("refused", WITHOUT_SETTING["fp8_base"], "flag", "fp8_base fp8_base_unet")
     yield from _with("refused", "activations stay on the device; gradient_checkpointing takes most of them away", "flag",

@@ -139,7 +139,9 @@ def _arguments(name: str, option: Option) -> list[Option]:
                 key, _, value = part.partition("=")
                 pairs.append((key.strip(), value.strip().strip("\"'")))
     made = [
-        Option(f"{name}.{key}", value, f"{option.written} {key}", option.file, option.line) for key, value in pairs if key
+        Option(f"{name}.{key}", value, f"{option.written} {key}", option.file, option.line)
+        for key, value in pairs
+        if key
     ]
     return made or [_settled(option, "no effect", "is empty")]
 
@@ -218,4 +220,3 @@ def literal(text: str) -> object:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return {"true": True, "false": False, "none": None}.get(text.lower(), text)
-

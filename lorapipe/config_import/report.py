@@ -13,7 +13,7 @@ from lorapipe.errors import Problem, counted, shortened
 MOST_LINES = 600
 """Lines of the report that options may take; the rest is counted."""
 LONGEST_VALUE = 60
-SECRETS = ("key", "token", "password", "secret")
+SECRETS = ("api_key", "huggingface_token", "password", "secret")
 HEADS: Mapping[Kind, str] = {
     "used": "Used: a setting of the same meaning", "translated": "Translated: other settings, or what always happens here",
     "no effect": "Without effect in the original", "refused": "Refused: not offered here", "unknown": "Not understood",
@@ -30,9 +30,12 @@ class Entry:
     @property
     def value(self) -> str:
         """The value as text; a secret is hidden."""
-        if any(word in self.option.name for word in ("api_key", "huggingface_token", "password", "secret")):
+        if any(word in self.option.name.lower() for word in SECRETS):
             return "…"
-        return shortened(scalar(self.option.value), LONGEST_VALUE)
+        value = self.option.value
+        if isinstance(value, (list, tuple)):
+            value = " ".join(map(str, value))
+        return shortened(" ".join(value.split()) if isinstance(value, str) else scalar(value), LONGEST_VALUE)
 
     def as_data(self) -> dict[str, object]:
         """Return JSON types."""

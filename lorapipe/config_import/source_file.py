@@ -41,7 +41,9 @@ class SourceFile:
                 self.kind = file_signatures.kind_of(self.head)
                 rest = file.read(MOST_BYTES) if not self.kind else b""
         except IrregularFileError as error:
-            raise InputError(f"{error.strerror}.", where=str(path), cure="Name the file of the configuration.") from None
+            raise InputError(
+                f"{error.strerror}.", where=str(path), cure="Name the file of the configuration."
+            ) from None
         except OSError as error:
             raise InputError(problem_of(error, str(path))) from None
         self.data = self.head + rest

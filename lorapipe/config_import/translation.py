@@ -3,26 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lorapipe import __version__
-from lorapipe.config_import import Imported, effective_values
+from lorapipe.config_import import effective_values
 from lorapipe.config_import.configuration import Configuration, Option
 from lorapipe.config_import.linked_files import merged
-from lorapipe.config_import.mapping import TRAIN, Translation, base_model, dataset, export, network, objective, optimizer, schedule
+from lorapipe.config_import.mapping import (
+    TRAIN,
+    Translation,
+    base_model,
+    dataset,
+    export,
+    network,
+    objective,
+    optimizer,
+    schedule,
+)
 from lorapipe.config_import.option_table import ROWS
 from lorapipe.config_import.option_values import Ledger, Options, expanded, layer_of
 from lorapipe.config_import.readers import reader_of
-from lorapipe.config_import.report import report_of
+from lorapipe.config_import.report import Report, report_of
 from lorapipe.config_import.source_file import SourceFile
 from lorapipe.config_import.unknown_file import what_it_is
 from lorapipe.errors import InputError, Problem, TooManyProblems
 from lorapipe.pipeline.loader import from_document
-from lorapipe.pipeline.yaml_document import Document
+from lorapipe.pipeline.yaml_document import parse
 
 
-def imported(paths: Sequence[Path], target: Path) -> Imported:
-    """Return the pipeline and the report; see `lorapipe.config_import.import_files`."""
+@dataclass(frozen=True)
+class Imported:
+    """A pipeline as YAML, and the report of its import."""
+
+    pipeline: str
+    report: Report
+
+
+def import_files(paths: Sequence[Path], target: Path) -> Imported:
+    """Return the pipeline of a training, for a file in the folder `target`.
+
+    Several files are one training: a script with the files that it names. `InputError` where a file is no configuration,
+    with what it is instead.
+    """
     configuration, folder = _read(paths)
     made = translated(configuration, folder, target)
     text = made.draft.text()
@@ -63,11 +86,8 @@ def translated(configuration: Configuration, folder: Path, target: Path) -> Tran
     optimizer.translate(made)
     schedule.translate(made)
     objective.translate(made)
-    stages = made.draft.stages
-    training = stages.pop(TRAIN)
-    stages[TRAIN] = training
     dataset.translate(made)
-    stages[TRAIN] = stages.pop(TRAIN)  # behind its datasets
+    made.draft.last(TRAIN, ("uses", "dataset", "more_datasets", "regularisation", "prior_loss_weight"))
     export.translate(made)
     _direct(made)
     _always(made)
@@ -116,9 +136,6 @@ def _head(made: Translation) -> None:
     trainer, script = made.configuration.trainer, made.configuration.script
     files = dict.fromkeys(option.file for option in made.configuration.keys if option.file)
     made.draft.head = [
-        "yaml-language-server: $schema=https://lorapipe/pipeline.schema.json",
-    ]
-    made.draft.head = [
         f"Imported from {', '.join(list(files)[:5])} ({trainer}, {script}) by lorapipe {__version__}.",
         "The comments say which option each line comes from. `lorapipe plan` says what the training will take.",
     ]
@@ -130,7 +147,7 @@ def _head(made: Translation) -> None:
 def problems_of(text: str, target: Path) -> list[Problem]:
     """Return what `lorapipe check` says about the pipeline."""
     try:
-        from_document(Document.parse(text, "pipeline"), target)
+        from_document(parse(text, "pipeline"), target)
     except TooManyProblems as error:
         return list(error.found)
     except InputError as error:

@@ -28,8 +28,8 @@ def augmentation(made: Translation, name: str, view: Options) -> None:
             made.draft.put(f"{name}.augment.{knob}", True, view.mark(option))
             view.settle(option, "used", f"{name}.augment.{knob}: true")
             if cached:
-                _say(made, f"{option} and cache_latents: sd-scripts stops, since it caches one latent of a picture. Here each "
-                           f"variant is cached, so both work; `{name}.augment.{knob}` is on")  # fmt: skip
+                _say(made, f"{option} and cache_latents: sd-scripts stops, since it caches one latent of a picture. Here "
+                           f"each variant is cached, so both work; `augment.{knob}` is on")  # fmt: skip
             if option == "color_aug":
                 _say(made, "colours vary by 8 variants of each picture here, anew each time in the original", False)
 
@@ -49,7 +49,7 @@ def _face_crop(made: Translation, name: str, view: Options, cached: bool) -> boo
         reason = f"with {' and '.join(why)} sd-scripts does not crop around faces, and does not say so"
         view.settle("face_crop_aug_range", "no effect", reason)
         _say(made, f"face_crop_aug_range {text}: {reason}. It works here: `augment: {{face_crop: [{bounds[0]:g}, "
-                   f"{bounds[1]:g}]}}` in {name}, for pictures named …_cx_cy_w_h")  # fmt: skip
+                   f"{bounds[1]:g}]}}` in the dataset, for pictures named …_cx_cy_w_h")  # fmt: skip
         return False
     made.draft.put(f"{name}.augment.face_crop", bounds, view.mark("face_crop_aug_range"))
     view.settle("face_crop_aug_range", "used", f"{name}.augment.face_crop: {bounds}")

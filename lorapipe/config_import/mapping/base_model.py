@@ -58,13 +58,17 @@ def _prediction(made: Translation, base: dict[str, object]) -> None:
     elif options.given("v_parameterization"):
         made.idle("v_parameterization", "is off; lorapipe reads from the base what it predicts")
     elif options.given("pretrained_model_name_or_path") and not made.configuration.settings:
-        made.effective["prediction"] = "read from the base by lorapipe; epsilon in the original (v_parameterization is off)"
+        made.effective["prediction"] = (
+            "read from the base by lorapipe; epsilon in the original (v_parameterization is off)"
+        )
     if options.flag("zero_terminal_snr"):
         if base.get("prediction") == "v_prediction":
             base["zero_terminal_snr"] = True
             made.say("zero_terminal_snr", "base.zero_terminal_snr: true")
         else:
             made.refuse("zero_terminal_snr", "it is for bases that predict v (v_parameterization)")
-            made.conflicts.append("zero_terminal_snr without v_parameterization: at the last timestep there is nothing to predict")
+            made.conflicts.append(
+                "zero_terminal_snr without v_parameterization: at the last timestep there is nothing to predict"
+            )
     else:
         made.idle("zero_terminal_snr", "is off")

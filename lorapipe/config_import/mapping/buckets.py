@@ -34,7 +34,9 @@ def buckets(made: Translation, name: str, view: Options) -> None:
     if view.flag("bucket_no_upscale"):
         _put(made, name, view, "bucket_no_upscale", True)
         for option in ("min_bucket_reso", "max_bucket_reso"):
-            view.settle(option, "no effect", "with bucket_no_upscale pictures keep their size, and buckets have no bounds")
+            view.settle(
+                option, "no effect", "with bucket_no_upscale pictures keep their size, and buckets have no bounds"
+            )
         return
     view.settle("bucket_no_upscale", "no effect", "is off")
     _bounds(made, name, view, size)
@@ -50,8 +52,8 @@ def _bounds(made: Translation, name: str, view: Options, size: tuple[int, int] |
                     else -(-value // step) * step < max(lowest, highest))  # fmt: skip
         if size is not None and is_wrong:
             side = "above its shorter" if option.startswith("min") else "below its longer"
-            what = f"{option} {value} does not fit the resolution {size[0]}x{size[1]}: it is {side} side, and sd-scripts stops"
-            made.conflicts.append(f"{what}; left out")
+            what = f"{option} {value} does not fit the resolution {size[0]}x{size[1]}: it is {side} side"
+            made.conflicts.append(f"{what}, and sd-scripts stops; left out")
             view.settle(option, "refused", f"{side} side of the resolution, where sd-scripts stops")
         else:
             _put(made, name, view, option, value)

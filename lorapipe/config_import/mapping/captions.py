@@ -55,7 +55,9 @@ def _dropped(view: Options, use: Use) -> None:
     rate, every = view.number("caption_dropout_rate") or 0.0, view.whole("caption_dropout_every_n_epochs")
     if every == 1:
         use("caption_dropout_every_n_epochs", "dropout", 1.0)
-        view.settle("caption_dropout_rate", "no effect", "caption_dropout_every_n_epochs=1 drops every caption of every epoch")
+        view.settle(
+            "caption_dropout_rate", "no effect", "caption_dropout_every_n_epochs=1 drops every caption of every epoch"
+        )
         return
     if 0 < rate <= 1:
         use("caption_dropout_rate", "dropout", rate)

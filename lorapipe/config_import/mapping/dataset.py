@@ -45,7 +45,9 @@ def translate(made: Translation) -> None:
     training = [each for each in sets if not each.is_regularisation]
     if len(regularisation) > 1:
         for each in regularisation[1:]:
-            each.view.settle(each.option, "refused", "one folder of regularisation pictures is offered: put them together")
+            each.view.settle(
+                each.option, "refused", "one folder of regularisation pictures is offered: put them together"
+            )
         made.differences.append("there are several folders of regularisation pictures; only the first is used")
     kept = [*training, *regularisation[:1]]
     frozen = not _trains_text(made)
@@ -95,8 +97,8 @@ def _of_subsets(made: Translation) -> list[PictureSet]:
         if view.given("metadata_file"):
             view.settle("metadata_file", "refused", "captions are read from files beside the pictures")
         if images:
-            sets.append(PictureSet(images, "image_dir", view, is_regularisation,
-                                   repeats=max(1, view.whole("num_repeats", 1)), word=view.text("class_tokens")))  # fmt: skip
+            repeats, word = max(1, view.whole("num_repeats", 1)), view.text("class_tokens")
+            sets.append(PictureSet(images, "image_dir", view, is_regularisation, repeats=repeats, word=word))
     return sets
 
 
@@ -124,8 +126,12 @@ def _of_folders(made: Translation) -> list[PictureSet]:
 
 
 def _without_kohyas_names(made: Translation, images: str, name: str, folders: KohyaFolders) -> PictureSet:
-    what = f"{name} has no folder like 10_name" + (f", but {folders.loose} pictures of its own" if folders.loose else "")
-    made.conflicts.append(f"{what}: sd-scripts finds no pictures in it, and ends; here every picture below it is used once")
+    what = f"{name} has no folder like 10_name" + (
+        f", but {folders.loose} pictures of its own" if folders.loose else ""
+    )
+    made.conflicts.append(
+        f"{what}: sd-scripts finds no pictures in it, and ends; here every picture below it is used once"
+    )
     return PictureSet(images, name, made.options)
 
 
@@ -134,9 +140,13 @@ def _remark(made: Translation, name: str, folders: KohyaFolders | None) -> None:
         return
     if folders.skipped:
         some = ", ".join(folders.skipped[:5])
-        made.differences.append(f"sd-scripts does not read {some} of {name} (no number of repeats in the name); left out here too")
+        made.differences.append(
+            f"sd-scripts does not read {some} of {name} (no number of repeats in the name); left out here too"
+        )
     if folders.loose:
-        made.differences.append(f"{folders.loose} pictures lie in {name} itself, which sd-scripts does not read; here they are used")
+        made.differences.append(
+            f"{folders.loose} pictures lie in {name} itself, which sd-scripts does not read; here they are used"
+        )
 
 
 # -------------------------------------------------------------------------------------------------------- a stage each
@@ -183,7 +193,11 @@ def _caption_files(made: Translation, name: str, pictures: PictureSet) -> None:
         view.settle("class_tokens", "used", f"{name}.class_word: {word[:60]}")
     repeats = pictures.repeats or view.whole("dataset_repeats")
     if repeats and repeats > 1:
-        put(f"{name}.repeats", repeats, view.mark("num_repeats", "dataset_repeats", usual=f"the folder {pictures.subfolder}"))
+        put(
+            f"{name}.repeats",
+            repeats,
+            view.mark("num_repeats", "dataset_repeats", usual=f"the folder {pictures.subfolder}"),
+        )
     view.settle("num_repeats", "used", f"{name}.repeats: {repeats}")
     if pictures.repeats:
         view.settle("dataset_repeats", "no effect", "the folders say how often their pictures are used")
@@ -240,4 +254,3 @@ def _counts(made: Translation, sets: list[PictureSet]) -> list[tuple[str, int | 
             name = each.subfolder or re.split(r"[\\/]", each.images.rstrip("\\/"))[-1]
             counts.append((name, count, each.repeats or 1))
     return counts
-

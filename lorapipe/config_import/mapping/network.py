@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from lorapipe.config_import.draft import number
 from lorapipe.config_import.mapping import TRAIN, Translation
+from lorapipe.config_import.mapping.block_rates import block_rates, plain_number
 from lorapipe.config_import.option_table import BLOCK_RATES, NETWORK_ARGS
 from lorapipe.config_import.option_values import converted, literal
 from lorapipe.config_import.user_paths import located
@@ -29,14 +29,8 @@ UNLIKE: Mapping[str, str] = {
     "networks.lora_fa": "LoRA-FA keeps `down` fixed; here both matrices are trained",
     "networks.dylora": "DyLoRA trains for several ranks at once; here the rank is the one that is set",
 }
-BLOCKS = {"sd15": (12, 12), "sd2": (12, 12), "sdxl": (9, 9)}
-"""Blocks before and after the middle block."""
-SHAPES: Mapping[str, Callable[[float], float]] = {
-    "sine": lambda share: math.sin(math.pi * share / 2), "linear": lambda share: share,
-    "cosine": lambda share: math.sin(math.pi * (1 - share) / 2), "reverse_linear": lambda share: 1 - share,
-    "zeros": lambda share: 0.0,
-}  # fmt: skip
-"""kohya's named weights of blocks, by the block's place from 0 to 1."""
+LISTS = ("block_ranks", "conv_block_ranks", "block_alphas", "conv_block_alphas")
+FLAGS = ("tucker", "dora", "rs_lora", "norms", "decompose_both", "full_matrix", "on_input")
 
 
 def translate(made: Translation) -> None:
@@ -100,7 +94,9 @@ def _size(made: Translation, kind: str) -> None:
         scale = (alpha or rank) / rank
         made.effective["scale"] = f"alpha {number(alpha or float(rank))} / rank {rank} = {scale:.4g}"
         if alpha > rank:
-            made.draft.put(f"{TRAIN}.adapter.force_alpha", True, "alpha above the rank over-fits; so it is in the original")
+            made.draft.put(
+                f"{TRAIN}.adapter.force_alpha", True, "alpha above the rank over-fits; so it is in the original"
+            )
     elif "block_size" in known:
         made.use("network_dim", "adapter.block_size", rank)
         if options.text("network_module") == "networks.oft":
@@ -133,7 +129,7 @@ def _arguments(made: Translation, kind: str) -> None:
         made.draft.put(f"{TRAIN}.adapter.conv_alpha", 1.0, made.usual)
     _strong_convolutions(made)
     if any(options.given(f"network_args.{name}") for name in BLOCK_RATES):
-        _block_rates(made)
+        block_rates(made)
 
 
 def _strong_convolutions(made: Translation) -> None:
@@ -152,32 +148,10 @@ def _written(made: Translation, kind: str, name: str, knob: str, value: object) 
 def _argument(made: Translation, kind: str, name: str, knob: str) -> None:
     """Write an argument with the type of its setting."""
     text = str(made.options.value(name))
-    value: object = literal(text)
-    if knob in ("block_ranks", "conv_block_ranks", "block_alphas", "conv_block_alphas"):
-        value = [_number(part) for part in re.split(r"[,\s]+", text.strip("[]() ")) if part]
-        if None in value:  # type: ignore[operator]  # a list
-            made.refuse(name, f"{text[:60]!r} is no list of numbers")
-            return
-    elif knob == "dora_axis":
-        value = "output" if value is True else "input"
-    elif knob == "preset":
-        if text.endswith(".toml"):
-            made.refuse(name, "a preset in a file is not read: write include and exclude")
-            return
-        value = text
-    elif knob in ("include", "exclude"):
-        value = value if isinstance(value, list) else [text]
-    elif knob == "module_ranks":
-        value = {key.strip(): int(rank) for key, _, rank in (part.partition("=") for part in text.split(",")) if rank.isdigit()}
-    elif knob in ("conv_rank", "factor", "block_size"):
-        value = converted(text, "whole")
-    elif knob in ("tucker", "dora", "rs_lora", "norms", "decompose_both", "full_matrix", "on_input"):
-        value = converted(text, "flag")
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = float(value)
-    if value is None or (knob.endswith(("dropout", "alpha")) and not isinstance(value, float)):
+    value = argument_value(text, knob)
+    if value is None:
         made.refuse(name, f"{text[:60]!r} is no value for it")
-    elif knob in ("dropout", "rank_dropout", "module_dropout") and not value:
+    elif knob.endswith("dropout") and not value:
         made.idle(name, "0 is off")
     elif knob == "lora_plus" and value == 1.0:
         made.idle(name, "1 is plain LoRA")
@@ -185,11 +159,24 @@ def _argument(made: Translation, kind: str, name: str, knob: str) -> None:
         made.use(name, f"adapter.{knob}", value)
 
 
-def _number(text: str) -> float | int | None:
-    value = converted(text, "number")
-    if not isinstance(value, float):
-        return None
-    return int(value) if value.is_integer() else value
+def argument_value(text: str, knob: str) -> object:
+    """Return an argument's value for a setting of an adapter; None if it is none."""
+    if knob in LISTS:
+        numbers = [plain_number(part) for part in re.split(r"[,\s]+", text.strip("[]() ")) if part]
+        return None if None in numbers else numbers
+    if knob == "dora_axis":
+        return "output" if text.lower() == "true" else "input"
+    if knob == "preset":
+        return None if text.endswith(".toml") else text
+    if knob in ("include", "exclude"):
+        value = literal(text)
+        return [str(each) for each in value] if isinstance(value, list) else [text]
+    if knob == "module_ranks":
+        pairs = [part.partition("=") for part in text.split(",")]
+        return {key.strip(): int(rank) for key, _, rank in pairs if rank.strip().isdigit()} or None
+    if knob in ("conv_rank", "factor", "block_size"):
+        return converted(text, "whole")
+    return converted(text, "flag" if knob in FLAGS else "number")
 
 
 def _of_lycoris(made: Translation, kind: str, known: set[str]) -> None:
@@ -201,53 +188,15 @@ def _of_lycoris(made: Translation, kind: str, known: set[str]) -> None:
     if "conv_rank" in known and not given("network_args.conv_dim"):
         put(f"{TRAIN}.adapter.conv_rank", made.options.whole("network_dim") or USUAL_RANK, f"{usual}: as network_dim")
     if "conv_alpha" in known and not given("network_args.conv_alpha"):
-        put(f"{TRAIN}.adapter.conv_alpha", made.options.number("network_alpha", USUAL_ALPHA), f"{usual}: as network_alpha")
+        put(
+            f"{TRAIN}.adapter.conv_alpha",
+            made.options.number("network_alpha", USUAL_ALPHA),
+            f"{usual}: as network_alpha",
+        )
     if kind == "lokr" and not given("network_args.factor"):
         put(f"{TRAIN}.adapter.factor", -1, usual)
     if made.draft.get(f"{TRAIN}.adapter.dora") and not given("network_args.wd_on_output"):
         put(f"{TRAIN}.adapter.dora_axis", "output", f"{usual} since 3.2")
-
-
-def _block_rates(made: Translation) -> None:
-    """Write kohya's weights of blocks as one list."""
-    options = made.options
-    if options.given("network_args.block_lr"):
-        rates = [_number(part) for part in str(options.value("network_args.block_lr")).split(",")]
-        if None not in rates:
-            made.use("network_args.block_lr", "adapter.block_rates", rates)
-        else:
-            made.refuse("network_args.block_lr", "it is no list of numbers")
-        return
-    down, up = BLOCKS[made.family]
-    lists = {name: _weights(str(options.value(f"network_args.{name}")), count)
-             for name, count in zip(BLOCK_RATES, (down, 1, up), strict=False)
-             if options.given(f"network_args.{name}")}  # fmt: skip
-    if bad := [name for name, rates in lists.items() if rates is None]:
-        for name in lists:
-            made.refuse(f"network_args.{name}", f"{bad[0]} is neither a list of numbers nor a known shape")
-        return
-    least = converted(str(options.value("network_args.block_lr_zero_threshold") or 0), "number")
-    rates = [rate for name, count in zip(BLOCK_RATES, (down, 1, up), strict=False)
-             for rate in lists.get(name) or [1.0] * count]  # fmt: skip
-    kept = [0.0 if rate <= float(str(least or 0)) else round(rate, 9) for rate in rates]
-    if made.family == "sdxl":
-        kept = [1.0, *kept[:9], *[kept[9]] * 3, *kept[10:], 1.0]
-    made.draft.put(f"{TRAIN}.adapter.block_rates", kept, options.mark(*(f"network_args.{name}" for name in BLOCK_RATES)))
-    for name in lists:
-        made.options.settle(f"network_args.{name}", "translated", "adapter.block_rates")
-
-
-def _weights(text: str, count: int) -> list[float] | None:
-    """Return a list of `count` weights from numbers or a named shape, `cosine+0.25`; None if it is neither."""
-    name, _, base = text.strip().partition("+")
-    if name in SHAPES:
-        added = _number(base) if base else 0.0
-        return None if added is None else [SHAPES[name](place / max(1, count - 1)) + added for place in range(count)]
-    found = [_number(part) for part in re.split(r"[,\s]+", text.strip("[]() ")) if part]
-    rates = [float(rate) for rate in found if rate is not None]
-    if len(rates) != len(found) or not rates:
-        return None
-    return (rates + [rates[-1]] * count)[:count]
 
 
 def _embedding(made: Translation) -> None:

@@ -86,7 +86,9 @@ def _noise(made: Translation) -> None:
     options = made.options
     offset, layers = options.number("noise_offset") or 0.0, options.whole("multires_noise_iterations")
     if offset and layers:
-        made.conflicts.append("noise_offset and multires_noise_iterations together: sd-scripts stops at both; the offset counts")
+        made.conflicts.append(
+            "noise_offset and multires_noise_iterations together: sd-scripts stops at both; the offset counts"
+        )
         made.refuse("multires_noise_iterations", "noise_offset has the same purpose, and counts")
         layers = 0
     if offset:

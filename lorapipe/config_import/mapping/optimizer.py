@@ -60,9 +60,10 @@ def class_of(kind: str) -> type[Spec]:
 
 def follows_rate(made: Translation) -> bool:
     """Whether the optimizer uses learning rates and schedules: Adafactor has its own by default."""
-    return made.draft.get(f"{TRAIN}.optimizer.type") != "adafactor" or made.draft.get(
-        f"{TRAIN}.optimizer.relative_step"
-    ) is False
+    return (
+        made.draft.get(f"{TRAIN}.optimizer.type") != "adafactor"
+        or made.draft.get(f"{TRAIN}.optimizer.relative_step") is False
+    )
 
 
 def is_adaptive(made: Translation) -> bool:
@@ -77,7 +78,9 @@ def _kind(made: Translation) -> str:
         if options.flag(name):
             if options.given("optimizer_type"):
                 made.idle(name, "optimizer_type is given too: the original stops at both")
-                made.conflicts.append(f"{name} and optimizer_type together: the original stops; optimizer_type counts here")
+                made.conflicts.append(
+                    f"{name} and optimizer_type together: the original stops; optimizer_type counts here"
+                )
             else:
                 written = meant
                 made.say(name, f"optimizer: {NAMES[meant.lower()]}")
@@ -92,7 +95,9 @@ def _kind(made: Translation) -> str:
     elif plain in UNLIKE:
         made.differences.append(UNLIKE[plain])
     if kind in SMALLER and any("needs" in problem.what for problem in class_of(kind)().problems()):
-        made.differences.append(f"{kind} needs bitsandbytes, which is not installed here: {SMALLER[kind]} is the same in 32 bits")
+        made.differences.append(
+            f"{kind} needs bitsandbytes, which is not installed here: {SMALLER[kind]} is the same in 32 bits"
+        )
         kind = SMALLER[kind]
     made.draft.put(f"{TRAIN}.optimizer.type", kind, options.mark("optimizer_type", "use_8bit_adam", "use_lion_optimizer",
                                                                  usual=made.usual))  # fmt: skip
@@ -130,7 +135,9 @@ def _arguments(made: Translation, kind: str) -> None:
 
 
 def _betas(made: Translation, full: str, value: object, known: Mapping[str, object]) -> None:
-    numbers = value if isinstance(value, (tuple, list)) else [converted(each, "number") for each in str(value).split(",")]
+    numbers = (
+        value if isinstance(value, (tuple, list)) else [converted(each, "number") for each in str(value).split(",")]
+    )
     names = [name for name in ("beta1", "beta2", "beta3") if name in known]
     if not names or len(numbers) < len(names) or not all(isinstance(each, (int, float)) for each in numbers):
         made.refuse(full, "these betas do not fit the optimizer")
@@ -142,7 +149,7 @@ def _betas(made: Translation, full: str, value: object, known: Mapping[str, obje
 
 def _further(made: Translation, kind: str, full: str, name: str, value: object) -> None:
     """Write an argument that is no setting of its own, if the library's class knows it."""
-    probe = class_of(kind)(**{"arguments": {name: value}})
+    probe = class_of(kind)(arguments={name: value})  # type: ignore[call-arg]
     if isinstance(value, tuple):
         value = list(value)
     if any(probe.problems()):
@@ -174,16 +181,21 @@ def _rates(made: Translation, kind: str) -> None:
     if not follows_rate(made):
         _own_schedule(made, rates, trained)
         return
-    _adjust(made, kind, rates)
     embedding = made.draft.get(f"{TRAIN}.adapter.type") == "embedding"
     if embedding:
         rates = {"embedding_lr": master}
+    _adjust(made, kind, rates)
+    _put_rates(made, rates, master)
+    _settle_rates(made, rates, embedding)
+
+
+def _put_rates(made: Translation, rates: Mapping[str, float | None], master: float) -> None:
+    """Write the effective rates, with the option that each comes from."""
     for name, rate in rates.items():
         source = _source(made, name)
         usual = "not trained in the original" if rate == 0 else f"{source}: {number(master)}"
         made.draft.put(f"{TRAIN}.{name}", float(rate or 0), _mark(made, name) or usual)
         made.effective[name] = f"{number(float(rate or 0))}, from {source}"
-    _settle_rates(made, rates, embedding)
 
 
 def _text_rates(made: Translation) -> list[float]:
@@ -193,7 +205,9 @@ def _text_rates(made: Translation) -> list[float]:
         value = options.value(name)
         items = value if isinstance(value, list) else [] if value is None else [value]
         numbers = [rate for each in items if isinstance(rate := converted(each, "number"), float)]
-        second = next((options.number(each) for each in ("text_encoder_lr2", "learning_rate_te2") if options.given(each)), None)
+        second = next(
+            (options.number(each) for each in ("text_encoder_lr2", "learning_rate_te2") if options.given(each)), None
+        )
         if numbers:
             return [*numbers[:1], second] if second is not None else numbers
     return []
@@ -233,8 +247,8 @@ def _adjust(made: Translation, kind: str, rates: dict[str, float | None]) -> Non
                               f"{number(chosen)} is written for both")  # fmt: skip
     for name, rate in rates.items():
         if rate and is_adaptive(made) and rate < STEEP:
-            made.conflicts.append(f"{name} {number(rate)} is no rate for {kind}, which multiplies its own step size by it and "
-                                  "would learn next to nothing: 1 is written")  # fmt: skip
+            made.conflicts.append(f"{name} {number(rate)} is no rate for {kind}, which multiplies its own step size by it "
+                                  "and would learn next to nothing: 1 is written")  # fmt: skip
             rates[name] = 1.0
         elif rate and not is_adaptive(made) and rate >= STEEP:
             usual = {"unet_lr": 1e-4}.get(name, 5e-5)
@@ -260,7 +274,11 @@ def _source(made: Translation, name: str) -> str:
         return "unet_lr"
     if name.startswith("text") and (given := [each for each in TEXT_RATES if options.given(each)]):
         return given[0]
-    return "learning_rate" if options.given("learning_rate") or "learning_rate" in options.implied else "learning_rate's default"
+    return (
+        "learning_rate"
+        if options.given("learning_rate") or "learning_rate" in options.implied
+        else "learning_rate's default"
+    )
 
 
 TEXT_RATES = ("text_encoder_lr", "text_encoder_lr1", "learning_rate_te", "learning_rate_te1")

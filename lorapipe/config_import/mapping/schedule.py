@@ -144,8 +144,8 @@ def _guard_prodigy(made: Translation) -> None:
     place = f"{TRAIN}.optimizer"
     if made.draft.get(f"{place}.type") == "prodigy" and not made.draft.get(f"{place}.safeguard_warmup"):
         made.draft.put(f"{place}.safeguard_warmup", True, "the warm-up would mislead the step size without it")
-        made.conflicts.append("Prodigy with a warm-up but without safeguard_warmup=True: the small rates mislead its step size; "
-                              "safeguard_warmup: true is written")  # fmt: skip
+        made.conflicts.append("Prodigy with a warm-up but without safeguard_warmup=True: the small rates mislead its step "
+                              "size; safeguard_warmup: true is written")  # fmt: skip
         made.refuse("optimizer_args.safeguard_warmup", "with a warm-up it has to be true")
 
 
@@ -153,7 +153,11 @@ def _shape(made: Translation, kind: str, name: str) -> None:
     """Write cycles, power, decay and end of the schedule."""
     options, rate = made.options, made.options.number("learning_rate", 2e-6)
     if kind == "cosine_with_restarts":
-        made.use("lr_scheduler_num_cycles", "scheduler.cycles", max(1, int(options.number("lr_scheduler_num_cycles", 1) or 1)))
+        made.use(
+            "lr_scheduler_num_cycles",
+            "scheduler.cycles",
+            max(1, int(options.number("lr_scheduler_num_cycles", 1) or 1)),
+        )
     else:
         made.idle("lr_scheduler_num_cycles", f"{name} has no cycles")
     if kind == "polynomial":
@@ -162,17 +166,19 @@ def _shape(made: Translation, kind: str, name: str) -> None:
             made.draft.put(f"{TRAIN}.scheduler.end", LEAST_RATE / rate, "the original ends at a rate of 1e-7")
     else:
         made.idle("lr_scheduler_power", f"{name} has no power")
-    least = options.number("lr_scheduler_min_lr_ratio", 0.0) or 0.0
-    if name == "cosine_with_min_lr" and 0 < least < 1:
-        made.use("lr_scheduler_min_lr_ratio", "scheduler.end", least)
-    elif name == "warmup_stable_decay" and 0 < least < 1:
-        made.use("lr_scheduler_min_lr_ratio", "scheduler.end", least)
-    else:
-        made.idle("lr_scheduler_min_lr_ratio", f"{name} has no least rate")
+    _end(made, name)
     if kind == "warmup_stable_decay":
         _decay(made)
     else:
         made.idle("lr_decay_steps", f"{name} has no decay of its own length")
+
+
+def _end(made: Translation, name: str) -> None:
+    least = made.options.number("lr_scheduler_min_lr_ratio", 0.0) or 0.0
+    if name in ("cosine_with_min_lr", "warmup_stable_decay") and 0 < least < 1:
+        made.use("lr_scheduler_min_lr_ratio", "scheduler.end", least)
+    else:
+        made.idle("lr_scheduler_min_lr_ratio", f"{name} has no least rate")
 
 
 def _decay(made: Translation) -> None:
@@ -215,7 +221,9 @@ def _previews(made: Translation) -> None:
     epochs, steps = options.whole("sample_every_n_epochs"), options.whole("sample_every_n_steps")
     if not prompts:
         for name in ("sample_every_n_epochs", "sample_every_n_steps", "sample_prompts"):
-            made.idle(name, "there are no prompts to sample" if name != "sample_prompts" else "there are no prompts in it")
+            made.idle(
+                name, "there are no prompts to sample" if name != "sample_prompts" else "there are no prompts in it"
+            )
         return
     if not (epochs > 0 or steps > 0):
         made.idle("sample_prompts", "sample_every_n_epochs or sample_every_n_steps says how often")
@@ -244,4 +252,3 @@ def _prompts(made: Translation) -> list[str]:
             text = file.read(100_000)
     lines = [re.sub(r"\s--[a-z]+\s.*", "", line).strip() for line in text.splitlines()]
     return [line for line in lines if line and not line.startswith("#")][:20]
-

@@ -13,26 +13,25 @@ from lorapipe.config_import.readers import Reader
 from lorapipe.config_import.source_file import SourceFile
 
 NAMES: Mapping[str, str] = {
-    "epoch": "max_train_epochs", "optimizer": "optimizer_type", "max_resolution": "resolution", "lr_warmup": "lr_warmup_steps",
-    "train_batch_size": "train_batch_size", "text_encoder_lr": "text_encoder_lr", "LoRA_type": "network_module",
+    "epoch": "max_train_epochs", "optimizer": "optimizer_type", "max_resolution": "resolution",
+    "lr_warmup": "lr_warmup_steps", "LoRA_type": "network_module",
     "conv_dim": "network_args.conv_dim", "conv_alpha": "network_args.conv_alpha", "block_dims": "network_args.block_dims",
     "block_alphas": "network_args.block_alphas", "conv_block_dims": "network_args.conv_block_dims",
     "conv_block_alphas": "network_args.conv_block_alphas", "down_lr_weight": "network_args.down_lr_weight",
     "mid_lr_weight": "network_args.mid_lr_weight", "up_lr_weight": "network_args.up_lr_weight",
     "block_lr_zero_threshold": "network_args.block_lr_zero_threshold", "rank_dropout": "network_args.rank_dropout",
     "module_dropout": "network_args.module_dropout", "factor": "network_args.factor",
-    "decompose_both": "network_args.decompose_both", "use_tucker": "network_args.use_tucker", "use_cp": "network_args.use_cp",
+    "decompose_both": "network_args.decompose_both", "use_tucker": "network_args.use_tucker",
+    "use_cp": "network_args.use_cp", "full_matrix": "network_args.full_matrix",
     "dora_wd": "network_args.dora_wd", "LyCORIS_preset": "network_args.preset", "train_norm": "network_args.train_norm",
     "constrain": "network_args.constraint", "constraint": "network_args.constraint", "rescaled": "network_args.rescaled",
     "unit": "network_args.unit", "use_scalar": "network_args.use_scalar", "bypass_mode": "network_args.bypass_mode",
     "train_on_input": "network_args.train_on_input", "loraplus_lr_ratio": "network_args.loraplus_lr_ratio",
     "loraplus_unet_lr_ratio": "network_args.loraplus_unet_lr_ratio", "lora_network_weights": "network_weights",
-    "loraplus_text_encoder_lr_ratio": "network_args.loraplus_text_encoder_lr_ratio", "scale_v_pred_loss_like_noise_pred":
-    "scale_v_pred_loss_like_noise_pred", "max_data_loader_n_workers": "max_data_loader_n_workers",
+    "loraplus_text_encoder_lr_ratio": "network_args.loraplus_text_encoder_lr_ratio",
     "num_cpu_threads_per_process": f"{LAUNCHER}num_cpu_threads_per_process", "num_processes": f"{LAUNCHER}num_processes",
     "num_machines": f"{LAUNCHER}num_machines", "multi_gpu": f"{LAUNCHER}multi_gpu", "gpu_ids": f"{LAUNCHER}gpu_ids",
     "main_process_port": f"{LAUNCHER}main_process_port", "extra_accelerate_launch_args": f"{LAUNCHER}extra_args",
-    "no_metadata": "no_metadata", "dim_from_weights": "dim_from_weights", "sample_prompts": "",
 }  # fmt: skip
 """Name in the GUI → kohya's, where they differ."""
 NETWORKS: Mapping[str, tuple[str, str]] = {
@@ -50,18 +49,26 @@ OF_LYCORIS = ("factor", "decompose_both", "use_tucker", "use_cp", "dora_wd", "Ly
 OF_LOCON = ("conv_dim", "conv_alpha", "conv_block_dims", "conv_block_alphas")
 CONVOLUTIONAL = ("LyCORIS", "LoCon", "LoHa", "LoKr", "DyLoRA")
 IDLE: Mapping[str, str] = {
-    "model_list": "a list of the GUI's", "logging_dir": "", "enable_all_linear": "it is for FLUX", "train_blocks": "it is for FLUX",
-    "adaptive_noise_scale_enabled": "a switch of the GUI's", "noise_offset_type": "a choice of the GUI's: the values count",
-    "multiresolution": "", "dynamo_mode": "there is nothing to set: `compile` uses torch's own",
-    "dynamo_use_dynamic": "`compile` uses torch's own", "dynamo_use_fullgraph": "`compile` uses torch's own",
-    "LyCORIS_preset": "", "save_as_bool": "the GUI's own", "cache_latents": "", "gradio": "the GUI's own",
+    "model_list": "a list of the GUI's", "enable_all_linear": "it is for FLUX",
+    "noise_offset_type": "a choice of the GUI's: the values count",
+    "dynamo_mode": "`compile` uses torch's own", "dynamo_use_dynamic": "`compile` uses torch's own",
+    "dynamo_use_fullgraph": "`compile` uses torch's own",
 }  # fmt: skip
-ZERO_IS_UNSET = ("max_train_steps", "save_every_n_steps", "save_last_n_steps", "save_last_n_steps_state", "sample_every_n_steps",
-                 "sample_every_n_epochs", "max_train_epochs", "min_timestep", "vae_batch_size", "conv_dim",
+ZERO_IS_UNSET = ("max_train_steps", "save_every_n_steps", "save_last_n_steps", "save_last_n_steps_state",
+                 "sample_every_n_steps", "sample_every_n_epochs", "max_train_epochs", "min_timestep", "vae_batch_size",
+                 "conv_dim",
                  "network_dropout", "rank_dropout", "module_dropout", "stop_text_encoder_training", "max_token_length",
                  "save_last_n_epochs", "save_last_n_epochs_state", "loraplus_lr_ratio", "loraplus_unet_lr_ratio",
                  "loraplus_text_encoder_lr_ratio", "caption_dropout_every_n_epochs", "lr_scheduler_num_cycles")  # fmt: skip
-TELLING = {"LoRA_type", "epoch", "pretrained_model_name_or_path", "train_data_dir", "network_dim", "optimizer", "max_resolution"}
+TELLING = {
+    "LoRA_type",
+    "epoch",
+    "pretrained_model_name_or_path",
+    "train_data_dir",
+    "network_dim",
+    "optimizer",
+    "max_resolution",
+}
 
 
 class KohyaGuiJson(Reader):
@@ -95,7 +102,9 @@ def _is_on(value: object) -> bool:
     return str(value).lower() in ("true", "1", "yes")
 
 
-def _options(source: SourceFile, name: str, value: object, data: Mapping[str, object], found: Configuration) -> list[Option]:
+def _options(
+    source: SourceFile, name: str, value: object, data: Mapping[str, object], found: Configuration
+) -> list[Option]:
     """Return the options that a key of the GUI's gives: one, or those of a free text."""
     line = source.json_lines.get((name,), 0)
     if name == "additional_parameters" and isinstance(value, str) and value.strip():
@@ -113,7 +122,11 @@ def _outcome(name: str, value: object, data: Mapping[str, object]) -> Outcome | 
     if name == "LoRA_type":
         module = NETWORKS.get(kind)
         known = ", ".join(NETWORKS)
-        return Outcome("translated", f"{module[0]} {module[1]}".strip()) if module else Outcome("unknown", f"known: {known}")
+        return (
+            Outcome("translated", f"{module[0]} {module[1]}".strip())
+            if module
+            else Outcome("unknown", f"known: {known}")
+        )
     if value is None or value == "" or value == [] or value == "None":
         return Outcome("no effect", "is empty")
     if name in ZERO_IS_UNSET and str(value) in ("0", "0.0"):
@@ -125,9 +138,16 @@ def _outcome(name: str, value: object, data: Mapping[str, object]) -> Outcome | 
     if name in OF_LOCON and not any(each in kind for each in CONVOLUTIONAL):
         return Outcome("no effect", f"the GUI does not pass it on for {kind}")
     target = NAMES.get(name) or name
-    if target in ROWS or target in ALIASES or target.startswith(LAUNCHER) or target in ("network_args", "optimizer_args"):
+    if (
+        target in ROWS
+        or target in ALIASES
+        or target.startswith(LAUNCHER)
+        or target in ("network_args", "optimizer_args")
+    ):
         return None
-    if name.startswith(("flux", "sd3", "lumina", "hunyuan", "t5", "clip_", "discrete_flow", "guidance", "timestep_", "flux1_")):
+    if name.startswith(
+        ("flux", "sd3", "lumina", "hunyuan", "t5", "clip_", "discrete_flow", "guidance", "timestep_", "flux1_")
+    ):
         return Outcome("no effect", "it is for other families of models")
     return Outcome("no effect", IDLE.get(name) or "a key of the GUI's own, which it passes to no script")
 
@@ -164,7 +184,9 @@ def _free_text(text: str, file: str, line: int, found: Configuration) -> list[Op
     for word in words:
         if word.startswith("--"):
             name, sign, value = word[2:].partition("=")
-            options.append(Option(full_name(name), value if sign else True, f"additional_parameters --{name}", file, line))
+            options.append(
+                Option(full_name(name), value if sign else True, f"additional_parameters --{name}", file, line)
+            )
         elif options and options[-1].value is True:
             options[-1].value = word
         elif options:

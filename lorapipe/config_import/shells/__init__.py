@@ -18,7 +18,8 @@ MOST_WORDS = 20_000
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a command, or a value of a variable, after expansion. `unknown` names what it depends on and is not known."""
+    """A word of a command, or a value of a variable, after expansion. `unknown` names what it depends on, if that is not
+    known."""
 
     text: str
     line: int

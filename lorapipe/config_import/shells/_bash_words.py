@@ -126,7 +126,9 @@ class Expansion:
     def text(self, token: Token) -> Word:
         """Return a token as one word, without splitting, as in an assignment."""
         pieces = list(self._pieces(token.raw, token.line))
-        text = "".join(" ".join(word.text for word in array) if array is not None else text for text, _, _, array in pieces)
+        text = "".join(
+            " ".join(word.text for word in array) if array is not None else text for text, _, _, array in pieces
+        )
         return Word(text[:LONGEST], token.line, next((missing for _, _, missing, _ in pieces if missing), ""))
 
     def _pieces(self, raw: str, line: int) -> list[tuple[str, bool, str, Sequence[Word] | None]]:

@@ -16,7 +16,7 @@ NAME = re.compile(r"\$(?:\{([^}\n]+)\}|((?:env:|global:|script:)?\w+)|([?^$]))",
 NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?(?![\w.])", re.IGNORECASE)
 TYPE = re.compile(r"\[[\w.\[\]`, ]+\]")
 NEW_LIST = re.compile(r"(?:\[[\w.]*(?:ArrayList|List\[[\w.]+\])\]\s*::\s*new\s*\([^()]*\)|"
-                      r"New-Object\s+(?:-TypeName\s+)?[\"']?[\w.]*(?:ArrayList|List\[[\w.]+\])[\"']?)", re.IGNORECASE)  # fmt: skip
+                      r"New-Object\s+(?:-TypeName\s+)?[\"']?[\w.]*(?:ArrayList|List\[[\w.]+\])[\"']?)", re.I)  # fmt: skip
 MATH = re.compile(r"\[math\]\s*::\s*(ceiling|floor|round|truncate|max|min|abs)\s*(?=\()", re.IGNORECASE)
 MEMBER = re.compile(r"\.(\w+)(\s*\()?|\[(-?\d+)\]", re.IGNORECASE)
 OPERATOR = re.compile(
@@ -95,6 +95,10 @@ class Expressions:
             return self._calculated(f"[math]::{found[1].lower()}", scanner)
         if rest.startswith(("@(", "$(", "(")):
             return self._in_parentheses(scanner, is_array=rest.startswith("@("))
+        return self._named(scanner, line)
+
+    def _named(self, scanner: Scanner, line: int) -> Value:
+        """Read a variable, a number, or something with a type before it."""
         if found := scanner.take(NAME):
             return self._members(self._variable(found, line), scanner)
         if found := scanner.take(NUMBER):
@@ -131,7 +135,9 @@ class Expressions:
         if function.endswith(("max", "min")) and numbers:
             return Word(spelled(max(numbers) if function.endswith("max") else min(numbers)), line)
         result = evaluate(f"{function}({','.join(word.text for word in words)})")
-        return Word("" if result is None else spelled(result), line, "" if result is not None else f"{function}({inner})")
+        return Word(
+            "" if result is None else spelled(result), line, "" if result is not None else f"{function}({inner})"
+        )
 
     def _variable(self, found: re.Match[str], line: int) -> Value:
         name = (found[1] or found[2] or found[3]).lower()

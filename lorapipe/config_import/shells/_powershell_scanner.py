@@ -77,7 +77,7 @@ class Scanner:
         if self.text[place - 1 : place] == "@" and self.text[place + 1 : place + 2] == "\n":
             end = self.text.find(f"\n{quote}@", place)
             if end < 0:
-                raise ShellSyntaxError(line, "a text (@\" … \"@) is not closed")
+                raise ShellSyntaxError(line, 'a text (@" … "@) is not closed')
             return end + 3
         place += 1
         while place < len(self.text):

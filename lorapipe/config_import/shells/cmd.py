@@ -10,7 +10,9 @@ from lorapipe.config_import.shells._arithmetic import evaluate, spelled
 VARIABLE = re.compile(r"%(\w+)%|!(\w+)!|%([0-9*])|%~?(dp0|0)")
 SET = re.compile(r"set\s+(/a\s+|/p\s+)?\"?([^=\"+*/-]+?)\s*([-+*/]?)=(.*?)\"?\s*", re.IGNORECASE | re.DOTALL)
 IF = re.compile(r"if\s+(/i\s+)?(not\s+)?(.*)", re.IGNORECASE | re.DOTALL)
-COMPARISON = re.compile(r"(\"[^\"]*\"|\S*?)\s*(==|\s(?:equ|neq|gtr|lss|geq|leq)\s)\s*(\"[^\"]*\"|\S+)(.*)", re.I | re.DOTALL)
+COMPARISON = re.compile(
+    r"(\"[^\"]*\"|\S*?)\s*(==|\s(?:equ|neq|gtr|lss|geq|leq)\s)\s*(\"[^\"]*\"|\S+)(.*)", re.I | re.DOTALL
+)
 PASSED_OVER = ("echo", "cd", "call", "pause", "title", "setlocal", "endlocal", "chcp", "exit", "goto", "pip", "color")
 
 
@@ -94,15 +96,21 @@ class _Cmd:
             value = Word("", line, f"%{name}%, which is asked for")
         elif kind == "/a":
             before = self.variables.get(name, Word("0", line)).text
-            formula = re.sub(r"[A-Za-z_]\w*", lambda at: self.variables.get(at[0].lower(), Word("0", 0)).text, value.text)
+            formula = re.sub(
+                r"[A-Za-z_]\w*", lambda at: self.variables.get(at[0].lower(), Word("0", 0)).text, value.text
+            )
             result = evaluate(f"{before}{sign}({formula})" if sign else formula, whole=True)
-            value = Word("" if result is None else spelled(result), line, value.unknown or ("set /a" if result is None else ""))
+            value = Word(
+                "" if result is None else spelled(result), line, value.unknown or ("set /a" if result is None else "")
+            )
         self.variables[name] = value
 
     def _if(self, line: int, text: str, live: bool) -> None:
         holds, rest = self._condition(text)
         if holds is None and live:
-            self.script.remarks.append((line, "whether this condition holds is not known without running it: taken as false"))
+            self.script.remarks.append(
+                (line, "whether this condition holds is not known without running it: taken as false")
+            )
         rest = rest.strip()
         if not rest.startswith("("):
             then, _, other = re.sub(r"\s+else\s+", "\0", rest, count=1, flags=re.IGNORECASE).partition("\0")
