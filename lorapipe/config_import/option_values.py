@@ -188,28 +188,28 @@ def converted(value: object, type: Type) -> object:
         return True if said in TRUE else False if said in FALSE else None
     if type in ("whole", "number"):
         found = _number(value)
-        if found is None or (type == "whole" and not float(found).is_integer()):
-            return None
-        return int(found) if type == "whole" else float(found)
+        if found is None or type == "number":
+            return found
+        return int(found) if found.is_integer() else None
     if type == "list":
-        items = value if isinstance(value, list) else re.split(r"[\s,]+", str(value).strip().strip("[]()"))
-        return [each for each in items if each != ""] or None
-    if isinstance(value, (list, tuple)):
-        return ",".join(str(each) for each in value)
-    return str(value)
+        return _items(value)
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _items(value: object) -> list[object] | None:
+    """Return the items of a list, or of a text with commas or spaces between them; None if there are none."""
+    items = value if isinstance(value, list) else re.split(r"[\s,]+", str(value).strip().strip("[]()"))
+    return [each for each in items if each != ""] or None
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
-    if isinstance(value, str):
-        try:
-            value = float(value.strip().strip("\"'").replace("_", ""))
-        except ValueError:
-            return None
-    if not isinstance(value, (int, float)) or not math.isfinite(value) or abs(value) > 1e15:
+    try:
+        found = float(value.strip().strip("\"'").replace("_", "") if isinstance(value, str) else value)
+    except (ValueError, OverflowError):
         return None
-    return value
+    return found if math.isfinite(found) and abs(found) <= 1e15 else None
 
 
 def literal(text: str) -> object:

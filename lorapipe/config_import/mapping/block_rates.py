@@ -38,25 +38,33 @@ def block_rates(made: Translation) -> None:
         else:
             made.refuse("network_args.block_lr", "it is no list of numbers")
         return
-    down, up = BLOCKS[made.family]
-    lists = {name: _weights(str(options.value(f"network_args.{name}")), count)
-             for name, count in zip(BLOCK_RATES, (down, 1, up), strict=False)
-             if options.given(f"network_args.{name}")}  # fmt: skip
-    if bad := [name for name, rates in lists.items() if rates is None]:
-        for name in lists:
-            made.refuse(f"network_args.{name}", f"{bad[0]} is neither a list of numbers nor a known shape")
+    names = [f"network_args.{name}" for name in BLOCK_RATES[:3] if options.given(f"network_args.{name}")]
+    weights = _of_parts(made)
+    if weights is None:
+        for name in names:
+            made.refuse(name, "it is neither a list of numbers nor a known shape")
         return
-    least = float(plain_number(str(options.value("network_args.block_lr_zero_threshold") or 0)) or 0)
-    weights = [rate for name, count in zip(BLOCK_RATES, (down, 1, up), strict=False)
-               for rate in lists.get(name) or [1.0] * count]  # fmt: skip
-    kept = [0.0 if rate <= least else round(rate, 9) for rate in weights]
-    if made.family == "sdxl":
-        kept = [1.0, *kept[:9], *[kept[9]] * 3, *kept[10:], 1.0]
-    made.draft.put(
-        f"{TRAIN}.adapter.block_rates", kept, options.mark(*(f"network_args.{name}" for name in BLOCK_RATES))
-    )
-    for name in lists:
-        made.options.settle(f"network_args.{name}", "translated", "adapter.block_rates")
+    made.draft.put(f"{TRAIN}.adapter.block_rates", _by_block(made.family, weights), options.mark(*names))
+    for name in names:
+        made.say(name, "adapter.block_rates")
+
+
+def _of_parts(made: Translation) -> list[float] | None:
+    """Return the weights of the blocks before, in and after the middle; None if a list cannot be read."""
+    down, up = BLOCKS[made.family]
+    found: list[float] = []
+    for name, count in zip(BLOCK_RATES, (down, 1, up), strict=False):
+        part = _weights(str(made.options.value(f"network_args.{name}") or 1), count)
+        if part is None:
+            return None
+        found += part
+    least = float(plain_number(str(made.options.value("network_args.block_lr_zero_threshold") or 0)) or 0)
+    return [0.0 if rate <= least else round(rate, 9) for rate in found]
+
+
+def _by_block(family: str, weights: list[float]) -> list[float]:
+    """Return the weights for every block of a family: SDXL's middle has three, and its ends have none."""
+    return [1.0, *weights[:9], *[weights[9]] * 3, *weights[10:], 1.0] if family == "sdxl" else weights
 
 
 def _weights(text: str, count: int) -> list[float] | None:

@@ -37,32 +37,33 @@ class PictureSet:
 def translate(made: Translation) -> None:
     """Write the prepare stages, and name them in the training."""
     sets = _of_subsets(made) if made.configuration.subsets else _of_folders(made)
-    if not sets:
+    if all(each.is_regularisation for each in sets):
         made.conflicts.append("no folder of pictures is named (train_data_dir): set vars.images")
-        made.draft.variable("images", "./pictures", "the folder of pictures")
-        sets = [PictureSet("./pictures", "train_data_dir", made.options)]
-    regularisation = [each for each in sets if each.is_regularisation]
-    training = [each for each in sets if not each.is_regularisation]
-    if len(regularisation) > 1:
-        for each in regularisation[1:]:
-            each.view.settle(
-                each.option, "refused", "one folder of regularisation pictures is offered: put them together"
-            )
-        made.differences.append("there are several folders of regularisation pictures; only the first is used")
-    kept = [*training, *regularisation[:1]]
+        sets = [PictureSet("./pictures", "train_data_dir", made.options), *sets]
+    kept = _with_one_regularisation(made, sets)
     frozen = not _trains_text(made)
     captions = [captioning(made, each.view, frozen) for each in kept]
     shared = all(each == captions[0] for each in captions)
-    names = []
-    for place, each in enumerate(kept):
-        name = "regularisation" if each.is_regularisation else f"dataset{place + 1 if place else ''}"
-        names.append(name)
-        _write(made, name, each, None if shared else captions[place])
-    if shared:
-        for knob, (value, comment) in captions[0].items() if captions else ():
-            made.draft.put(f"{TRAIN}.captions.{knob}", value, comment)
-    _name_datasets(made, names, bool(regularisation))
+    names = [
+        "regularisation" if each.is_regularisation else f"dataset{place + 1 if place else ''}"
+        for place, each in enumerate(kept)
+    ]
+    for name, each, own in zip(names, kept, captions, strict=True):
+        _write(made, name, each, None if shared else own)
+    for knob, (value, comment) in captions[0].items() if shared else ():
+        made.draft.put(f"{TRAIN}.captions.{knob}", value, comment)
+    _name_datasets(made, names)
     made.pictures = _counts(made, kept)
+
+
+def _with_one_regularisation(made: Translation, sets: list[PictureSet]) -> list[PictureSet]:
+    """Return the sets, regularisation last, of which one alone is offered."""
+    regularisation = [each for each in sets if each.is_regularisation]
+    for each in regularisation[1:]:
+        each.view.settle(each.option, "refused", "one folder of regularisation pictures is offered: put them together")
+    if len(regularisation) > 1:
+        made.differences.append("there are several folders of regularisation pictures; only the first is used")
+    return [*(each for each in sets if not each.is_regularisation), *regularisation[:1]]
 
 
 def _trains_text(made: Translation) -> bool:
@@ -70,14 +71,14 @@ def _trains_text(made: Translation) -> bool:
     return not (isinstance(rate, (int, float)) and rate == 0)
 
 
-def _name_datasets(made: Translation, names: list[str], regularised: bool) -> None:
+def _name_datasets(made: Translation, names: list[str]) -> None:
     put = made.draft.put
     training = [name for name in names if name != "regularisation"]
     put(f"{TRAIN}.dataset", f"${training[0]}")
     if training[1:]:
         put(f"{TRAIN}.more_datasets", [f"${name}" for name in training[1:]])
     weight = made.options.number("prior_loss_weight", 1.0)
-    if regularised:
+    if "regularisation" in names:
         put(f"{TRAIN}.regularisation", "$regularisation")
         made.use("prior_loss_weight", "prior_loss_weight", weight)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from lorapipe.config_import.draft import number
 from lorapipe.config_import.mapping import TRAIN, Translation
@@ -164,19 +164,29 @@ def argument_value(text: str, knob: str) -> object:
     if knob in LISTS:
         numbers = [plain_number(part) for part in re.split(r"[,\s]+", text.strip("[]() ")) if part]
         return None if None in numbers else numbers
-    if knob == "dora_axis":
-        return "output" if text.lower() == "true" else "input"
-    if knob == "preset":
-        return None if text.endswith(".toml") else text
-    if knob in ("include", "exclude"):
-        value = literal(text)
-        return [str(each) for each in value] if isinstance(value, list) else [text]
-    if knob == "module_ranks":
-        pairs = [part.partition("=") for part in text.split(",")]
-        return {key.strip(): int(rank) for key, _, rank in pairs if rank.strip().isdigit()} or None
+    if knob in SPELLED:
+        return SPELLED[knob](text)
     if knob in ("conv_rank", "factor", "block_size"):
         return converted(text, "whole")
     return converted(text, "flag" if knob in FLAGS else "number")
+
+
+def _patterns(text: str) -> list[str]:
+    value = literal(text)
+    return [str(each) for each in value] if isinstance(value, list) else [text]
+
+
+def _module_ranks(text: str) -> dict[str, int] | None:
+    pairs = [part.partition("=") for part in text.split(",")]
+    return {key.strip(): int(rank) for key, _, rank in pairs if rank.strip().isdigit()} or None
+
+
+SPELLED: Mapping[str, Callable[[str], object]] = {
+    "dora_axis": lambda text: "output" if text.lower() == "true" else "input",
+    "preset": lambda text: None if text.endswith(".toml") else text,
+    "include": _patterns, "exclude": _patterns, "module_ranks": _module_ranks,
+}  # fmt: skip
+"""Settings whose values are neither numbers nor flags."""
 
 
 def _of_lycoris(made: Translation, kind: str, known: set[str]) -> None:

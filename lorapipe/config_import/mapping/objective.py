@@ -48,38 +48,31 @@ def _loss(made: Translation) -> None:
 def _weighting(made: Translation) -> None:
     """Write one weighting; sd-scripts multiplies several, which is not offered."""
     options = made.options
-    wanted = {name: bool(options.number(name)) if name in ("min_snr_gamma", "v_pred_like_loss") else options.flag(name)
-              for name in WEIGHTINGS}  # fmt: skip
-    predicts_v = made.base.get("prediction") == "v_prediction"
-    if wanted["scale_v_pred_loss_like_noise_pred"] and not predicts_v:
-        wanted["scale_v_pred_loss_like_noise_pred"] = False
-        made.idle("scale_v_pred_loss_like_noise_pred", "it is for bases that predict v (v_parameterization)")
-    if wanted["v_pred_like_loss"] and predicts_v:
-        wanted["v_pred_like_loss"] = False
-        made.refuse("v_pred_like_loss", "it is for bases that predict noise")
-    chosen = next((name for name, is_wanted in wanted.items() if is_wanted), "")
-    for name, is_wanted in wanted.items():
-        if is_wanted and name != chosen:
-            made.refuse(name, f"one weighting alone is offered: {chosen} counts")
-            made.differences.append(f"{name} is multiplied with {chosen} in the original; here {chosen} alone counts")
-        elif not is_wanted:
-            made.idle(name, "0 is off")
-    if chosen == "min_snr_gamma":
-        made.draft.put(f"{TRAIN}.weighting.type", "min_snr", options.mark(chosen))
-        made.use(chosen, "weighting.gamma", options.number(chosen))
-    elif chosen == "v_pred_like_loss":
-        made.draft.put(f"{TRAIN}.weighting.type", "v_like", options.mark(chosen))
-        made.use(chosen, "weighting.share", options.number(chosen))
+    wanted = [name for name in WEIGHTINGS if options.number(name) or options.flag(name)]
+    unfit = "scale_v_pred_loss_like_noise_pred" if made.base.get("prediction") != "v_prediction" else "v_pred_like_loss"
+    if unfit in wanted:
+        wanted.remove(unfit)
+        made.idle(unfit, "it is for bases that predict v (v_parameterization)" if unfit.startswith("scale")
+                  else "it is for bases that predict noise")  # fmt: skip
+    chosen = wanted[0] if wanted else ""
+    for name in wanted[1:]:
+        made.refuse(name, f"one weighting alone is offered: {chosen} counts")
+        made.differences.append(f"{name} is multiplied with {chosen} in the original; here {chosen} alone counts")
+    kind, knob = WEIGHTINGS.get(chosen, ("none", ""))
+    made.draft.put(f"{TRAIN}.weighting.type", kind, options.mark(chosen, usual=made.usual))
+    if knob:
+        made.use(chosen, f"weighting.{knob}", options.number(chosen))
     else:
-        kind = WEIGHTINGS.get(chosen, "none")
-        made.draft.put(f"{TRAIN}.weighting.type", kind, options.mark(chosen, usual=made.usual))
         made.say(chosen, f"weighting: {kind}")
+    for name in WEIGHTINGS:
+        made.idle(name, "0 is off")
 
 
-WEIGHTINGS: Mapping[str, str] = {
-    "min_snr_gamma": "min_snr", "debiased_estimation_loss": "debiased", "scale_v_pred_loss_like_noise_pred": "as_epsilon",
-    "v_pred_like_loss": "v_like",
+WEIGHTINGS: Mapping[str, tuple[str, str]] = {
+    "min_snr_gamma": ("min_snr", "gamma"), "debiased_estimation_loss": ("debiased", ""),
+    "scale_v_pred_loss_like_noise_pred": ("as_epsilon", ""), "v_pred_like_loss": ("v_like", "share"),
 }  # fmt: skip
+"""Option → weighting, and its setting that takes the option's number."""
 
 
 def _noise(made: Translation) -> None:

@@ -9,7 +9,7 @@ from lorapipe.config_import.draft import number
 from lorapipe.config_import.mapping import TRAIN, Translation
 from lorapipe.config_import.option_values import converted, literal
 from lorapipe.pipeline.contracts import contracts
-from lorapipe.spec import Spec, knobs, registry_of
+from lorapipe.spec import Knob, Spec, knobs, registry_of
 
 USUAL_RATE = 2e-6
 """kohya's `learning_rate` where it is not given."""
@@ -107,31 +107,36 @@ def _kind(made: Translation) -> str:
 
 def _arguments(made: Translation, kind: str) -> None:
     """Write the library's defaults and the arguments that are given."""
-    put, options = made.draft.put, made.options
-    place = f"{TRAIN}.optimizer"
     if not made.configuration.settings:
         for name, value in LIBRARY.get(kind, {}).items():
-            put(f"{place}.{name}", value, "the library's default")
-    known = {knob.name: knob for knob in knobs(class_of(kind))}
-    for name, text in options.under("optimizer_args").items():
+            made.draft.put(f"{TRAIN}.optimizer.{name}", value, "the library's default")
+    known = {knob.name: knob for knob in knobs(class_of(kind)) if knob.name != "arguments"}
+    for name, text in made.options.under("optimizer_args").items():
         full, value = f"optimizer_args.{name}", literal(text)
         if name == "betas":
             _betas(made, full, value, known)
         elif name in ("lr", "params"):
             made.idle(full, "the rates count")
-        elif name not in known or name == "arguments":
+        elif name not in known:
             _further(made, kind, full, name, value)
-        elif isinstance(value, (int, float)) or (value is None and not known[name].required):
-            wanted = known[name].shape.kind
-            typed = float(value) if wanted == "number" and value is not None and not isinstance(value, bool) else value
-            if wanted == "boolean" and not isinstance(value, bool):
-                typed = bool(value)
-            put(f"{place}.{name}", typed, options.mark(full))
-            options.settle(full, "used", f"{place}.{name}: {text}")
         else:
-            made.refuse(full, f"{text[:60]!r} is no value for it")
+            _argument(made, full, known[name], value)
     if kind == "adafactor":
         _adafactor(made)
+
+
+def _argument(made: Translation, full: str, knob: Knob, value: object) -> None:
+    """Write an argument that is a setting of the optimizer."""
+    wanted = knob.shape.kind
+    if wanted == "boolean" and isinstance(value, (bool, int)):
+        value = bool(value)
+    elif wanted == "number" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = float(value)
+    elif not (wanted == "integer" and type(value) is int) and not (value is None and knob.shape.optional):
+        made.refuse(full, f"{str(value)[:60]!r} is no value for it")
+        return
+    made.draft.put(f"{TRAIN}.optimizer.{knob.name}", value, made.options.mark(full))
+    made.options.settle(full, "used", f"{TRAIN}.optimizer.{knob.name}: {value}")
 
 
 def _betas(made: Translation, full: str, value: object, known: Mapping[str, object]) -> None:
@@ -239,22 +244,22 @@ def _trained(made: Translation, rates: dict[str, float | None]) -> bool:
 def _adjust(made: Translation, kind: str, rates: dict[str, float | None]) -> None:
     """Change rates that the optimizer cannot use: different ones for one estimate, or those of another kind."""
     positive = [rate for rate in rates.values() if rate]
-    cls = class_of(kind)
-    if getattr(cls, "one_rate", False) is True and len(set(positive)) > 1:
+    if getattr(class_of(kind), "one_rate", False) is True and len(set(positive)) > 1:
         chosen = rates["unet_lr"] or positive[0]
         rates.update({name: chosen for name, rate in rates.items() if rate})
         made.conflicts.append(f"{kind} finds one step size: different rates for U-Net and text encoder cannot work; "
                               f"{number(chosen)} is written for both")  # fmt: skip
-    for name, rate in rates.items():
-        if rate and is_adaptive(made) and rate < STEEP:
-            made.conflicts.append(f"{name} {number(rate)} is no rate for {kind}, which multiplies its own step size by it "
-                                  "and would learn next to nothing: 1 is written")  # fmt: skip
-            rates[name] = 1.0
-        elif rate and not is_adaptive(made) and rate >= STEEP:
-            usual = {"unet_lr": 1e-4}.get(name, 5e-5)
-            made.conflicts.append(f"{name} {number(rate)} destroys a network within a few steps with {kind}: "
-                                  f"{number(usual)} is written")  # fmt: skip
-            rates[name] = usual
+    adaptive = is_adaptive(made)
+    wrong = {name: rate for name, rate in rates.items() if rate and adaptive != (rate >= STEEP)}
+    what = TOO_LOW if adaptive else TOO_HIGH
+    for name, rate in wrong.items():
+        rates[name] = usual = 1.0 if adaptive else USUAL_RATES[name]
+        made.conflicts.append(f"{name} {number(rate)} is no rate for {kind}, which {what}: {number(usual)} is written")
+
+
+TOO_LOW = "multiplies its own step size by it, and would learn next to nothing"
+TOO_HIGH = "uses it as it is, and would destroy the network within a few steps"
+USUAL_RATES = {"unet_lr": 1e-4, "text_encoder_lr": 5e-5, "text_encoder_2_lr": 5e-5, "embedding_lr": 5e-3}
 
 
 def _own_schedule(made: Translation, rates: Mapping[str, float | None], trained: bool) -> None:

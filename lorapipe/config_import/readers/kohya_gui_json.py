@@ -44,6 +44,7 @@ NETWORKS: Mapping[str, tuple[str, str]] = {
     "LyCORIS/Native Fine-Tuning": ("lycoris.kohya", "full"), "Flux1": ("networks.lora_flux", ""),
 }  # fmt: skip
 """`LoRA_type` → module and LyCORIS' algorithm."""
+OF_OTHERS = ("flux", "sd3", "lumina", "hunyuan", "t5", "clip_", "discrete_flow", "guidance", "timestep_")
 OF_LYCORIS = ("factor", "decompose_both", "use_tucker", "use_cp", "dora_wd", "LyCORIS_preset", "train_norm", "constrain",
               "rescaled", "use_scalar", "bypass_mode", "train_on_input", "full_matrix", "rank_dropout_scale")  # fmt: skip
 OF_LOCON = ("conv_dim", "conv_alpha", "conv_block_dims", "conv_block_alphas")
@@ -122,34 +123,32 @@ def _outcome(name: str, value: object, data: Mapping[str, object]) -> Outcome | 
     if name == "LoRA_type":
         module = NETWORKS.get(kind)
         known = ", ".join(NETWORKS)
-        return (
-            Outcome("translated", f"{module[0]} {module[1]}".strip())
-            if module
-            else Outcome("unknown", f"known: {known}")
-        )
-    if value is None or value == "" or value == [] or value == "None":
-        return Outcome("no effect", "is empty")
+        return Outcome("translated", " ".join(module).strip()) if module else Outcome("unknown", f"known: {known}")
+    if (reason := _unset(name, value) or _left_out(name, kind)) or not _is_kohyas(NAMES.get(name) or name):
+        return Outcome("no effect", reason or IDLE.get(name) or "a key of the GUI's own, which it passes to no script")
+    return None
+
+
+def _unset(name: str, value: object) -> str:
+    """Say why the GUI passes nothing on for a value; empty if it does."""
+    if value is None or value in ("", "None", []):
+        return "is empty"
     if name in ZERO_IS_UNSET and str(value) in ("0", "0.0"):
-        return Outcome("no effect", "0 is unset in the GUI")
-    if value is False and (NAMES.get(name) or name) in ROWS:
-        return Outcome("no effect", "is off")
-    if name in OF_LYCORIS and "LyCORIS" not in kind:
-        return Outcome("no effect", f"the GUI does not pass it on for {kind}")
-    if name in OF_LOCON and not any(each in kind for each in CONVOLUTIONAL):
-        return Outcome("no effect", f"the GUI does not pass it on for {kind}")
-    target = NAMES.get(name) or name
-    if (
-        target in ROWS
-        or target in ALIASES
-        or target.startswith(LAUNCHER)
-        or target in ("network_args", "optimizer_args")
-    ):
-        return None
-    if name.startswith(
-        ("flux", "sd3", "lumina", "hunyuan", "t5", "clip_", "discrete_flow", "guidance", "timestep_", "flux1_")
-    ):
-        return Outcome("no effect", "it is for other families of models")
-    return Outcome("no effect", IDLE.get(name) or "a key of the GUI's own, which it passes to no script")
+        return "0 is unset in the GUI"
+    return "is off" if value is False else ""
+
+
+def _left_out(name: str, kind: str) -> str:
+    """Say why the GUI passes nothing on for a kind of network; empty if it does."""
+    if name.startswith(OF_OTHERS) and not _is_kohyas(NAMES.get(name) or name):
+        return "it is for other families of models"
+    is_of_lycoris = name in OF_LYCORIS and "LyCORIS" not in kind
+    is_of_locon = name in OF_LOCON and not any(each in kind for each in CONVOLUTIONAL)
+    return f"the GUI does not pass it on for {kind}" if is_of_lycoris or is_of_locon else ""
+
+
+def _is_kohyas(name: str) -> bool:
+    return name in ROWS or name in ALIASES or name.startswith(LAUNCHER) or name in ("network_args", "optimizer_args")
 
 
 def _translate(option: Option, name: str, value: object) -> None:

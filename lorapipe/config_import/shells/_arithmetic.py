@@ -64,18 +64,27 @@ def _factor(tokens: list[str], whole: bool, depth: int) -> tuple[float, list[str
     if token in "+-":
         value, rest = _factor(rest, whole, depth + 1)
         return (-value if token == "-" else value), rest
-    if token == "(" or token.lower() in FUNCTIONS:
-        function = FUNCTIONS.get(token.lower())
-        if function and rest[0] != "(":
-            value, rest = _factor(rest, whole, depth + 1)
-            return function(value), rest
-        value, rest = _sum(rest[1:] if function else rest, whole, depth + 1)
-        if rest[:1] == [","]:  # digits of a rounding
-            digits, rest = _sum(rest[1:], whole, depth + 1)
-            value, function = round(value, int(digits)), None
+    if token == "(":
+        value, rest = _sum(rest, whole, depth + 1)
         if rest[0] != ")":
             raise ValueError
-        return (function(value) if function else value), rest[1:]
+        return value, rest[1:]
+    if (function := FUNCTIONS.get(token.lower())) is not None:
+        return _called(function, rest, whole, depth)
     if not re.match(r"[\d.]", token):
         raise ValueError
     return (int(token) if token.isdigit() else float(token)), rest
+
+
+def _called(function: Callable[[float], float], tokens: list[str], whole: bool, depth: int) -> tuple[float, list[str]]:
+    """Return a function's value; a second argument is the digits of a rounding."""
+    if tokens[0] != "(":
+        value, rest = _factor(tokens, whole, depth + 1)
+        return function(value), rest
+    value, rest = _sum(tokens[1:], whole, depth + 1)
+    digits = None
+    if rest[:1] == [","]:
+        digits, rest = _sum(rest[1:], whole, depth + 1)
+    if rest[0] != ")":
+        raise ValueError
+    return (function(value) if digits is None else round(value, int(digits))), rest[1:]

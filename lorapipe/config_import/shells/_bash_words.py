@@ -91,6 +91,14 @@ def _closing(text: str, place: int, line: int) -> int:
     raise ShellSyntaxError(line, f"{'a quote' if opening in chr(34) + chr(39) + '`' else opening} is not closed")
 
 
+@dataclass
+class Field:
+    """A word while it is put together."""
+
+    text: str
+    line: int
+
+
 class Expansion:
     """Expands words with the variables of a script."""
 
@@ -99,29 +107,21 @@ class Expansion:
 
     def words(self, token: Token) -> list[Word]:
         """Return the words that a token gives: none for an empty variable, several for an array."""
-        fields: list[list[str]] = [[""]]
-        quoted_empty, unknown, lines = False, "", [token.line]
+        fields = [Field("", token.line)]
+        unknown, kept = "", False
         for text, quoted, missing, array in self._pieces(token.raw, token.line):
-            unknown = unknown or missing
+            unknown = unknown or missing or _unknown(array or ())
+            kept = kept or quoted or bool(array)
             if array is not None:
-                if len(array) > MOST_WORDS:
-                    raise ShellSyntaxError(token.line, "an array is too long")
-                before = fields[-1][0]
-                if not array:
-                    continue
-                fields[-1][0] = before + array[0].text
-                lines[-1] = array[0].line
-                fields += [[word.text] for word in array[1:]]
-                lines += [word.line for word in array[1:]]
-                unknown = unknown or next((word.unknown for word in array if word.unknown), "")
-                quoted_empty = True
+                _spread_onto(fields, array)
             elif quoted:
-                fields[-1][0] += text
-                quoted_empty = True
+                fields[-1].text += text
             else:
-                _split_onto(fields, lines, text, token.line)
-        words = [Word(each[0][:LONGEST], line, unknown) for each, line in zip(fields, lines, strict=True)]
-        return [word for word in words if word.text or word.unknown or quoted_empty]
+                _split_onto(fields, text, token.line)
+        if len(fields) > MOST_WORDS:
+            raise ShellSyntaxError(token.line, "an array is too long")
+        words = [Word(field.text[:LONGEST], field.line, unknown) for field in fields]
+        return [word for word in words if word.text or word.unknown or kept]
 
     def text(self, token: Token) -> Word:
         """Return a token as one word, without splitting, as in an assignment."""
@@ -203,14 +203,24 @@ class Expansion:
         return word.text, quoted, word.unknown, None
 
 
-def _split_onto(fields: list[list[str]], lines: list[int], text: str, line: int) -> None:
+def _unknown(words: Sequence[Word]) -> str:
+    return next((word.unknown for word in words if word.unknown), "")
+
+
+def _spread_onto(fields: list[Field], array: Sequence[Word]) -> None:
+    """Append an array: its first word to the last field, the others as fields of their own."""
+    if array:
+        fields[-1].text += array[0].text
+        fields[-1].line = array[0].line
+        fields += [Field(word.text, word.line) for word in array[1:]]
+
+
+def _split_onto(fields: list[Field], text: str, line: int) -> None:
     """Append the words of an unquoted expansion to the fields, as bash splits it."""
-    parts = re.split(r"[ \t\n]+", text)
-    fields[-1][0] += parts[0]
-    for part in parts[1:]:
-        if part or fields[-1][0]:
-            if fields[-1][0] == "":
-                fields[-1][0] = part
-            else:
-                fields.append([part])
-                lines.append(line)
+    first, *others = re.split(r"[ \t\n]+", text)
+    fields[-1].text += first
+    for part in others:
+        if part and not fields[-1].text:
+            fields[-1].text = part
+        elif part or fields[-1].text:
+            fields.append(Field(part, line))

@@ -151,23 +151,10 @@ class Expressions:
     def _members(self, value: Value, scanner: Scanner) -> Value:
         """Read `.Length`, `[0]` and the like after a value; other members are unknown."""
         while found := scanner.take(MEMBER):
-            name = (found[1] or "").lower()
             if found[2]:
                 scanner.place = found.end() - 1
                 scanner.block()
-            line = scanner.line
-            if found[3] is not None:
-                words = as_words(value)
-                at = int(found[3])
-                value = words[at] if -len(words) <= at < len(words) else Word("", line)
-            elif name in ("length", "count") and not (isinstance(value, Word) and value.unknown):
-                value = Word(str(len(value if isinstance(value, list) else value.text)), line)
-            elif name in ("trim", "tostring") and isinstance(value, Word):
-                value = Word(value.text.strip(), line, value.unknown)
-            elif name in ("tolower", "toupper") and isinstance(value, Word):
-                value = Word(value.text.lower() if name == "tolower" else value.text.upper(), line, value.unknown)
-            else:
-                value = Word("", line, f"a value's .{found[1]}")
+            value = _member(value, found, scanner.line)
         return value
 
     def _rest(self, scanner: Scanner) -> Word:
@@ -224,6 +211,21 @@ class Expressions:
             return Word("", left.line, unknown)
         holds = _compared(left.text, sign.lstrip("-").removeprefix("i").removeprefix("c"), other)
         return Word("", left.line, "a comparison") if holds is None else _truth(holds, left.line)
+
+
+def _member(value: Value, found: re.Match[str], line: int) -> Value:
+    """Return an element of an array, the length of a value, or a text in other letters."""
+    name = (found[1] or "").lower()
+    if found[3] is not None:
+        words, at = as_words(value), int(found[3])
+        return words[at] if -len(words) <= at < len(words) else Word("", line)
+    if isinstance(value, list):
+        return Word(str(len(value)), line) if name in ("length", "count") else Word("", line, f"a value's .{found[1]}")
+    changed = {"length": str(len(value.text)), "count": str(len(value.text)), "trim": value.text.strip(),
+               "tostring": value.text, "tolower": value.text.lower(), "toupper": value.text.upper()}  # fmt: skip
+    if name not in changed:
+        return Word("", line, f"a value's .{found[1]}")
+    return Word(changed[name], line, value.unknown)
 
 
 def _of_array(left: Sequence[Word], sign: str, right: Value) -> Value:

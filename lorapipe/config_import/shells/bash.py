@@ -13,6 +13,7 @@ DECLARING = ("export", "local", "declare", "readonly", "typeset")
 LOOPS = {"for": "done", "while": "done", "until": "done", "select": "done", "case": "esac", "function": "}"}
 CONDITIONS = ("[", "[[", "test")
 COMPARED = {"-eq": "==", "-ne": "!=", "-gt": ">", "-lt": "<", "-ge": ">=", "-le": "<=", "=": "=", "==": "=", "!=": "!"}
+REDIRECTIONS = (">", ">>", "<", "<<", "2>&1")
 DEEPEST = 40
 
 
@@ -122,48 +123,59 @@ class _Bash:
         raise ShellSyntaxError(line, f"{end!r} is missing")
 
     def _and_or(self, live: bool) -> None:
-        """Interpret commands joined by && and ||."""
+        """Interpret commands joined by && and ||; what follows an unknown condition is passed over."""
         before: bool | None = True
-        joint = ""
+        due = live
         while True:
             words = self._simple()
-            due = live and (not joint or (joint == "&&") == (before is True) or (joint == "||" and before is None))
-            is_condition = bool(words) and words[0].raw in CONDITIONS
-            if due and joint == "&&" and before is None:
-                due = False
-            before = self._holds(words) if is_condition else (self._execute(words) if due else before)
-            if self.place < len(self.tokens) and self.tokens[self.place].raw in ("&&", "||"):
-                if before is None and live:
-                    self._remark(self._line, "whether this condition holds is not known without running it")
-                joint = self.tokens[self.place].raw
-                self.place += 1
-                while self.place < len(self.tokens) and self.tokens[self.place].raw == "\n":
-                    self.place += 1
-                continue
-            return
+            if words and words[0].raw in CONDITIONS:
+                before = self._holds(words)
+            elif due:
+                before = self._execute(words)
+            joint = self._joint()
+            if not joint:
+                return
+            if before is None and live:
+                self._remark(self._line, "whether this condition holds is not known without running it")
+            due = live and before is not None and before == (joint == "&&")
+
+    def _joint(self) -> str:
+        """Read && or || and the line ends after it; empty if the command ends here."""
+        if self.place >= len(self.tokens) or self.tokens[self.place].raw not in ("&&", "||"):
+            return ""
+        joint = self.tokens[self.place].raw
+        self.place += 1
+        while self.place < len(self.tokens) and self.tokens[self.place].raw == "\n":
+            self.place += 1
+        return joint
 
     def _simple(self) -> list[Token]:
         """Return the tokens of a simple command, without redirections; what follows a pipe is passed over."""
+        if self.place < len(self.tokens) and self.tokens[self.place].raw == "[[":
+            return self._double_brackets()
         found: list[Token] = []
         piped = False
         while self.place < len(self.tokens):
             token = self.tokens[self.place]
-            if token.operator:
-                inside = bool(found) and found[0].raw == "[["
-                if inside and token.raw in ("&&", "||", "<", ">", "(", ")"):
-                    found.append(token)
-                elif token.raw in (">", ">>", "<", "<<", "2>&1"):
-                    self.place += token.raw != "2>&1"
-                elif token.raw == "|":
-                    piped = True
-                else:
-                    if not found and token.raw not in ("\n", ";", "&&", "||"):
-                        self.place += 1
-                    break
-            elif not piped:
-                found.append(token)
+            if not token.operator:
+                found += [] if piped else [token]
+            elif token.raw in REDIRECTIONS:
+                self.place += token.raw != "2>&1"
+            elif token.raw == "|":
+                piped = True
+            else:
+                self.place += not found and token.raw in ("(", ")", "&", ";;")
+                break
             self.place += 1
-            if found and found[0].raw == "[[" and found[-1].raw == "]]":
+        return found
+
+    def _double_brackets(self) -> list[Token]:
+        """Return the tokens of `[[ … ]]`, in which operators are part of the condition."""
+        found: list[Token] = []
+        while self.place < len(self.tokens) and self.tokens[self.place].raw != "\n":
+            found.append(self.tokens[self.place])
+            self.place += 1
+            if found[-1].raw == "]]":
                 break
         return found
 
@@ -205,25 +217,29 @@ class _Bash:
 
     def _test(self, tokens: list[Token]) -> bool | None:
         for joint in ("||", "-o", "&&", "-a"):
-            for place, token in enumerate(tokens):
-                if token.raw == joint:
-                    left, right = self._test(tokens[:place]), self._test(tokens[place + 1 :])
-                    return _joined(left, "||" if joint in ("||", "-o") else "&&", right)
+            places = [place for place, token in enumerate(tokens) if token.raw == joint]
+            if places:
+                left, right = self._test(tokens[: places[0]]), self._test(tokens[places[0] + 1 :])
+                return _joined(left, "||" if joint in ("||", "-o") else "&&", right)
         if tokens and tokens[0].raw == "!":
             inner = self._test(tokens[1:])
             return None if inner is None else not inner
-        words = [self.expansion.text(token) for token in tokens]
-        missing = [word for word in words if word.unknown and "does not set" not in word.unknown]
-        if missing or len(words) not in (1, 2, 3):
-            return None
-        if len(words) == 1:
-            return bool(words[0].text)
-        if len(words) == 2:
-            return {"-n": bool(words[1].text), "-z": not words[1].text}.get(words[0].text)
-        return _compared(words[0].text, words[1].text, words[2].text)
+        return _tested([self.expansion.text(token) for token in tokens])
 
     def _remark(self, line: int, text: str) -> None:
         self.script.remarks.append((line, text))
+
+
+def _tested(words: list[Word]) -> bool | None:
+    """Return whether `-n text`, `text` or `left = right` holds; a variable that is not set is empty."""
+    if any(word.unknown and "does not set" not in word.unknown for word in words):
+        return None
+    texts = [word.text for word in words]
+    if len(texts) == 1:
+        return bool(texts[0])
+    if len(texts) == 2:
+        return {"-n": bool(texts[1]), "-z": not texts[1]}.get(texts[0])
+    return _compared(*texts) if len(texts) == 3 else None
 
 
 def _joined(left: bool | None, joint: str, right: bool | None) -> bool | None:

@@ -108,28 +108,31 @@ class _Cmd:
     def _if(self, line: int, text: str, live: bool) -> None:
         holds, rest = self._condition(text)
         if holds is None and live:
-            self.script.remarks.append(
-                (line, "whether this condition holds is not known without running it: taken as false")
-            )
+            what = "whether this condition holds is not known without running it: taken as false"
+            self.script.remarks.append((line, what))
         rest = rest.strip()
+        inline = re.fullmatch(r"\((.*?)\)\s*(?:else\s*\(?(.*?)\)?)?\s*", rest, re.DOTALL | re.IGNORECASE)
         if not rest.startswith("("):
             then, _, other = re.sub(r"\s+else\s+", "\0", rest, count=1, flags=re.IGNORECASE).partition("\0")
             self.statement(line, then if holds else other, live)
-            return
-        inline = re.fullmatch(r"\((.*?)\)\s*(?:else\s*\(?(.*?)\)?)?\s*", rest, re.DOTALL | re.IGNORECASE)
-        if inline and inline[1].strip():
+        elif inline and inline[1].strip():
             self.statement(line, inline[1], live and bool(holds))
             self.statement(line, inline[2] or "", live and not holds)
+        else:
+            after = self.block(closing=True, live=live and bool(holds))
+            self._else(line, after, live and not holds)
+
+    def _else(self, line: int, after: str, live: bool) -> None:
+        """Interpret what follows the block of an `if`."""
+        if not after.lower().startswith("else"):
             return
-        after = self.block(closing=True, live=live and bool(holds))
-        if after.lower().startswith("else"):
-            rest = after[4:].strip()
-            if rest.lower().startswith("if"):
-                self._if(line, rest, live and not holds)
-            elif rest == "(":
-                self.block(closing=True, live=live and not holds)
-            else:
-                self.statement(line, rest, live and not holds)
+        rest = after[4:].strip()
+        if rest.lower().startswith("if"):
+            self._if(line, rest, live)
+        elif rest == "(":
+            self.block(closing=True, live=live)
+        else:
+            self.statement(line, rest, live)
 
     def _condition(self, text: str) -> tuple[bool | None, str]:
         """Return whether a condition holds (None: unknown), and the text after it."""

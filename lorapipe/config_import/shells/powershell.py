@@ -166,25 +166,27 @@ class _PowerShell:
     def _argument(self, scanner: Scanner) -> list[Word]:
         """Return the words of one argument: pieces without a space between them are one word."""
         parts: list[Word] = []
-        while not scanner.is_over() and scanner.rest[0] not in " \t\r\n;|":
-            line, char = scanner.line, scanner.rest[0]
-            if scanner.rest.startswith("`\n"):
-                break
-            if char in "\"'" or scanner.rest.startswith(('@"', "@'")):
-                found: list[Word] = as_words(self.expressions.string(scanner))
-            elif char in "$(" or scanner.rest.startswith(("@(", "@{")):
-                found = as_words(self.expressions.operand(scanner))
-            elif char == "@":
-                scanner.place += 1
-                name = scanner.take(re.compile(r"\w+"))
-                found = as_words(self.variables.get(name[0].lower() if name else "", []))
-            elif bare := scanner.take(BARE):
-                found = [Word(re.sub(r"`(.)", r"\1", bare[0]), line)]
-            else:
-                scanner.place += 1
-                found = [Word(char, line)] if char not in "&{}" else []
+        while not scanner.is_over() and scanner.rest[0] not in " \t\r\n;|" and not scanner.rest.startswith("`\n"):
+            found = self._piece(scanner)
             if parts and found:
                 last = parts.pop()
-                found = [Word(last.text + found[0].text, last.line, last.unknown or found[0].unknown), *found[1:]]
+                joined = Word(last.text + found[0].text, last.line, last.unknown or found[0].unknown)
+                found = [joined, *found[1:]]
             parts += found
         return parts
+
+    def _piece(self, scanner: Scanner) -> list[Word]:
+        """Return what one text, variable, array or bare piece of an argument gives."""
+        line, char = scanner.line, scanner.rest[0]
+        if char in "\"'" or scanner.rest.startswith(('@"', "@'")):
+            return as_words(self.expressions.string(scanner))
+        if char in "$(" or scanner.rest.startswith(("@(", "@{")):
+            return as_words(self.expressions.operand(scanner))
+        if char == "@":
+            scanner.place += 1
+            name = scanner.take(re.compile(r"\w+"))
+            return as_words(self.variables.get(name[0].lower() if name else "", []))
+        if bare := scanner.take(BARE):
+            return [Word(re.sub(r"`(.)", r"\1", bare[0]), line)]
+        scanner.place += 1
+        return [Word(char, line)] if char not in "&{}" else []
