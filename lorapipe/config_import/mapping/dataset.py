@@ -44,16 +44,19 @@ def translate(made: Translation) -> None:
     frozen = not _trains_text(made)
     captions = [captioning(made, each.view, frozen) for each in kept]
     shared = all(each == captions[0] for each in captions)
-    names = [
-        "regularisation" if each.is_regularisation else f"dataset{place + 1 if place else ''}"
-        for place, each in enumerate(kept)
-    ]
+    names = [_stage_name(place, each) for place, each in enumerate(kept)]
     for name, each, own in zip(names, kept, captions, strict=True):
         _write(made, name, each, None if shared else own)
     for knob, (value, comment) in captions[0].items() if shared else ():
         made.draft.put(f"{TRAIN}.captions.{knob}", value, comment)
     _name_datasets(made, names)
     made.pictures = _counts(made, kept)
+
+
+def _stage_name(place: int, pictures: PictureSet) -> str:
+    if pictures.is_regularisation:
+        return "regularisation"
+    return f"dataset{place + 1}" if place else "dataset"
 
 
 def _with_one_regularisation(made: Translation, sets: list[PictureSet]) -> list[PictureSet]:

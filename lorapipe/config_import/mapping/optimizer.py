@@ -243,18 +243,24 @@ def _trained(made: Translation, rates: dict[str, float | None]) -> bool:
 
 def _adjust(made: Translation, kind: str, rates: dict[str, float | None]) -> None:
     """Change rates that the optimizer cannot use: different ones for one estimate, or those of another kind."""
-    positive = [rate for rate in rates.values() if rate]
-    if getattr(class_of(kind), "one_rate", False) is True and len(set(positive)) > 1:
-        chosen = rates["unet_lr"] or positive[0]
-        rates.update({name: chosen for name, rate in rates.items() if rate})
+    positive = {rate for rate in rates.values() if rate}
+    if len(positive) > 1 and getattr(class_of(kind), "one_rate", False) is True:
+        chosen = rates["unet_lr"] or max(positive)
+        rates.update(dict.fromkeys(filter(rates.get, rates), chosen))
         made.conflicts.append(f"{kind} finds one step size: different rates for U-Net and text encoder cannot work; "
                               f"{number(chosen)} is written for both")  # fmt: skip
     adaptive = is_adaptive(made)
-    wrong = {name: rate for name, rate in rates.items() if rate and adaptive != (rate >= STEEP)}
     what = TOO_LOW if adaptive else TOO_HIGH
-    for name, rate in wrong.items():
+    for name, rate in [(name, rate) for name, rate in rates.items() if _is_wrong(rate, adaptive)]:
         rates[name] = usual = 1.0 if adaptive else USUAL_RATES[name]
-        made.conflicts.append(f"{name} {number(rate)} is no rate for {kind}, which {what}: {number(usual)} is written")
+        made.conflicts.append(
+            f"{name} {number(rate or 0)} is no rate for {kind}, which {what}: {number(usual)} is written"
+        )
+
+
+def _is_wrong(rate: float | None, adaptive: bool) -> bool:
+    """Whether a rate above 0 is for the other kind of optimizer."""
+    return bool(rate) and adaptive != (float(rate or 0) >= STEEP)
 
 
 TOO_LOW = "multiplies its own step size by it, and would learn next to nothing"

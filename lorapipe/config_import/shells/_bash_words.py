@@ -112,12 +112,7 @@ class Expansion:
         for text, quoted, missing, array in self._pieces(token.raw, token.line):
             unknown = unknown or missing or _unknown(array or ())
             kept = kept or quoted or bool(array)
-            if array is not None:
-                _spread_onto(fields, array)
-            elif quoted:
-                fields[-1].text += text
-            else:
-                _split_onto(fields, text, token.line)
+            _add(fields, text, quoted, array, token.line)
         if len(fields) > MOST_WORDS:
             raise ShellSyntaxError(token.line, "an array is too long")
         words = [Word(field.text[:LONGEST], field.line, unknown) for field in fields]
@@ -207,9 +202,13 @@ def _unknown(words: Sequence[Word]) -> str:
     return next((word.unknown for word in words if word.unknown), "")
 
 
-def _spread_onto(fields: list[Field], array: Sequence[Word]) -> None:
-    """Append an array: its first word to the last field, the others as fields of their own."""
-    if array:
+def _add(fields: list[Field], text: str, quoted: bool, array: Sequence[Word] | None, line: int) -> None:
+    """Append a piece: of an array the first word to the last field, and the others as fields of their own."""
+    if array is None and quoted:
+        fields[-1].text += text
+    elif array is None:
+        _split_onto(fields, text, line)
+    elif array:
         fields[-1].text += array[0].text
         fields[-1].line = array[0].line
         fields += [Field(word.text, word.line) for word in array[1:]]
