@@ -10,6 +10,7 @@ at every start. Add a flag only for what `--set` cannot do: all commands togethe
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,20 @@ def cautions(pipeline: Pipeline, most: int) -> list[str]:
     """Return the cautions of the first `most` stages, each once."""
     stages = [*pipeline.stages.values()][:most]
     return [*dict.fromkeys(f"! {line}." for stage in stages for line in stage.cautions(pipeline.stages))]
+
+
+def findings(pipeline: Pipeline, names: Iterable[str]) -> list[str]:
+    """Return what the rules say of these stages, with the places in the pipeline's files; of cells of a matrix once."""
+    found = (each.under("stages") for name in names for each in pipeline.stages[name].findings(pipeline.stages))
+    placed = dict.fromkeys(map(pipeline.located, found))
+    return ["\n".join(filter(None, [f"! {each}", each.excerpt])) for each in placed]
+
+
+def warnings(pipeline: Pipeline, name: str) -> Iterator[str]:
+    """Yield what the rules say of a stage, without places, and its cautions."""
+    stage = pipeline.stages[name]
+    yield from (each.sentence for each in stage.findings(pipeline.stages))
+    yield from stage.cautions(pipeline.stages)
 
 
 def takes_json(parser: argparse.ArgumentParser) -> None:

@@ -116,7 +116,7 @@ class Expansion:
         if len(fields) > MOST_WORDS:
             raise ShellSyntaxError(token.line, "an array is too long")
         words = [Word(field.text[:LONGEST], field.line, unknown) for field in fields]
-        return [word for word in words if word.text or word.unknown or kept]
+        return words if unknown or kept else [word for word in words if word.text]
 
     def text(self, token: Token) -> Word:
         """Return a token as one word, without splitting, as in an assignment."""
