@@ -12,7 +12,7 @@ HELP = "list the available choices, or explain one: show adapter lora, show min-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add its arguments."""
-    parser.add_argument("kind", nargs="?", help="stage, adapter, optimizer …; watch for the settings of an inbox")
+    parser.add_argument("kind", nargs="?", help="stage, adapter, optimizer, rule …; watch for the settings of an inbox")
     parser.add_argument(
         "name", nargs="*", help="one of them; or any words, to find a setting by its name or kohya's flag"
     )
@@ -30,6 +30,9 @@ def main(options: argparse.Namespace) -> int:
         from lorapipe.watch.settings import WatchSettings
 
         text = settings_reference.of_spec("watch", WatchSettings)
+    elif options.kind == "rule":
+        name = " ".join(options.name)
+        text = settings_reference.of_rule(name) if name else settings_reference.of_rules()
     elif options.kind not in contracts():
         text = settings_search.search(" ".join([options.kind, *options.name]))
     elif not options.name:

@@ -20,6 +20,7 @@ from lorapipe.training.losses import Loss
 from lorapipe.training.noise_options import NoiseOptions
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.schedulers import Scheduler
+from lorapipe.training.subjects import Difficulty, Subject
 from lorapipe.training.weightings import Weighting
 
 RATES: Mapping[str, Role] = {
@@ -209,6 +210,20 @@ class TrainingOptions(Spec):
     )
     seed: int = param(
         0, "random seed: another seed gives another training of the same kind; change it last", ge=0, le=2**32 - 1
+    )
+    subject: Subject | None = param(
+        None,
+        "what is trained: character, style, concept or vehicle. It does not change the result: check and plan compare the "
+        "settings with what suits it",
+        content=False,
+    )
+    difficulty: Difficulty | None = param(
+        None,
+        "how difficult the subject is, from A (a plain person) to I (eldritch), for the same purpose: docs/rules.md",
+        content=False,
+    )
+    allow: tuple[str, ...] = param(
+        (), "rules that check and plan shall not mention for this training: [rank_for_pictures]", content=False
     )
     preview_prompts: tuple[str, ...] = param(
         (),
