@@ -92,6 +92,28 @@ def takes_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON lines, for programs")
 
 
+def takes_target(parser: argparse.ArgumentParser) -> None:
+    """Add the file to write, as `options.to`; None is standard output."""
+    parser.add_argument("--to", metavar="FILE", type=Path, help="write to this file instead of standard output")
+
+
+def takes_force(parser: argparse.ArgumentParser) -> None:
+    """Add `--force`; `may_write` reads it."""
+    parser.add_argument("--force", action="store_true", help="also replace a file that is there")
+
+
+def may_write(path: Path, force: bool) -> None:
+    """Raise `InputError` if a file is there that may not be replaced, or if the path is a folder."""
+    from lorapipe.errors import InputError
+
+    if path.is_dir():
+        raise InputError("is a folder.", where=str(path), cure=f"Name a file in it: {path / 'pipeline.yaml'}.")
+    if path.exists() and not force:
+        raise InputError(
+            "is there already, and is not replaced.", where=str(path), cure="Name another file, or add --force."
+        )
+
+
 def json_line(value: object) -> str:
     """Return a value as JSON."""
     import json

@@ -169,6 +169,11 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.settings_reference": ("=lorapipe.rules", *FRONT, *ENGINE),
     "lorapipe.kohya_flags": (),
     "lorapipe.settings_search": (*FRONT, *ENGINE),
+    "lorapipe.config_import": (
+        "lorapipe.config_import", "lorapipe.kohya_flags", "lorapipe.kohya_folders", "lorapipe.picture_files",
+        "lorapipe.inspection.training_pipeline", *ENGINE
+    ),
+    "lorapipe.commands.import": ("lorapipe.config_import", *FRONT, *ENGINE),
     "lorapipe": ("lorapipe.api",),
     "lorapipe.api": ENGINE,
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
@@ -179,7 +184,7 @@ TABLE: dict[str, tuple[str, ...]] = {
 TORCH_FREE = (
     "limits", "errors", "file_signatures", "regular_files", "code_pages", "common_characters", "supervised_thread",
     "user_folders", "series", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal",
-    "run_display", "rules", "settings_reference", "settings_search", "kohya_flags", "__main__",
+    "run_display", "rules", "settings_reference", "settings_search", "kohya_flags", "config_import", "__main__",
 )  # fmt: skip
 """Modules that may import no third-party packages but `SMALL_PACKAGES` and their own `CLIENTS`."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})
