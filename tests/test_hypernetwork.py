@@ -62,6 +62,29 @@ class Theirs(nn.Module):
         return result
 
 
+def comfyui(path: Path) -> dict[int, tuple[Theirs, Theirs]]:
+    """Read a file like ComfyUI (`nodes_hypernetwork.py`), from its rules: it counts LayerNorms as layers."""
+    whole: dict[Any, Any] = torch.load(path, weights_only=True)
+    nets = {}
+    for width in [key for key in whole if isinstance(key, int)]:
+        both = Theirs(width, whole), Theirs(width, whole)
+        for net, state in zip(both, whole[width], strict=True):
+            names = [key.removesuffix(".weight") for key in state if key.endswith(".weight")]
+            layers: list[nn.Module] = []
+            for place, name in enumerate(names):
+                weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
+                is_norm = weight.dim() == 1
+                layer: Any = nn.LayerNorm(len(weight)) if is_norm else nn.Linear(*reversed(weight.shape))
+                layer.load_state_dict({"weight": weight, "bias": bias})
+                layers.append(layer)
+                is_last = place == len(names) - 1
+                if not is_norm and whole["activation_func"] != "linear" and (not is_last or whole["activate_output"]):
+                    layers.append(FUNCTIONS[whole["activation_func"]]())
+            net.linear = nn.Sequential(*layers)
+        nets[width] = both
+    return nets
+
+
 def applied(model: Model, nets: Mapping[int, tuple[Theirs, Theirs]]) -> list[Any]:
     """Put their networks before every `to_k` and `to_v` of the U-Net whose context has the width."""
     hooks = []
@@ -98,11 +121,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "plain": {},
     "activated": {"activation": "mish", "structure": (1, 2, 2, 1)},
     "normalised": {"activation": "relu", "layer_norm": True, "structure": (1, 1.5, 1)},
+    "deep, normalised": {"activation": "mish", "layer_norm": True, "structure": (1, 2, 2, 1)},
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a1111_reads_what_is_written_as_the_same_change(kind: str, model: Model, tmp_path: Path) -> None:
+def test_a1111_and_comfyui_read_what_is_written_as_the_same_change(kind: str, model: Model, tmp_path: Path) -> None:
     base, handle = answer(model), Hypernetwork(**KINDS[kind]).attach(model, ["unet"])
     draw = torch.Generator().manual_seed(2)
     for parameter in handle.parameters()["unet"]:
@@ -116,12 +140,12 @@ def test_a1111_reads_what_is_written_as_the_same_change(kind: str, model: Model,
     assert torch.equal(ours[0.0], base) and torch.equal(answer(model), base)
     formats.save(learned, model.kohya_names(), tmp_path / "h.pt", A1111())
     nets, told = loaded(tmp_path / "h.pt")
-    assert told["use_dropout"] is False and told["is_layer_norm"] == (kind == "normalised")
-    for strength in (0.5, 1.0):
-        for pair in nets.values():
+    assert told["use_dropout"] is False and told["is_layer_norm"] == ("normalised" in kind)
+    for strength, read in [(strength, read) for strength in (0.5, 1.0) for read in (nets, comfyui(tmp_path / "h.pt"))]:
+        for pair in read.values():
             for net in pair:
                 net.multiplier = strength
-        hooks = applied(model, nets)
+        hooks = applied(model, read)
         theirs = answer(model)
         for hook in hooks:
             hook.remove()

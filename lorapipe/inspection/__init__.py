@@ -5,16 +5,18 @@ Headers and NumPy are enough for the report; only the comparison of ΔW imports 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lorapipe.errors import InputError
 from lorapipe.inspection.readers import Reader
 
 if TYPE_CHECKING:
     from lorapipe.inspection._comparison import Reading
     from lorapipe.inspection._report import FileReport
+    from lorapipe.inspection.training_pipeline import TrainingPipeline
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Inspection:
 
     report: FileReport
     readings: Sequence[Reading] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_right(self) -> bool:
@@ -33,6 +36,15 @@ class Inspection:
         """Return JSON types: the report's fields, and a list `readers` if any were requested."""
         readers = {"readers": [reading.as_data() for reading in self.readings]} if self.readings else {}
         return {**self.report.as_data(), **readers}
+
+    def as_pipeline(self) -> TrainingPipeline:
+        """Return the pipeline that would train the file. `InputError` if it is not an adapter or an embedding."""
+        from lorapipe.inspection.training_pipeline import FileFacts, pipeline_of
+
+        if self.report.kind == "other":
+            what = f"is {self.report.what}, which no pipeline here trains."
+            raise InputError(what, where=self.report.file, cure="Name a LoRA's or an embedding's file.")
+        return pipeline_of(self.metadata, FileFacts.of_report(self.report))
 
     def as_text(self) -> str:
         """Return the report as a table."""
@@ -52,7 +64,7 @@ def inspect(path: Path, readers: Sequence[str] = ()) -> Inspection:
     known = [Reader.registry.get(name) for name in readers]
     found = _report.inspected(path)
     if not known or found.report.kind == "other" or found.report.problems:
-        return Inspection(found.report)
+        return Inspection(found.report, metadata=found.file.stored.metadata)
     from lorapipe.inspection._comparison import readings
 
-    return Inspection(found.report, readings(found, readers))
+    return Inspection(found.report, readings(found, readers), found.file.stored.metadata)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PLAIN_READING", "Activations", "Change", "Checkpoint", "Condition", "Family", "FeatureLayers", "Footprint", "Group",
-    "Model", "ModuleRef", "Pair", "Role", "Saving", "Shape", "TextReading", "targets",
+    "Model", "ModuleRef", "Pair", "Role", "Saving", "Shape", "TensorPlace", "TextReading", "targets",
 ]  # fmt: skip
 
 Condition = Mapping[str, "Tensor"]
@@ -71,6 +71,20 @@ class Saving:
     dtype: Literal["fp32", "fp16", "bf16"]
     metadata: Callable[[str], Mapping[str, str]]
     vae: Path | None = None
+
+
+class TensorPlace(NamedTuple):
+    """The place of a part's tensor in a checkpoint: its file and its key there.
+
+    Where the file stacks several tensors in one, such as OpenCLIP's q, k and v, it is number `slice_index` of `slices` equal
+    slices of the rows; `is_transposed` where the file has the transpose.
+    """
+
+    file: Path
+    key: str
+    slice_index: int = 0
+    slices: int = 1
+    is_transposed: bool = False
 
 
 class FeatureLayers(NamedTuple):
@@ -191,6 +205,18 @@ class Family(Spec, contract="family"):
     def problems_of_captions(self) -> Iterator[Problem]:
         """Yield problems that prevent encoding captions, which `prepare` does not need: a missing vocabulary."""
         return iter(())
+
+    def module_names(self) -> dict[str, tuple[str, str]]:
+        """Return `Model.kohya_names`, where possible without loading a library."""
+        return self.load("cpu").kohya_names()
+
+    def tensor_places(self) -> dict[tuple[str, str], TensorPlace]:
+        """Return (part, tensor name without `text_model.`) → place in the checkpoint, from headers alone.
+
+        `InputError` for a family whose files are not known tensor by tensor.
+        """
+        what = f"checkpoints of {self.name} are only read as a whole."
+        raise InputError(what, where=str(self.checkpoint.path), cure="Name a base of another family.")
 
     @abstractmethod
     def load(self, device: str, dtype: str = "fp32") -> Model:

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lorapipe.errors import InputError, OutOfMemory
 from lorapipe.models import Activations, Footprint, Model, ModuleRef, Pair, Shape
@@ -62,6 +62,19 @@ class PartsModel(Model):
         self._outer: dict[str, list[ModuleRef]] = {}
         self.words = {}
         self.diffusion = self.forward_process()
+
+    @classmethod
+    def of_shapes(
+        cls,
+        source: Folder | SingleFile,
+        modules: Mapping[str, list[ModuleRef]],
+        outer: Mapping[str, list[ModuleRef]],
+    ) -> Self:
+        """Return a model that answers for the names of its modules alone: nothing is loaded, and no library imported."""
+        model = cls.__new__(cls)
+        model.source = source
+        model._modules, model._outer = dict(modules), dict(outer)
+        return model
 
     @property
     def settings_folders(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.models import Activations, Family, Footprint, Pair, TextReading, _checkpoint_problems
+from lorapipe.models import Activations, Family, Footprint, Pair, TensorPlace, TextReading, _checkpoint_problems
 from lorapipe.models._diffusers_folder import COPY, read_json
 from lorapipe.models._missing_tensors import ODD_CONFIGURATION, shapes_of
 from lorapipe.models._parts import Parts, footprint, halvings
@@ -142,6 +142,19 @@ class StableDiffusion(Family):
         shape = ("block_out_channels", "layers_per_block", "cross_attention_dim")
         ours, published = self._part("unet"), self.known["unet"]
         return self.activations if all(ours.get(name) == published[name] for name in shape) else None
+
+    def module_names(self) -> dict[str, tuple[str, str]]:
+        found = self.footprint()
+        if found is None:
+            return super().module_names()
+        return self.model.of_shapes(self._source(), found.inner, found.outer).kohya_names()
+
+    def tensor_places(self) -> dict[tuple[str, str], TensorPlace]:
+        from lorapipe.models import _tensor_places
+
+        path, texts = self.checkpoint.path, self.model.texts
+        configs = {part: self._part(part) for part in ("unet", "vae", *(text.name for text in texts))}
+        return (_tensor_places.in_parts if path.is_dir() else _tensor_places.in_file)(path, texts, configs)
 
     def load(self, device: str, dtype: str = "fp32") -> LatentDiffusion:
         source = self._source()

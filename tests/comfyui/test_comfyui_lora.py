@@ -12,6 +12,7 @@ import tiny
 import tiny_bases
 import torch
 from PIL import Image
+from predictions import apart, latent, predicted, prediction
 from real_comfyui import ComfyUI, Server
 from safetensors.torch import load_file
 
@@ -28,7 +29,6 @@ from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.interval import Interval
 
 ADAPTER = LoCon(rank=4, alpha=2.0, conv_rank=2)
-LATENT_SCALE = {"sd15": 0.18215, "sdxl": 0.13025}
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Trained:
     merged: str
 
 
-@pytest.fixture(scope="module", params=["sd15", "sdxl"])
+@pytest.fixture(scope="module", params=["sd15", "sd2", "sdxl"])
 def trained(request: pytest.FixtureRequest, comfyui: ComfyUI, server: Server, tmp_path_factory: Any) -> Trained:
     """A short real training, exported into the server's folder of LoRAs, and the base with ΔW added by lorapipe."""
     family, folder = request.param, tmp_path_factory.mktemp(request.param)
@@ -71,17 +71,6 @@ def trained(request: pytest.FixtureRequest, comfyui: ComfyUI, server: Server, tm
     return names
 
 
-def latent(server: Server, **how: Any) -> torch.Tensor:
-    """Run a graph and return its sampled latent."""
-    (shown,) = server.run(tiny_bases.graph(**how))["latent"]["latents"]
-    return load_file(server.file(shown))["latent_tensor"]
-
-
-def apart(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Return the difference of two tensors, relative to the second."""
-    return float((one - other).norm() / other.norm())
-
-
 def test_the_loaded_file_is_our_update(server: Server, trained: Trained) -> None:
     """Load LoRA on the base samples the same as the base with ΔW added by lorapipe, with several steps and guidance."""
     how = {"steps": 4, "cfg": 4.0}
@@ -107,38 +96,13 @@ def test_nothing_of_the_file_is_left_out(server: Server, trained: Trained) -> No
     assert not re.findall(r"(?i).*(?:not loaded|ERROR lora|shape mismatch).*", server.log())
 
 
-def predicted(server: Server, trained: Trained, graph: dict[str, Any]) -> torch.Tensor:
-    """Return ComfyUI's prediction on pure noise: one Euler step is x − σ · ε, with x = noise · √(1 + σ²).
-
-    The latents are divided by their scale (Karras et al. 2022).
-    """
-    (shown,) = server.run(graph)["latent"]["latents"]
-    sampled = load_file(server.file(shown))["latent_tensor"] * LATENT_SCALE[trained.family]
-    last = trained.model.diffusion.alphas_cumprod[-1]
-    sigma = ((1 - last) / last).sqrt()
-    return (noise() * (1 + sigma**2).sqrt() - sampled) / sigma
-
-
-def noise() -> torch.Tensor:
-    """The noise that ComfyUI draws on the CPU from the graph's seed."""
-    return torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(tiny_bases.SEED))
-
-
-def prediction(model: Model, prompt: str) -> torch.Tensor:
-    """Return lorapipe's prediction on the same noise."""
-    time_ids = model.size_conditioning((64, 64), (0, 0), (64, 64))
-    last = torch.tensor([len(model.diffusion.alphas_cumprod) - 1])
-    with torch.no_grad():
-        return model.predict(noise(), last, {**model.encode_text([prompt]), **time_ids})
-
-
 def test_both_networks_predict_the_same(server: Server, trained: Trained) -> None:
     """With the adapter attached here, and loaded there."""
     attached = ADAPTER.attach(trained.model, trained.model.trainable)
     attached.load(trained.learnt)
     ours = prediction(trained.model, tiny_bases.PROMPT)
     attached.detach()
-    theirs = predicted(server, trained, tiny_bases.graph(checkpoint=trained.checkpoint, lora=trained.lora))
+    theirs = predicted(server, trained.model, tiny_bases.graph(checkpoint=trained.checkpoint, lora=trained.lora))
     assert apart(ours, theirs) < 1e-4
 
 
@@ -160,7 +124,7 @@ def test_an_embedding_is_the_same_word(server: Server, trained: Trained, format:
     graph = tiny_bases.graph(checkpoint=trained.checkpoint)
     graph["positive"]["inputs"]["text"] = f"a embedding:{word} , meadow"
     assert apart(ours, without) > 1e-3
-    theirs = predicted(server, trained, graph)
+    theirs = predicted(server, trained.model, graph)
     print(f"{trained.family} {format}: within {apart(ours, theirs):.1e}, without the word {apart(ours, without):.1e}")
     assert apart(ours, theirs) < 1e-4
 

@@ -1,6 +1,6 @@
-"""Random bases of a few million parameters that lorapipe trains and ComfyUI samples: SD1.x and SDXL.
+"""Random bases of a few million parameters that lorapipe trains and ComfyUI samples: SD1.x, SD2 and SDXL.
 
-ComfyUI fixes more than lorapipe does: normalisation over 32 groups, 8 heads (SD1.x) or heads of 64 (SDXL), CLIP's whole
+ComfyUI fixes more than lorapipe does: normalisation over 32 groups, 8 heads (SD1.x) or heads of 64, CLIP's whole
 vocabulary, and a VAE that is either 84 million parameters wide or a TAESD. So the single file has a TAESD, the folder a
 small VAE of the usual kind; U-Net and text encoders are the same.
 """
@@ -20,6 +20,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from lorapipe.models import Checkpoint, Family, Model
 from lorapipe.models._tiny import SCHEDULE, VAE
+from lorapipe.models.sd2 import SD2
 from lorapipe.models.sd15 import SD15
 from lorapipe.models.sdxl import SDXL
 
@@ -33,6 +34,12 @@ SD15_UNET: dict[str, Any] = {
     "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
     "cross_attention_dim": WIDTH,
     "attention_head_dim": 8,
+}
+SD2_UNET: dict[str, Any] = {
+    **SD15_UNET,
+    "block_out_channels": (64, 128),
+    "attention_head_dim": (1, 2),
+    "use_linear_projection": True,
 }
 SDXL_UNET: dict[str, Any] = {
     "block_out_channels": (64, 128),
@@ -53,6 +60,12 @@ def sd15(folder: Path, vocabulary: Path) -> SD15:
     """Create an SD1.x as a diffusers folder; `vocabulary` has CLIP's `vocab.json` and `merges.txt`."""
     _save(folder, SD15_UNET, {"text_encoder": _text(CLIPTextModel, "quick_gelu")}, vocabulary)
     return SD15(checkpoint=Checkpoint(folder))
+
+
+def sd2(folder: Path, vocabulary: Path) -> SD2:
+    """Create an SD2 with ε-prediction as a diffusers folder."""
+    _save(folder, SD2_UNET, {"text_encoder": _text(CLIPTextModel, "gelu")}, vocabulary, pads_with="!")
+    return SD2(checkpoint=Checkpoint(folder))
 
 
 def sdxl(folder: Path, vocabulary: Path) -> SDXL:
@@ -76,7 +89,7 @@ def _text(kind: Any, activation: str) -> Any:
     )  # fmt: skip
 
 
-def _save(folder: Path, unet: dict[str, Any], texts: dict[str, Any], vocabulary: Path) -> None:
+def _save(folder: Path, unet: dict[str, Any], texts: dict[str, Any], vocabulary: Path, pads_with: str = "") -> None:
     torch.manual_seed(0)
     UNet2DConditionModel(sample_size=8, norm_num_groups=32, **unet).save_pretrained(folder / "unet")
     AutoencoderKL(**VAE).save_pretrained(folder / "vae")
@@ -87,7 +100,8 @@ def _save(folder: Path, unet: dict[str, Any], texts: dict[str, Any], vocabulary:
         tokenizer.mkdir()
         for file in ("vocab.json", "merges.txt"):
             shutil.copyfile(vocabulary / file, tokenizer / file)
-        padding = {"pad_token": "!"} if name == "text_encoder_2" else {}
+        pad = "!" if name == "text_encoder_2" else pads_with
+        padding = {"pad_token": pad} if pad else {}
         config = json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, **padding})
         (tokenizer / "tokenizer_config.json").write_text(config, encoding="utf-8")
 
@@ -97,6 +111,11 @@ def single_file(model: Model, path: Path) -> Path:
     if "text_encoder_2" in model.trainable:
         texts = ldm_layout.clip(model.part("text_encoder"), "conditioner.embedders.0.transformer.")
         texts |= ldm_layout.open_clip(model.part("text_encoder_2"), "conditioner.embedders.1.model.")
+    elif model.part("text_encoder").config.hidden_act == "gelu":
+        texts = ldm_layout.open_clip(model.part("text_encoder"), "cond_stage_model.model.")
+        last = [key for key in texts if f".resblocks.{LAYERS - 1}." in key]
+        # SD2 reads the last layer but one, and its diffusers folders have none after that.
+        texts |= {key.replace(f".{LAYERS - 1}.", f".{LAYERS}."): texts[key].clone() for key in last}
     else:
         texts = ldm_layout.clip(model.part("text_encoder"), "cond_stage_model.transformer.")
     tensors = ldm_layout.checkpoint(model.part("unet"), model.part("vae"), texts)
@@ -118,7 +137,7 @@ def _taesd() -> dict[str, Any]:
     return found
 
 
-BASES = {"sd15": sd15, "sdxl": sdxl}
+BASES = {"sd15": sd15, "sd2": sd2, "sdxl": sdxl}
 
 
 def base(family: str, folder: Path, vocabulary: Path) -> Family:

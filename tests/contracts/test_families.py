@@ -9,11 +9,13 @@ from pathlib import Path
 import families
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from lorapipe.errors import InputError
 from lorapipe.formats.kohya import Kohya
-from lorapipe.models import Family, Model, ModuleRef, TextReading
+from lorapipe.models import Checkpoint, Family, Model, ModuleRef, Saving, TextReading
 from lorapipe.models._folder_detection import configurations, of_folder
-from lorapipe.spec import from_dict, to_dict
+from lorapipe.spec import Source, from_dict, to_dict
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.options import RATES, rate_options
 
@@ -198,3 +200,39 @@ def test_tiny_is_tiny_and_seeded(family: Family, tmp_path: Path) -> None:
     assert torch.equal(
         again.load("cpu").encode_images(pixels(family)), family.load("cpu").encode_images(pixels(family))
     )
+
+
+def plain_places(names: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """Return names with paths as all versions of transformers have them."""
+    return {name: (part, path.removeprefix("text_model.")) for name, (part, path) in names.items()}
+
+
+def test_names_of_modules_are_told_without_loading(family: Family, loaded: Model) -> None:
+    assert plain_places(family.module_names()) == plain_places(loaded.kohya_names())
+
+
+def test_tensors_are_found_in_the_files_of_a_base(family: Family, loaded: Model, tmp_path: Path) -> None:
+    try:
+        places = family.tensor_places()
+    except InputError as error:
+        assert family.name in str(error)
+        return
+    bases = [family]
+    if "vae" in {part for part, _ in places}:
+        saving = Saving({}, "fp32", lambda digest: {})
+        loaded.save_checkpoint(tmp_path / "base.safetensors", "single_file", saving)
+        described = {"config": Source(family.checkpoint.path)}
+        bases.append(replace(family, checkpoint=Checkpoint(tmp_path / "base.safetensors"), **described))
+    for base in bases:
+        places = base.tensor_places()
+        parts = {part: loaded.part(part).state_dict() for part in {part for part, _ in places}}
+        assert {part: {name.removeprefix("text_model.") for name in of} for part, of in parts.items()} == {
+            part: {name for each, name in places if each == part} for part in parts
+        }
+        files = {file: load_file(file) for file in {place.file for place in places.values()}}
+        for part, tensors in parts.items():
+            for name, tensor in tensors.items():
+                place = places[part, name.removeprefix("text_model.")]
+                found = files[place.file][place.key].chunk(place.slices)[place.slice_index]
+                found = found.T if place.is_transposed else found
+                assert torch.equal(found.reshape(tensor.shape).float(), tensor.float())

@@ -30,6 +30,7 @@ class Hypernetwork(Adapter):
 
     trains: ClassVar[tuple[str, ...]] = ("denoiser",)
     has_norms: ClassVar[bool] = False
+    formats: ClassVar[tuple[str, ...]] = ("a1111",)
 
     structure: tuple[float, ...] = param(
         (1, 2, 1),
@@ -66,8 +67,17 @@ class Hypernetwork(Adapter):
         for width in sorted({width for _, width, _ in sites(model)}):
             for which, kind in enumerate(KINDS):
                 layers = [*self._initial(width, generator(seed, f"hypernetwork.{width}.{kind}"))]
-                nets[width, which] = ContextNet(layers, self.activation, False, self.dropout)
-        return HypernetworkAttached(model, nets, self.activation, False)
+                nets[width, which] = ContextNet(layers, self.activation, self._activates_output, self.dropout)
+        return HypernetworkAttached(model, nets, self.activation, self._activates_output)
+
+    @property
+    def _activates_output(self) -> bool:
+        """Whether the activation follows the last layer too.
+
+        With LayerNorm it must: ComfyUI applies it there whatever the file says (`load_hypernetwork_patch`); A1111 and Forge
+        read the file's `activate_output`.
+        """
+        return self.layer_norm and self.activation != "linear"
 
     def _initial(self, width: int, draw: torch.Generator) -> Iterator[torch.nn.Module]:
         """Yield the initialised layers of one network for contexts of this width."""
