@@ -31,7 +31,7 @@ class Problem:
 
     `path` is the address in a document (`("stages", "cat", "adapter", "rank")`), from which the line is found; `where` is
     the place as text (`cat.yaml:4:54 cat.adapter.rank`, or a file); `cure` says what to do; `excerpt` is the line with a
-    mark under the place.
+    mark under the place. `rule` is the id of the rule that found it, which `allow` in a training silences.
     """
 
     what: str
@@ -39,6 +39,7 @@ class Problem:
     cure: str = ""
     path: tuple[str | int, ...] = ()
     excerpt: str = ""
+    rule: str = ""
 
     def __post_init__(self) -> None:
         for name in ("what", "where", "cure", "excerpt"):
@@ -50,10 +51,13 @@ class Problem:
         """Return the problem with a prefix before its address."""
         return replace(self, path=(*prefix, *self.path))
 
+    @property
+    def sentence(self) -> str:
+        """What is wrong and the cure, without the place."""
+        return " ".join(filter(None, [self.what, self.cure, f"[{self.rule}]" if self.rule else ""]))
+
     def __str__(self) -> str:
-        head = f"{self.where}: " if self.where else ""
-        cure = f" {self.cure}" if self.cure else ""
-        return f"{head}{self.what}{cure}"
+        return f"{self.where}: {self.sentence}" if self.where else self.sentence
 
 
 def _escape(found: re.Match[str]) -> str:

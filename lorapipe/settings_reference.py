@@ -8,8 +8,11 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from lorapipe import rules
 from lorapipe.errors import InputError, near_miss
+from lorapipe.pipeline import presets
 from lorapipe.pipeline.contracts import contracts
+from lorapipe.rules import Rule
 from lorapipe.spec import Knob, Param, Shape, Spec, knobs, plain, registry_of
 
 WIDTH = 100
@@ -31,7 +34,32 @@ def overview() -> str:
     """Return all kinds with their names."""
     rows = [(kind, "  ".join(registry_of(contract).names())) for kind, contract in contracts().items()]
     lines = [f"  {kind:<12} {names}" for kind, names in rows]
+    lines.append(f"  {'preset':<12} {'  '.join(presets.names())}")
+    lines.append(f"  {'rule':<12} {'  '.join(rules.names())}")
     return "\n".join([*lines, "", "`lorapipe show KIND NAME` explains one of them."])
+
+
+def of_presets() -> str:
+    """List all presets, a line each."""
+    rows = [(name, presets.purpose_of(name)) for name in presets.names()]
+    width = max(len(name) for name, _ in rows)
+    head = "preset: a pipeline that comes with lorapipe; extends: lorapipe:NAME builds on it."
+    return "\n".join([head, "", *(f"  {name:<{width}}  {line}" for name, line in rows)])
+
+
+def of_rules() -> str:
+    """List all rules, a line each."""
+    rows = [(name, first_line(Rule.registry.get(name))) for name in rules.names()]
+    width = max(len(name) for name, _ in rows)
+    head = "rule: what check and plan look for in a training's settings; allow: [NAME] in the training silences one."
+    return "\n".join([head, "", *(f"  {name:<{width}}  {line}" for name, line in rows)])
+
+
+def of_rule(name: str) -> str:
+    """Describe a rule: what it wants, why, and what to write."""
+    rule = Rule.registry.get(name)
+    texts = (inspect.getdoc(rule) or "", f"Why: {rule.why}", f"Instead: {rule.change}", f"Level: {rule.level}.")
+    return "\n".join([f"rule {name}", *(line for text in texts for line in _wrapped(text, "  "))])
 
 
 def of_kind(kind: str) -> str:

@@ -20,9 +20,9 @@ from lorapipe.models import Checkpoint, Model
 from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset, Weights
 from lorapipe.pipeline.events import Log, Metric, Preview, Progress
+from lorapipe.rules import Facts, problems
 from lorapipe.spec import Duration, Ref, Source, from_dict
 from lorapipe.stages import Stage
-from lorapipe.stages._train_rules import warnings
 from lorapipe.stages.train import Train
 from lorapipe.training import device, metrics_log
 from lorapipe.training.adapters.locon import LoCon
@@ -425,6 +425,7 @@ def test_bad_settings_are_refused_with_the_reason(knobs: dict[str, Any], words: 
         ({"optimizer": "prodigy", "scheduler": "constant"}, []),
         ({"optimizer": "prodigy", "scheduler": "cosine"}, ["lowers what it has found"]),
         ({"optimizer": "prodigy", "unet_lr": 0.05, "text_encoder_lr": 0.05}, ["unet_lr 0.05", "text_encoder_lr 0.05"]),
+        ({"optimizer": "prodigy", "scheduler": "cosine", "allow": ["schedule_falls"]}, []),
         ({"optimizer": "schedule_free_adamw", "scheduler": "linear"}, ["lowers the rate too"]),
         ({"optimizer": "dadapt_adam"}, ["alpha 1"]),
         ({"optimizer": "dadapt_adam", "adapter": {"type": "lora", "alpha": 1}}, []),
@@ -441,9 +442,10 @@ def test_bad_settings_are_refused_with_the_reason(knobs: dict[str, Any], words: 
 def test_what_is_seldom_meant_is_told(knobs: dict[str, Any], words: list[str]) -> None:
     train = from_dict(Stage, {"uses": "train", "dataset": "$dataset", **knobs})
     assert isinstance(train, Train)
-    found = list(warnings(train, None if train.steps.unit == "steps" else 20, per_epoch=10))
+    facts = Facts(total=train.steps.count if train.steps.unit == "steps" else 20, per_epoch=10)
+    found = [each.sentence for each in problems(train, facts)]
     assert len(found) == len(words), found
-    assert all(word in text for word, text in zip(words, found, strict=True))
+    assert all(word in text for word, text in zip(words, found, strict=True)), found
 
 
 def test_warnings_are_told_before_the_first_step(dataset: Dataset, bench: tiny.Bench) -> None:

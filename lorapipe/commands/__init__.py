@@ -10,6 +10,7 @@ at every start. Add a flag only for what `--set` cannot do: all commands togethe
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,9 +73,45 @@ def cautions(pipeline: Pipeline, most: int) -> list[str]:
     return [*dict.fromkeys(f"! {line}." for stage in stages for line in stage.cautions(pipeline.stages))]
 
 
+def findings(pipeline: Pipeline, names: Iterable[str]) -> list[str]:
+    """Return what the rules say of these stages, with the places in the pipeline's files; of cells of a matrix once."""
+    found = (each.under("stages") for name in names for each in pipeline.stages[name].findings(pipeline.stages))
+    placed = dict.fromkeys(map(pipeline.located, found))
+    return ["\n".join(filter(None, [f"! {each}", each.excerpt])) for each in placed]
+
+
+def warnings(pipeline: Pipeline, name: str) -> Iterator[str]:
+    """Yield what the rules say of a stage, without places, and its cautions."""
+    stage = pipeline.stages[name]
+    yield from (each.sentence for each in stage.findings(pipeline.stages))
+    yield from stage.cautions(pipeline.stages)
+
+
 def takes_json(parser: argparse.ArgumentParser) -> None:
     """Add `--json`, output for programs; `json_line` formats it."""
     parser.add_argument("--json", action="store_true", help="print JSON lines, for programs")
+
+
+def takes_target(parser: argparse.ArgumentParser) -> None:
+    """Add the file to write, as `options.to`; None is standard output."""
+    parser.add_argument("--to", metavar="FILE", type=Path, help="write to this file instead of standard output")
+
+
+def takes_force(parser: argparse.ArgumentParser) -> None:
+    """Add `--force`; `may_write` reads it."""
+    parser.add_argument("--force", action="store_true", help="also replace a file that is there")
+
+
+def may_write(path: Path, force: bool) -> None:
+    """Raise `InputError` if a file is there that may not be replaced, or if the path is a folder."""
+    from lorapipe.errors import InputError
+
+    if path.is_dir():
+        raise InputError("is a folder.", where=str(path), cure=f"Name a file in it: {path / 'pipeline.yaml'}.")
+    if path.exists() and not force:
+        raise InputError(
+            "is there already, and is not replaced.", where=str(path), cure="Name another file, or add --force."
+        )
 
 
 def json_line(value: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from lorapipe.commands import DONE, cautions, notices, takes_pipeline
+from lorapipe.commands import DONE, cautions, findings, notices, takes_pipeline
 
 HELP = "find mistakes in a pipeline, and change nothing"
 MOST_STAGES = 100
@@ -29,6 +29,7 @@ def main(options: argparse.Namespace) -> int:
     destinations.check(pipelines)
     for file, pipeline in zip(options.files, pipelines, strict=True):
         printer.line(f"{file} is valid: {listed(pipeline.stages, MOST_STAGES)}.")
-        for line in (*notices(pipeline), *cautions(pipeline, MOST_STAGES)):
+        told = findings(pipeline, [*pipeline.stages][:MOST_STAGES])
+        for line in (*notices(pipeline), *told, *cautions(pipeline, MOST_STAGES)):
             printer.line(line)
     return DONE

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from lorapipe.commands import DONE, chosen, notices, takes_choice, takes_json, takes_pipeline
+from lorapipe.commands import DONE, chosen, findings, notices, takes_choice, takes_json, takes_pipeline
 
 if TYPE_CHECKING:
     from lorapipe.pipeline.destinations import Destinations
@@ -64,6 +64,21 @@ def _lines(
     from lorapipe.pipeline.event_text import duration
     from lorapipe.pipeline.plan import expected_seconds
 
+    yield from _steps(pipeline, planned, last, destinations)
+    yield from notices(pipeline)
+    running = [step.name for step in planned.stages if step.action == "run"]
+    yield from findings(pipeline, running[:MOST_OUTLOOKS])
+    expected = expected_seconds(last) or 0.0
+    if expected >= 60:
+        yield f"\nAbout {duration(expected)}, if each stage takes as long as last time."
+
+
+def _steps(
+    pipeline: Pipeline, planned: Plan, last: Mapping[str, float | None], destinations: Destinations
+) -> Iterator[str]:
+    """Yield each stage with its estimate and cautions."""
+    from lorapipe.pipeline.event_text import duration
+
     width = max(len(step.name) for step in planned.stages)
     asked = 0
     for step in planned.stages:
@@ -73,12 +88,8 @@ def _lines(
         asked += 1 + len(pipeline.needs[step.name]) if step.action == "run" else 0
         work = [*_work(pipeline, step)] if step.action == "run" and asked <= MOST_OUTLOOKS else []
         yield from (f"{'':<{width}}         {line}" for line in (*work, *destinations.outlook(step.name)))
-    yield from notices(pipeline)
     if asked > MOST_OUTLOOKS:
         yield "\nThe work is estimated only for the first stages; --only STAGE estimates another."
-    expected = expected_seconds(last) or 0.0
-    if expected >= 60:
-        yield f"\nAbout {duration(expected)}, if each stage takes as long as last time."
 
 
 def _work(pipeline: Pipeline, step: PlannedStage) -> Iterator[str]:

@@ -20,6 +20,7 @@ from lorapipe.commands import (
     takes_json,
     takes_pipeline,
     takes_quiet,
+    warnings,
 )
 
 if TYPE_CHECKING:
@@ -91,10 +92,13 @@ def _run(
     events = Run(pipeline, pool=pool, anew=anew, stopping=stop.level)
     with closing(view), closing(events):
         for event in events:
-            view.show(event)
+            if not (isinstance(event, Log) and event.text in told):
+                view.show(event)
             if isinstance(event, Planned) and event.action == "run" and len(asked) < MOST_ASKED:
                 asked.add(event.stage)
-                for line in set(pipeline.stages[event.stage].cautions(pipeline.stages)) - told:
+                for line in dict.fromkeys(warnings(pipeline, event.stage)):
+                    if line in told:
+                        continue
                     told.add(line)
                     view.show(Log(event.stage, text=line, level="warning"))
             if isinstance(event, Failed):

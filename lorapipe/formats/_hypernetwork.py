@@ -106,7 +106,7 @@ def read(keys: Sequence[str], tensors: Mapping[str, Tensor], metadata: Mapping[s
     if activation not in ACTIVATIONS:
         what = f"is a hypernetwork whose activation_func, {activation[:40]!r}, is not known here."
         raise InputError(what, cure=f"Known are {', '.join(ACTIVATIONS)}.")
-    if problems := [*_flaws(keys, tensors)]:
+    if problems := [*_flaws(keys, tensors), *_unlike_settings(keys, tensors, told)]:
         raise InputError(problems)
     widths = sorted({int(found[1]) for key in keys if (found := KEY.fullmatch(key))})
     nets = {width: (_layers(keys, tensors, width, "0"), _layers(keys, tensors, width, "1")) for width in widths}
@@ -136,16 +136,33 @@ def _flaws(keys: Sequence[str], tensors: Mapping[str, Tensor]) -> Iterator[Probl
                 yield Problem(f"hypernetwork {width} of {whose}{what}.", cure="The file is damaged, or not whole.")
 
 
+def _unlike_settings(
+    keys: Sequence[str], tensors: Mapping[str, Tensor], told: Mapping[str, object]
+) -> Iterator[Problem]:
+    """Yield networks with other layers than the file's settings say: one may be missing as a whole."""
+    structure = told.get("layer_structure")
+    if not isinstance(structure, list):  # in files of 2022
+        return
+    wanted = (len(structure) - 1) * (1 + bool(told.get("is_layer_norm")))
+    for width in sorted({int(found[1]) for key in keys if (found := KEY.fullmatch(key))}):
+        for which, whose in (("0", "keys"), ("1", "values")):
+            if (count := len(_places(keys, width, which))) != wanted:
+                what = f"hypernetwork {width} of {whose} has {count} layers, and by its settings {wanted}."
+                yield Problem(what, cure="The file is damaged, or not whole.")
+
+
 def _flaw(width: int, layers: Mapping[int, Mapping[str, str]], tensors: Mapping[str, Tensor]) -> str | None:
     """Say what is wrong with the layers of one network; None where nothing is."""
     side = width
     for place, keys in layers.items():
         if "weight" not in keys:
             return f", linear.{place} has no weight ({keys['bias']})"
+        if "bias" not in keys:
+            return f", linear.{place} has no bias ({keys['weight']})"
         weight = tensors[keys["weight"]]
         if weight.dim() not in (1, 2) or weight.shape[-1] != side:
             return f", linear.{place} is {shape_in_words(weight)}, and {side} numbers come to it"
         side = weight.shape[0]
-        if "bias" in keys and tensors[keys["bias"]].shape != (side,):
+        if tensors[keys["bias"]].shape != (side,):
             return f", linear.{place} has a bias of {shape_in_words(tensors[keys['bias']])}"
     return None if layers and side == width else f" does not end at {width}"

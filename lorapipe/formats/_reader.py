@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorapipe.errors import InputError, Problem
+from lorapipe.errors import InputError, Problem, counted
 from lorapipe.formats import _embeddings, _hypernetwork, _numbers, _safetensors_file, _torch_file, _unread_keys
 from lorapipe.formats._key_scheme import ALPHA, KeyScheme
 from lorapipe.formats._unread_keys import first_few
@@ -219,10 +219,19 @@ def _flaw(module: _Module) -> str:
         return f"it has {', '.join(module.tensors)} and no {' and no '.join(lacking)}"
     if len(tensors) + (ALPHA in module.tensors) < len(module.tensors):
         return f"it has tensors of several kinds: {', '.join(module.tensors)}"
-    if what := algorithm.flaw(tensors):
+    if what := _odd_flag(algorithm, tensors) or algorithm.flaw(tensors):
         return what
     alpha = module.tensors.get(ALPHA)
     return "" if alpha is None or alpha.numel() == 1 else f"its alpha is not a number, but {shape_in_words(alpha)}"
+
+
+def _odd_flag(algorithm: Algorithm, tensors: Mapping[str, Tensor]) -> str:
+    """Name a flag that is not one number, or not as many as it should be; empty where there is none."""
+    for short in sorted(algorithm.flags & tensors.keys()):
+        wanted, flag = algorithm.flag_numbers.get(short, 1), tensors[short]
+        if flag.dim() > 1 or flag.numel() != wanted:
+            return f"its {algorithm.keys[short]} is {shape_in_words(flag)}, and should be {counted(wanted, 'number')}"
+    return ""
 
 
 def _flags() -> list[str]:

@@ -11,7 +11,7 @@ from lorapipe.formats._hypernetwork import SETTINGS
 from lorapipe.formats._weights import Stored
 from lorapipe.regular_files import open_regular
 
-ENDINGS = (".pt", ".bin", ".pth")
+ENDINGS = (".pt", ".bin", ".pth", ".ckpt")
 
 
 def is_one(path: Path) -> bool:

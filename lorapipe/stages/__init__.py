@@ -65,6 +65,13 @@ class Stage(Spec, contract="uses"):
         """
         return iter(())
 
+    def findings(self, stages: Mapping[str, Stage]) -> Iterator[Problem]:
+        """Yield what the rules (`lorapipe.rules`) say of a valid stage and its pictures, for `check`, `plan` and a run.
+
+        The path of each problem begins with the name of the stage to change. It may read the headers of many files.
+        """
+        return iter(())
+
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         """Yield lines for the plan: the amount of work, time and memory. Quick: it reads only file headers.
 

@@ -1,7 +1,6 @@
-"""Rules over the settings of a training: errors and warnings about settings that are valid alone but wrong together.
+"""Settings of a training that are valid alone, but cannot work together: each function yields a `Problem`.
 
-Each rule is a function that yields a `Problem`. Errors are reported before a run; warnings are logged once, before the
-first step.
+What can work but is probably not meant is told by `lorapipe.rules`.
 """
 
 from __future__ import annotations
@@ -10,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from lorapipe.errors import InputError, Problem
+from lorapipe import rules
+from lorapipe.errors import InputError, Problem, near_miss
 from lorapipe.pipeline.artifacts import Dataset
+from lorapipe.rules import Facts, Rule
 from lorapipe.spec import Ref
 from lorapipe.training.caption_augment import FROZEN_ENCODER
 from lorapipe.training.options import RATES, TrainingOptions
@@ -19,16 +20,6 @@ from lorapipe.training.options import RATES, TrainingOptions
 if TYPE_CHECKING:
     from lorapipe.models import Family
     from lorapipe.stages import Stage
-
-STEEP = 0.02
-"""The rate that separates usual rates of the two kinds: optimizers with a fixed rate stay below, adaptive ones above.
-
-Adapters that need higher rates (`Adapter.rate_factor`) have as much higher a limit.
-"""
-SLOW_STEPS = 2000
-"""Too few steps for slow optimizers (guide §5)."""
-DAMPED = 0.1
-"""The least usual rate of adaptive optimizers: 0.1 to 1.0 (guide §5)."""
 
 
 def check(train: TrainingOptions) -> None:
@@ -44,9 +35,9 @@ def check(train: TrainingOptions) -> None:
 def problems(train: TrainingOptions) -> Iterator[Problem]:
     """Yield problems of the settings that are independent of the datasets."""
     rates = train.rates_by_option()
+    yield from rules.problems(train, Facts(), "error")
+    yield from _unknown_rules(train)
     yield from _nothing_trained(train, rates)
-    for option, rate in rates.items():
-        yield from _odd_rate(train, option, rate)
     yield from _several_rates(train, rates)
     yield from _initial_weights(train)
     yield from _token_warmup(train, rates)
@@ -79,24 +70,18 @@ def made_by(dataset: Dataset | Ref, stages: Mapping[str, Stage]) -> Stage | None
     return stages.get(dataset.stage) if isinstance(dataset, Ref) and not dataset.fields else None
 
 
+def _unknown_rules(train: TrainingOptions) -> Iterator[Problem]:
+    for place, name in enumerate(train.allow):
+        if name not in Rule.registry:
+            yield Problem(f"there is no rule {name!r}.", cure=near_miss(name, rules.names()), path=("allow", place))
+
+
 def _nothing_trained(train: TrainingOptions, rates: Mapping[str, float]) -> Iterator[Problem]:
     if not rates and train.rates_in_use == {"embedding"}:
         yield Problem("the word would learn nothing.", cure="Give a rate above 0.", path=("embedding_lr",))
     elif not rates:
         cure = "Give the denoiser (unet_lr) or the text encoder a rate above 0, or leave one of them empty."
         yield Problem("both learning rates are 0: nothing would be trained.", cure=cure, path=("unet_lr",))
-
-
-def _odd_rate(train: TrainingOptions, option: str, rate: float) -> Iterator[Problem]:
-    usual, name = train.usual_rate(option), train.optimizer.name
-    if not train.optimizer.follows_rate:
-        return
-    if train.optimizer.adaptive and rate < STEEP:
-        what = f"{rate:g} is a rate for another optimizer: {name} finds its own step size, this is a factor on it."
-        yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(option,))
-    if not train.optimizer.adaptive and rate >= STEEP * max(1.0, train.adapter.rate_factor):
-        what = f"{rate:g} would destroy the adapter within a few steps: {name} uses the rate unchanged."
-        yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(option,))
 
 
 def _several_rates(train: TrainingOptions, rates: Mapping[str, float]) -> Iterator[Problem]:
@@ -242,61 +227,3 @@ def _no_vocabulary(base: Family) -> Iterator[Problem]:
     """Yield a problem if the base of a dataset has no vocabulary to read captions with. `prepare` reports it earlier."""
     for problem in base.problems_of_captions():
         yield replace(problem, where="", path=("dataset",))
-
-
-# ----------------------------------------------------------------------------------------------------------- warnings
-
-
-def warnings(train: TrainingOptions, total: int | None = None, per_epoch: float = 1) -> Iterator[str]:
-    """Yield sentences about settings that are valid but probably not intended.
-
-    `total` is the number of steps, None if unknown; `per_epoch` those of an epoch.
-    """
-    if total is None and train.steps.unit == "steps":
-        total = train.steps.count
-    yield from _optimizer_warnings(train, total)
-    if train.optimizer.follows_rate:
-        yield from _rate_warnings(train)
-        yield from _scheduler_warnings(train, total, per_epoch)
-
-
-def _optimizer_warnings(train: TrainingOptions, total: int | None) -> Iterator[str]:
-    name, adapter = train.optimizer.name, train.adapter
-    if train.optimizer.slow and total is not None and total <= SLOW_STEPS:
-        what = f"{name} learns very slowly: {total} steps will show little"
-        yield f"{what}; give it several thousand, or use adamw or prodigy."
-    rank = getattr(adapter, "rank", 0)
-    alpha = getattr(adapter, "alpha", 0) or rank
-    if train.optimizer.low_alpha and alpha > rank / 2:
-        yield f"{name} works best with alpha 1, at most half the rank ({rank / 2:g}); it is {alpha:g} (0 means rank)."
-
-
-def _rate_warnings(train: TrainingOptions) -> Iterator[str]:
-    rates = {option: rate for option, rate in train.rates_by_option().items() if option != "text_encoder_2_lr"}
-    denoiser, text = rates.get("unet_lr"), rates.get("text_encoder_lr")
-    if train.optimizer.adaptive:
-        for option, rate in rates.items():
-            if rate < DAMPED:
-                yield f"{option} {rate:g} damps {train.optimizer.name} strongly: 0.1 to 1.0 is usual, 1.0 best."
-    elif denoiser and text and text > denoiser:
-        what = f"the text encoder's rate ({text:g}) is above the denoiser's ({denoiser:g}); about half of it is usual"
-        yield f"{what}, and too much makes things appear that the prompt does not ask for."
-
-
-def _scheduler_warnings(train: TrainingOptions, total: int | None, per_epoch: float) -> Iterator[str]:
-    scheduler, name = train.scheduler, train.optimizer.name
-    if train.optimizer.averages and scheduler.falls:
-        yield f"{name} averages its weights in place of a falling rate; {scheduler.name} lowers the rate too. Use constant."
-    elif train.optimizer.adaptive and scheduler.falls:
-        what = f"{name} finds its own step size, and {scheduler.name} lowers what it has found"
-        yield f"{what}; constant is usual, or constant_with_warmup."
-    warmup = scheduler.warmup
-    if total is None or not warmup.count:
-        return
-    if warmup.unit == "epochs" and train.steps.unit == "epochs":
-        wanted, length, unit = warmup.count, float(train.steps.count), "epochs"
-    else:
-        wanted, length, unit = warmup.count * (per_epoch if warmup.unit == "epochs" else 1), float(total), "steps"
-    if warmup.unit != "%" and wanted >= length:
-        what = f"the warm-up ({warmup.plain()}) is as long as the training ({length:g} {unit})"
-        yield f"{what}: the full rate is never reached."

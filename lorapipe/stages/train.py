@@ -36,13 +36,17 @@ class Train(TrainingOptions, Stage):
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         from lorapipe.stages import _train_forecast
 
-        yield from _train_forecast.outlook(self, stages)
-        yield from _train_rules.warnings(self)
+        return _train_forecast.outlook(self, stages)
 
     def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         from lorapipe.stages._trigger import never_said
 
         return never_said(self.preview_prompts, "preview_prompts", [self], stages)
+
+    def findings(self, stages: Mapping[str, Stage]) -> Iterator[Problem]:
+        from lorapipe.stages import _training_facts
+
+        return _training_facts.findings(self, stages)
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
         from lorapipe.stages._train_forecast import demand
@@ -50,11 +54,12 @@ class Train(TrainingOptions, Stage):
         return demand(self, stages, pictures)
 
     def run(self, context: Context) -> Weights:
+        from lorapipe.stages import _training_facts
         from lorapipe.training.trainer import Trainer
 
         _train_rules.check(self)
         trainer = Trainer.build(self, context)
-        for warning in _train_rules.warnings(self, trainer.length.total, trainer.length.per_epoch):
+        for warning in _training_facts.warnings(self, trainer.length.total, trainer.length.per_epoch):
             context.emit(Log(text=warning, level="warning"))
         for _ in trainer.steps():
             pass

@@ -20,6 +20,7 @@ from lorapipe.training.losses import Loss
 from lorapipe.training.noise_options import NoiseOptions
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.schedulers import Scheduler
+from lorapipe.training.subjects import Difficulty, Subject
 from lorapipe.training.weightings import Weighting
 
 RATES: Mapping[str, Role] = {
@@ -210,6 +211,20 @@ class TrainingOptions(Spec):
     seed: int = param(
         0, "random seed: another seed gives another training of the same kind; change it last", ge=0, le=2**32 - 1
     )
+    subject: Subject | None = param(
+        None,
+        "what is trained: character, style, concept or vehicle. It does not change the result: check and plan compare the "
+        "settings with what suits it",
+        content=False,
+    )
+    difficulty: Difficulty | None = param(
+        None,
+        "how difficult the subject is, from A (a plain person) to I (eldritch), for the same purpose: docs/rules.md",
+        content=False,
+    )
+    allow: tuple[str, ...] = param(
+        (), "rules that check and plan shall not mention for this training: [rank_for_pictures]", content=False
+    )
     preview_prompts: tuple[str, ...] = param(
         (),
         "prompts of pictures to generate during training; they do not change the result",
@@ -266,7 +281,8 @@ class TrainingOptions(Spec):
     def usual_rate(self, option: str) -> float:
         """Return the optimizer's default rate for the parts of an option of `RATES`."""
         usual = self.optimizer.usual_rate(RATES[option])
-        return usual if self.optimizer.adaptive else usual * self.adapter.rate_factor
+        is_of_adapter = RATES[option] in self.adapter.trains  # and not of a word beside it
+        return usual * self.adapter.rate_factor if is_of_adapter and not self.optimizer.adaptive else usual
 
     @property
     def reading(self) -> TextReading:

@@ -146,9 +146,13 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.training_record": ("lorapipe.atomic", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket",),
+    "lorapipe.rules": (
+        "=lorapipe.rules", "lorapipe.training.subjects", "lorapipe.training.data.trigger_word", "lorapipe.registry",
+        "lorapipe.whole_words", *LIGHT
+    ),
     "lorapipe.stages": (
-        "=lorapipe.stages", "lorapipe.training", "=lorapipe.models", "lorapipe.formats", "lorapipe.evaluation",
-        "lorapipe.inspection", "lorapipe.lora_tools",
+        "=lorapipe.stages", "=lorapipe.rules", "lorapipe.training", "=lorapipe.models", "lorapipe.formats",
+        "lorapipe.evaluation", "lorapipe.inspection", "lorapipe.lora_tools",
         "lorapipe.metadata", "lorapipe.training_record", *SHARED, *ENGINE
     ),
     "lorapipe.__main__": FRONT,
@@ -168,9 +172,14 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.commands.inspect": ("=lorapipe.inspection", *FRONT, *ENGINE),
     "lorapipe.terminal": (),
     "lorapipe.run_display": ("lorapipe.terminal", *ENGINE),
-    "lorapipe.settings_reference": (*FRONT, *ENGINE),
+    "lorapipe.settings_reference": ("=lorapipe.rules", *FRONT, *ENGINE),
     "lorapipe.kohya_flags": (),
     "lorapipe.settings_search": (*FRONT, *ENGINE),
+    "lorapipe.config_import": (
+        "lorapipe.config_import", "lorapipe.kohya_flags", "lorapipe.kohya_folders", "lorapipe.picture_files",
+        "lorapipe.inspection.training_pipeline", *ENGINE
+    ),
+    "lorapipe.commands.import": ("lorapipe.config_import", *FRONT, *ENGINE),
     "lorapipe": ("lorapipe.api",),
     "lorapipe.api": ENGINE,
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
@@ -181,7 +190,7 @@ TABLE: dict[str, tuple[str, ...]] = {
 TORCH_FREE = (
     "limits", "errors", "file_signatures", "regular_files", "code_pages", "common_characters", "supervised_thread",
     "user_folders", "series", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal",
-    "run_display", "settings_reference", "settings_search", "kohya_flags", "__main__",
+    "run_display", "rules", "settings_reference", "settings_search", "kohya_flags", "config_import", "__main__",
 )  # fmt: skip
 """Modules that may import no third-party packages but `SMALL_PACKAGES` and their own `CLIENTS`."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})

@@ -52,7 +52,6 @@ def loaded(*words: str, folder: Path = ROOT) -> set[str]:
         ["show", "stage", "train"],
         ["show", "adapter", "lora"],
         ["schema"],
-        ["check", "pipelines/quickstart.yaml"],
     ],
     ids=" ".join,
 )
@@ -86,8 +85,9 @@ def test_writing_a_workflow_loads_nothing_heavy(tmp_path: Path) -> None:
     assert (tmp_path / "graph.json").is_file()
 
 
-def test_a_plan_loads_only_what_reads_the_heads_of_pictures() -> None:
-    assert not loaded("plan", "pipelines/quickstart.yaml") & (set(HEAVY) - {"PIL"})
+@pytest.mark.parametrize("command", ["check", "plan"])
+def test_a_plan_and_its_rules_load_only_what_reads_the_heads_of_pictures(command: str) -> None:
+    assert not loaded(command, "pipelines/quickstart.yaml") & (set(HEAVY) - {"PIL"})
 
 
 def test_a_run_that_reuses_everything_loads_nothing_heavy(project: Path) -> None:

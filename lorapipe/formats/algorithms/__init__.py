@@ -58,6 +58,8 @@ class Algorithm(ABC):
     """Short names of tensors that a module may lack."""
     flags: ClassVar[frozenset[str]] = frozenset()
     """Short names of integer tensors: settings of the module, not weights."""
+    flag_numbers: ClassVar[Mapping[str, int]] = {}
+    """How many numbers a flag has, where it is not one."""
     frozen: ClassVar[frozenset[str]] = frozenset()
     """Short names of tensors of numbers that are never trained: random projections, norms of the base."""
     precise: ClassVar[frozenset[str]] = frozenset()

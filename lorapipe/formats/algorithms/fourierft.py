@@ -35,6 +35,7 @@ class FourierFtAlgorithm(PeftOnlyAlgorithm):
     }
     has_alpha: ClassVar = True
     flags: ClassVar = frozenset({"seed", "sides"})
+    flag_numbers: ClassVar = {"sides": 2}
     optional: ClassVar = frozenset({"sides"})
 
     def rank(self, tensors: Tensors) -> int:
@@ -78,9 +79,8 @@ class FourierFtAlgorithm(PeftOnlyAlgorithm):
         }
 
     def flaw(self, tensors: Tensors) -> str:
-        spectrum, sides = tensors["spectrum"], tensors.get("sides")
-        fits = spectrum.dim() == 1 and spectrum.numel() and (sides is None or sides.numel() == 2)
-        return "" if fits else f"its shapes do not fit, {shapes_in_words(tensors)}"
+        spectrum = tensors["spectrum"]
+        return "" if spectrum.dim() == 1 and spectrum.numel() else f"its shapes do not fit, {shapes_in_words(tensors)}"
 
 
 @lru_cache(maxsize=4096)

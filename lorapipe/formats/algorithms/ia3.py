@@ -87,8 +87,8 @@ class Ia3Algorithm(Algorithm):
         }
 
     def flaw(self, tensors: Tensors) -> str:
-        weight, flag = tensors["weight"], tensors["on_input"]
-        if flag.numel() != 1 or not weight.numel() or sum(side != 1 for side in weight.shape) > 1:
+        weight = tensors["weight"]
+        if not weight.numel() or sum(side != 1 for side in weight.shape) > 1:
             return f"its shapes do not fit, {shapes_in_words(tensors)}"
         return ""
 

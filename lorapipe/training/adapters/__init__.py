@@ -37,6 +37,8 @@ class Adapter(Spec, contract="type"):
     usual_snapshots: ClassVar[int] = 10
     """Number of snapshots of a training for which none is given; the last is of the last step."""
 
+    formats: ClassVar[tuple[str, ...]] = ()
+    """Registered names of the only formats in which other programs read what it learns; empty: as its algorithm says."""
     snapshot_format: ClassVar[str] = "kohya"
     """Registered name of the format of its snapshots; evaluation, export and `start_from` read every format."""
     snapshot_dtype: ClassVar[Literal["fp32", "bf16"]] = "fp32"

@@ -30,6 +30,7 @@ class Hypernetwork(Adapter):
 
     trains: ClassVar[tuple[str, ...]] = ("denoiser",)
     has_norms: ClassVar[bool] = False
+    formats: ClassVar[tuple[str, ...]] = ("a1111",)
 
     structure: tuple[float, ...] = param(
         (1, 2, 1),

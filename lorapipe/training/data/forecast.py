@@ -25,7 +25,8 @@ class Forecast:
     """Number of pictures to train on and of held-out ones, and samples of an epoch by bucket.
 
     `cache` is the size of the latents' cache in bytes; `known` says that the numbers are exact, `left_out` lists the
-    pictures that cannot be used, judging by their headers.
+    pictures that cannot be used, judging by their headers. `sizes` are the pictures' own, (width, height) in pixels; empty
+    for a dataset that exists.
     """
 
     training: int
@@ -34,6 +35,7 @@ class Forecast:
     cache: float = 0.0
     known: bool = False
     left_out: tuple[LeftOut, ...] = ()
+    sizes: tuple[Pair, ...] = ()
 
     @property
     def per_epoch(self) -> int:
@@ -69,12 +71,15 @@ def of_folder(
     Duplicates and damage after the headers are not seen, so the counts are approximate upper bounds.
     """
     found: list[tuple[Pair, int]] = []
+    sizes: list[Pair] = []
     left_out: list[LeftOut] = []
     with quiet():
         for path in contents.pictures:
             try:
-                fit, times = _fit(images, path, buckets, least, repeats)
+                size = header_size(images / path)
+                fit, times = _fit(path, size, buckets, least, repeats)
                 found.append((fit.bucket, times))
+                sizes.append(size)
             except Unusable as reason:
                 left_out.append(LeftOut(path, reason.kind, str(reason)))
             except Unreadable as reason:
@@ -85,11 +90,11 @@ def of_folder(
         showings[bucket] += times
     pixels = [width * height for (width, height), _ in found]
     cache = LATENT_NUMBER * numbers * (sum(pixels[:held_out]) + augment.ways * sum(pixels[held_out:]))
-    return Forecast(len(found) - held_out, held_out, dict(sorted(showings.items())), cache, left_out=tuple(left_out))
+    counted = dict(sorted(showings.items()))
+    return Forecast(len(found) - held_out, held_out, counted, cache, left_out=tuple(left_out), sizes=tuple(sizes))
 
 
-def _fit(images: Path, path: str, buckets: Buckets, least: int, repeats: int) -> tuple[Fit, int]:
+def _fit(path: str, size: Pair, buckets: Buckets, least: int, repeats: int) -> tuple[Fit, int]:
     named = folder_name(PurePosixPath(path))
-    size = header_size(images / path)
     fit = usable(size, named, buckets, least)
     return fit, named.repeats if named else repeats

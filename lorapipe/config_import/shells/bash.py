@@ -1,0 +1,259 @@
+"""Interprets bash and sh scripts without executing them."""
+
+from __future__ import annotations
+
+import re
+
+from lorapipe.config_import.shells import MOST_STEPS, Command, Script, ShellSyntaxError, Word, is_training
+from lorapipe.config_import.shells._arithmetic import evaluate
+from lorapipe.config_import.shells._bash_words import Expansion, Token, tokens_of
+
+ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\+?)=(.*)", re.DOTALL)
+DECLARING = ("export", "local", "declare", "readonly", "typeset")
+LOOPS = {"for": "done", "while": "done", "until": "done", "select": "done", "case": "esac", "function": "}"}
+CONDITIONS = ("[", "[[", "test")
+COMPARED = {"-eq": "==", "-ne": "!=", "-gt": ">", "-lt": "<", "-ge": ">=", "-le": "<=", "=": "=", "==": "=", "!=": "!"}
+REDIRECTIONS = (">", ">>", "<", "<<", "2>&1")
+DEEPEST = 40
+
+
+def run(text: str) -> Script:
+    """Interpret a script. `ShellSyntaxError` where it cannot be read."""
+    shell = _Bash(tokens_of(text.replace("\r\n", "\n")))
+    shell.block((), 0)
+    return shell.script
+
+
+class _Bash:
+    """The state of an interpretation: the tokens, the place in them, and the variables."""
+
+    def __init__(self, tokens: list[Token]) -> None:
+        self.tokens = tokens
+        self.place = 0
+        self.steps = 0
+        self.variables: dict[str, list[Word]] = {}
+        self.expansion = Expansion(self.variables)
+        self.script = Script()
+
+    def block(self, ends: tuple[str, ...], depth: int, live: bool = True) -> str:
+        """Interpret statements up to one of the words `ends`, and return it; empty at the end of the script."""
+        if depth > DEEPEST:
+            raise ShellSyntaxError(self._line, "blocks are nested too deeply")
+        while self.place < len(self.tokens):
+            self.steps += 1
+            if self.steps > MOST_STEPS:
+                raise ShellSyntaxError(self._line, "the script is too long")
+            token = self.tokens[self.place]
+            if token.operator and token.raw not in "()":
+                self.place += 1
+            elif not token.operator and token.raw in ends:
+                self.place += 1
+                return token.raw
+            else:
+                self._statement(depth, live)
+        if ends:
+            raise ShellSyntaxError(self._line, f"{ends[-1]!r} is missing")
+        return ""
+
+    @property
+    def _line(self) -> int:
+        return self.tokens[min(self.place, len(self.tokens) - 1)].line if self.tokens else 1
+
+    def _statement(self, depth: int, live: bool) -> None:
+        word = self.tokens[self.place].raw
+        if word == "if":
+            self.place += 1
+            self._if(depth, live)
+        elif word in LOOPS:
+            self._skip(word, live)
+        elif word in ("then", "fi", "do", "done", "else", "elif", "esac"):
+            raise ShellSyntaxError(self._line, f"{word!r} is in an odd place")
+        elif word in ("{", "}", "(", ")", "!"):
+            self.place += 1
+        else:
+            self._and_or(live)
+
+    def _if(self, depth: int, live: bool) -> None:
+        """Interpret the branch whose condition holds; where that is unknown, none."""
+        taken = False
+        while True:
+            holds = self._condition_list("then", live and not taken)
+            end = self.block(("elif", "else", "fi"), depth + 1, live and not taken and bool(holds))
+            taken = taken or bool(holds)
+            if end == "else":
+                self.block(("fi",), depth + 1, live and not taken)
+            if end != "elif":
+                return
+
+    def _condition_list(self, end: str, live: bool) -> bool | None:
+        """Return whether the commands up to `end` succeed."""
+        line, result, joint = self._line, None, ""
+        value: bool | None = None
+        while self.place < len(self.tokens):
+            token = self.tokens[self.place]
+            if not token.operator and token.raw == end:
+                self.place += 1
+                if result is None and live:
+                    self._remark(line, "whether this condition holds is not known without running it: taken as false")
+                return result
+            if token.operator:
+                joint = token.raw if token.raw in ("&&", "||") else joint
+                self.place += 1
+                continue
+            value = self._holds(self._simple())
+            result = _joined(result, joint, value) if joint else value
+            joint = ""
+        raise ShellSyntaxError(line, f"{end!r} is missing")
+
+    def _skip(self, word: str, live: bool) -> None:
+        """Pass over a loop, a case or a function."""
+        line, end, deep = self._line, LOOPS[word], 0
+        opening = "{" if end == "}" else word
+        while self.place < len(self.tokens):
+            raw = self.tokens[self.place].raw
+            self.place += 1
+            if raw == opening or (end == "done" and raw in LOOPS and LOOPS[raw] == end):
+                deep += 1
+            elif raw == end:
+                deep -= 1
+                if deep <= 0:
+                    if live:
+                        self._remark(line, f"a block of {word!r} is not interpreted")
+                    return
+        raise ShellSyntaxError(line, f"{end!r} is missing")
+
+    def _and_or(self, live: bool) -> None:
+        """Interpret commands joined by && and ||; what follows an unknown condition is passed over."""
+        before: bool | None = True
+        due = live
+        while True:
+            words = self._simple()
+            if words and words[0].raw in CONDITIONS:
+                before = self._holds(words)
+            elif due:
+                before = self._execute(words)
+            joint = self._joint()
+            if not joint:
+                return
+            if before is None and live:
+                self._remark(self._line, "whether this condition holds is not known without running it")
+            due = live and before is not None and before == (joint == "&&")
+
+    def _joint(self) -> str:
+        """Read && or || and the line ends after it; empty if the command ends here."""
+        if self.place >= len(self.tokens) or self.tokens[self.place].raw not in ("&&", "||"):
+            return ""
+        joint = self.tokens[self.place].raw
+        self.place += 1
+        while self.place < len(self.tokens) and self.tokens[self.place].raw == "\n":
+            self.place += 1
+        return joint
+
+    def _simple(self) -> list[Token]:
+        """Return the tokens of a simple command, without redirections; what follows a pipe is passed over."""
+        if self.place < len(self.tokens) and self.tokens[self.place].raw == "[[":
+            return self._double_brackets()
+        found: list[Token] = []
+        piped = False
+        while self.place < len(self.tokens):
+            token = self.tokens[self.place]
+            if not token.operator:
+                found += [] if piped else [token]
+            elif token.raw in REDIRECTIONS:
+                self.place += token.raw != "2>&1"
+            elif token.raw == "|":
+                piped = True
+            else:
+                self.place += not found and token.raw in ("(", ")", "&", ";;")
+                break
+            self.place += 1
+        return found
+
+    def _double_brackets(self) -> list[Token]:
+        """Return the tokens of `[[ … ]]`, in which operators are part of the condition."""
+        found: list[Token] = []
+        while self.place < len(self.tokens) and self.tokens[self.place].raw != "\n":
+            found.append(self.tokens[self.place])
+            self.place += 1
+            if found[-1].raw == "]]":
+                break
+        return found
+
+    def _execute(self, tokens: list[Token]) -> bool | None:
+        """Interpret a simple command: assignments, or a training."""
+        while tokens and tokens[0].raw in DECLARING:
+            tokens = [token for token in tokens[1:] if not token.raw.startswith("-")]
+        rest = list(tokens)
+        while rest and (found := ASSIGNMENT.fullmatch(rest[0].raw)):
+            self._assign(found, rest[0])
+            rest.pop(0)
+        if rest and rest[0].raw not in ("echo", "printf", "cd", "source", ".", "set", "exit", "pip", "pip3"):
+            words = tuple(word for token in rest for word in self.expansion.words(token))
+            if is_training(words):
+                self.script.commands.append(Command(words, words[0].line))
+        return True
+
+    def _assign(self, found: re.Match[str], token: Token) -> None:
+        name, added, raw = found[1], found[2], found[3]
+        if raw.startswith("(") and raw.endswith(")"):
+            inner = tokens_of(raw[1:-1])
+            offset = token.line - 1
+            shifted = [Token(each.raw, each.line + offset) for each in inner if not each.operator]
+            value = [word for each in shifted for word in self.expansion.words(each)]
+            self.variables[name] = [*self.variables.get(name, []), *value] if added else value
+            return
+        word = self.expansion.text(Token(raw, token.line))
+        if added and (before := self.variables.get(name)):
+            word = Word(before[0].text + word.text, word.line, before[0].unknown or word.unknown)
+        self.variables[name] = [word]
+
+    def _holds(self, tokens: list[Token]) -> bool | None:
+        """Return whether a condition holds; None if unknown."""
+        raws = [token.raw for token in tokens]
+        if not raws or raws[0] not in CONDITIONS:
+            return {"true": True, "false": False}.get(raws[0]) if raws else None
+        inner = [token for token in tokens[1:] if token.raw not in ("]", "]]")]
+        return self._test(inner)
+
+    def _test(self, tokens: list[Token]) -> bool | None:
+        for joint in ("||", "-o", "&&", "-a"):
+            places = [place for place, token in enumerate(tokens) if token.raw == joint]
+            if places:
+                left, right = self._test(tokens[: places[0]]), self._test(tokens[places[0] + 1 :])
+                return _joined(left, "||" if joint in ("||", "-o") else "&&", right)
+        if tokens and tokens[0].raw == "!":
+            inner = self._test(tokens[1:])
+            return None if inner is None else not inner
+        return _tested([self.expansion.text(token) for token in tokens])
+
+    def _remark(self, line: int, text: str) -> None:
+        self.script.remarks.append((line, text))
+
+
+def _tested(words: list[Word]) -> bool | None:
+    """Return whether `-n text`, `text` or `left = right` holds; a variable that is not set is empty."""
+    if any(word.unknown and "does not set" not in word.unknown for word in words):
+        return None
+    texts = [word.text for word in words]
+    if len(texts) == 1:
+        return bool(texts[0])
+    if len(texts) == 2:
+        return {"-n": bool(texts[1]), "-z": not texts[1]}.get(texts[0])
+    return _compared(*texts) if len(texts) == 3 else None
+
+
+def _joined(left: bool | None, joint: str, right: bool | None) -> bool | None:
+    if joint == "&&":
+        return False if left is False or right is False else (None if left is None or right is None else True)
+    return True if left or right else (None if left is None or right is None else False)
+
+
+def _compared(left: str, sign: str, right: str) -> bool | None:
+    kind = COMPARED.get(sign)
+    if kind in ("=", "!"):
+        return (left == right) == (kind == "=")
+    first, second = evaluate(left or "0", True), evaluate(right or "0", True)
+    if kind is None or first is None or second is None:
+        return None
+    return {"==": first == second, "!=": first != second, ">": first > second, "<": first < second,
+            ">=": first >= second, "<=": first <= second}[kind]  # fmt: skip
