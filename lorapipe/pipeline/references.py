@@ -69,8 +69,8 @@ def _replace_in_spec(spec: Spec, put: Callable[[Ref], object]) -> Spec:
     fields = {name: getattr(spec, name) for name in _may_refer(cast(Any, type(spec)))}
     changed = {name: new for name, old in fields.items() if (new := _replace(old, put)) is not old}
     for name, new in changed.items():
-        path = new.as_source if isinstance(new, Artifact) else None
-        if path is not None and (source := _sources(cast(Any, type(spec))).get(name)):
+        source = _sources(cast(Any, type(spec))).get(name)
+        if source is not None and isinstance(new, Artifact) and (path := new.as_source) is not None:
             changed[name] = source(path)
     return dataclasses.replace(spec, **changed) if changed else spec  # type: ignore[type-var]
 
