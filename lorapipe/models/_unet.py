@@ -89,9 +89,11 @@ class LatentDiffusion(PartsModel):
 
     @property
     def feature_layers(self) -> FeatureLayers:
-        """Return DIFT's up block, whose maps have half the latents' sides (SD1.x: `up_ft_index` 1), and the first resnet."""
+        """Return DIFT's up block, whose maps have half the latents' sides (SD1.x: `up_ft_index` 1), the block after it,
+        whose maps have the latents' sides, and the first resnet."""
         levels = len(self.source.config("unet")["block_out_channels"])
-        return FeatureLayers(f"up_blocks.{max(0, levels - 3)}", "down_blocks.0.resnets.0")
+        semantic, fine = (f"up_blocks.{max(0, levels - before)}" for before in (3, 2))
+        return FeatureLayers(semantic, fine, "down_blocks.0.resnets.0")
 
     # ---------------------------------------------------------------------------------------------------- a checkpoint
 
