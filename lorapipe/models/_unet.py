@@ -126,7 +126,8 @@ class LatentDiffusion(PartsModel):
         found = []
         for path, shape in matrices.items():
             if re.search(TRANSFORMER, path):
-                found.append(ModuleRef.of(path, shape, _group(path), cls.block_of(path, config)))
+                block = cls.block_of(path, config)
+                found.append(ModuleRef.of(path, shape, _group(path), block, _stride(path, config)))
             elif re.search(CONVOLUTION, path):
                 found.append(ModuleRef.of(path, shape, "conv", cls.block_of(path, config)))
         return found
@@ -172,6 +173,16 @@ def down_blocks(config: Mapping[str, Any]) -> int:
     """Return the number of down blocks of a U-Net in the original code; there are as many up blocks."""
     down: int = len(config["block_out_channels"]) * (config["layers_per_block"] + 1)
     return down
+
+
+def _stride(path: str, config: Mapping[str, Any]) -> int:
+    """Return `ModuleRef.stride` of a module in a transformer: each level but the last halves the sides."""
+    if re.search(r"\.attn2\.to_[kv]$", path):
+        return 0  # of the caption
+    deepest = len(config["block_out_channels"]) - 1
+    half, _, rest = path.partition(".")
+    level = int(rest.partition(".")[0]) if half != "mid_block" else deepest
+    return 1 << (deepest - level if half == "up_blocks" else level)
 
 
 def original_path(path: str, config: Mapping[str, Any]) -> str:
