@@ -141,8 +141,18 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training_record": ("lorapipe.atomic", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket",),
     "lorapipe.rules": (
-        "=lorapipe.rules", "lorapipe.training.subjects", "lorapipe.training.data.trigger_word", "lorapipe.registry",
+        "=lorapipe.rules", "lorapipe.training.subjects", "lorapipe.training.data.trigger_word",
+        "lorapipe.training.data.caption_kinds", "lorapipe.registry",
         "lorapipe.whole_words", *LIGHT
+    ),
+    "lorapipe.starting_settings": (
+        "lorapipe.starting_settings", "lorapipe.rules", "=lorapipe.stages", "lorapipe.stages._train_forecast",
+        "lorapipe.evaluation.prompts", "=lorapipe.models", "=lorapipe.pocket", "lorapipe.training.data",
+        "lorapipe.training.subjects", "lorapipe.training.memory_estimate", "lorapipe.user_folders",
+        "lorapipe.watch.folder_names", *SHARED, *LIGHT
+    ),
+    "lorapipe.commands.new": (
+        "lorapipe.starting_settings", "=lorapipe.models", "=lorapipe.pocket", *FRONT, *ENGINE
     ),
     "lorapipe.stages": (
         "=lorapipe.stages", "=lorapipe.rules", "lorapipe.training", "=lorapipe.models", "lorapipe.formats",
@@ -155,7 +165,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", *ENGINE),
     "lorapipe.series": (),
     "lorapipe.watch": (
-        "lorapipe.watch", "lorapipe.job_queue", "lorapipe.code_pages", "lorapipe.kohya_folders", "lorapipe.picture_files",
+        "lorapipe.watch", "lorapipe.starting_settings.trigger_settings",
+        "lorapipe.job_queue", "lorapipe.code_pages", "lorapipe.kohya_folders", "lorapipe.picture_files",
         "lorapipe.whole_words", *ENGINE
     ),
     "lorapipe.page": ("lorapipe.page", "lorapipe.job_queue", *ENGINE),
