@@ -95,7 +95,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.formats": (
         "lorapipe.formats", "lorapipe.atomic", "lorapipe.file_signatures", "lorapipe.regular_files",
-        "lorapipe.models._tensor_index", "lorapipe.models._weight_files", *LIGHT
+        "lorapipe.models._tensor_index", "lorapipe.models._weight_files", "lorapipe.lora_tools.truncated_svd", *LIGHT
     ),
     "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
     "lorapipe.inspection": (
@@ -112,7 +112,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.registry", *LIGHT
     ),
     "lorapipe.lora_tools": (
-        "lorapipe.lora_tools", "lorapipe.formats", "=lorapipe.inspection", "=lorapipe.models", "lorapipe.metadata",
+        "lorapipe.lora_tools", "lorapipe.formats", "lorapipe.training.adapter_layers.block_widths",
+        "=lorapipe.inspection", "=lorapipe.models", "lorapipe.metadata",
         "lorapipe.models._checkpoint_writer", "lorapipe.models._folder_detection", "lorapipe.models._model_detection",
         "lorapipe.models._safetensors_writer", "lorapipe.models._tensor_index", "lorapipe.models._weight_files",
         "=lorapipe.pocket", "lorapipe.pipeline.delivery_log", "lorapipe.atomic", "lorapipe.fsync", *LIGHT
