@@ -64,6 +64,11 @@ class ModuleWeights:
         found = Algorithm.of(self.algorithm).delta_bias(self.tensors, bias if bias is None else bias.float())
         return None if found is None else found.float()
 
+    def rows(self, first: int, last: int) -> ModuleWeights | None:
+        """Return the update of the outputs `first` to before `last`; None where they cannot be taken apart."""
+        found = Algorithm.of(self.algorithm).rows(self.tensors, first, last)
+        return None if found is None else replace(self, tensors=found)
+
     def scaled(self, factor: float) -> ModuleWeights:
         """Return factor · ΔW, with the same alpha."""
         return replace(self, tensors=Algorithm.of(self.algorithm).scaled(self.tensors, factor))

@@ -189,7 +189,7 @@ class CheckpointWriter:
         path.mkdir(parents=True, exist_ok=True)
         parts = [model.denoiser, "vae", *model.text_encoders]
         if isinstance(source, Folder):
-            _copy_settings(source.root, path)
+            copy_settings(source.root, path)
         else:
             self._describe(path)
         index = {"_class_name": model.pipeline, **_json(path / "model_index.json")}
@@ -246,7 +246,7 @@ def _json(path: Path) -> dict[str, object]:
     return found
 
 
-def _copy_settings(root: Path, path: Path) -> None:
+def copy_settings(root: Path, path: Path) -> None:
     """Copy configurations, noise schedule and vocabularies; not the safety checker, which has 1.2 GB."""
     for file in sorted(root.rglob("*")):
         inner = file.relative_to(root)
