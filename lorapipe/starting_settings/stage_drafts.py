@@ -206,18 +206,22 @@ def _batch(choices: Choices) -> Iterator[Setting]:
 
 
 def _text(choices: Choices) -> Iterator[Setting]:
-    captions, words = choices.facts.captions, choices.words
-    longest = captions.longest
+    longest = choices.facts.captions.longest
     tokens = next((most for most in (75, 150) if longest <= most), 225)
     yield Setting("max_tokens", tokens, f"the longest caption has about {longest} tokens")
     clip_skip, why = choices.clip_skip()
     if choices.base.name == "sd15":
         yield Setting("clip_skip", clip_skip, why)
+    yield _captioning(choices)
+
+
+def _captioning(choices: Choices) -> Setting:
+    captions, words = choices.facts.captions, choices.words
     how: dict[str, object] = {}
     reasons = []
     if words.prefix:
-        how["prefix"], why = "${trigger},", "no caption has the trigger word: it is put before each"
-        reasons.append(why)
+        how["prefix"] = "${trigger},"
+        reasons.append("no caption has the trigger word: it is put before each")
     elif words.trigger and captions.kind in ("tags", "sentences"):
         how["trigger"] = "${trigger}"
         reasons.append("the trigger word is put before captions that lack it")
@@ -228,7 +232,7 @@ def _text(choices: Choices) -> Iterator[Setting]:
     if choices.is_pocket:
         how["dropout"] = 0.1
         reasons.append("one picture in ten without its caption, or high CFG burns the pictures")
-    yield Setting("captions", how, "; ".join(reasons) or "used as they are")
+    return Setting("captions", how, "; ".join(reasons) or "used as they are")
 
 
 # ------------------------------------------------------------------------------------------------ what comes out of it

@@ -77,6 +77,10 @@ class Adapter(Spec, contract="type"):
         """
         return 4 * (2 + states)
 
+    def activations(self, footprint: Footprint, parts: Sequence[str]) -> float:
+        """Return what it keeps itself for the backward pass, beside the base, in bytes per pixel of a picture."""
+        return 0.0
+
     def objections(self, base: Family) -> Iterator[Problem]:
         """Yield the settings that this base does not support; each problem's path is a knob. Reads no weights."""
         return iter(())
