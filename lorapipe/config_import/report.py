@@ -94,7 +94,7 @@ class Report:
         yield from _section("What results", [f"{name}: {text}" for name, text in self.effective.items()])
         yield from _section("What cannot work together in the original", self.conflicts)
         yield from _section("What differs here", self.differences)
-        yield from _section("What was not interpreted", self.remarks)
+        yield from _section("Remarks", self.remarks)
         yield from _section("Before it runs", [str(problem) for problem in self.problems])
 
 
