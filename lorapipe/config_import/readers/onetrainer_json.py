@@ -99,7 +99,7 @@ OF_WINDOW = re.compile(r"(backup|rolling|cloud|sample|tensorboard|validat|debug|
                        r"secrets|non_ema|ema_update|only_cache|clear_cache|save_skip|save_filename|prevent_overwrites|"
                        r"multi_gpu|device_indexes|gradient_reduce|layer_offload|activation_offload|async)")  # fmt: skip
 OF_OTHERS = re.compile(r"^(prior|effnet|decoder|text_encoder_[34]|transformer|embedding|additional_embeddings|quantization|"
-                       r"dynamic_timestep|noising_|timestep_shift|custom_learning|scheduler_params|oft_|decoder_)")  # fmt: skip
+                       r"dynamic_timestep|noising_|timestep_shift|custom_learning|scheduler_params|oft_)")  # fmt: skip
 
 
 class OnetrainerJson(Reader):
@@ -118,8 +118,9 @@ class OnetrainerJson(Reader):
         if kind not in TYPES:
             cure = "lorapipe trains SD1.x, SD2 and SDXL; keep this training where it is."
             raise InputError(f"is a training of {kind}.", where=source.name, cure=cure)
-        script = TYPES[kind] if method == "LORA" else TYPES[kind].replace("train_network", "train_db").replace("sdxl_train_db",
-                                                                                                            "sdxl_train")  # fmt: skip
+        script = TYPES[kind]
+        if method != "LORA":
+            script = "sdxl_train" if script.startswith("sdxl") else "train_db"
         found = Configuration("OneTrainer", script)
         for path, value in leaves(data):
             if path[:1] != ("concepts",):
@@ -138,9 +139,7 @@ def _option(path: Path_, value: object, source: SourceFile) -> Option:
         if OF_WINDOW.search(written):
             found.outcome = Outcome("translated", WINDOW)
         elif OF_OTHERS.search(written):
-            found.outcome = Outcome(
-                "no effect", "it is for other families of models, or for embeddings beside this training"
-            )
+            found.outcome = Outcome("no effect", "it is for other families of models, or for embeddings beside this")
     return found
 
 
@@ -171,6 +170,12 @@ def _implied(data: Mapping[str, object], kind: str) -> dict[str, object]:
         settings = data.get(part)
         if isinstance(settings, Mapping) and settings.get("train") is False:
             implied[name] = True
+    return implied | _objective(data) | _saving(data)
+
+
+def _objective(data: Mapping[str, object]) -> dict[str, object]:
+    """Return the weighting and the loss, which several keys say together."""
+    implied: dict[str, object] = {}
     weighting = str(data.get("loss_weight_fn", ""))
     if weighting == "MIN_SNR_GAMMA":
         implied["min_snr_gamma"] = float(str(data.get("loss_weight_strength") or 5))
@@ -178,6 +183,12 @@ def _implied(data: Mapping[str, object], kind: str) -> dict[str, object]:
         implied["debiased_estimation_loss"] = True
     if data.get("mae_strength") and not data.get("mse_strength"):
         implied["loss_type"] = "l1"
+    return implied
+
+
+def _saving(data: Mapping[str, object]) -> dict[str, object]:
+    """Return the distance of snapshots, and the file."""
+    implied: dict[str, object] = {}
     every, unit = data.get("save_every"), str(data.get("save_every_unit", "NEVER"))
     if isinstance(every, int) and every > 0 and unit in ("EPOCH", "STEP"):
         implied["save_every_n_epochs" if unit == "EPOCH" else "save_every_n_steps"] = every
