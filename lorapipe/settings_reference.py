@@ -10,6 +10,7 @@ from typing import Any
 
 from lorapipe import rules
 from lorapipe.errors import InputError, near_miss
+from lorapipe.pipeline import presets
 from lorapipe.pipeline.contracts import contracts
 from lorapipe.rules import Rule
 from lorapipe.spec import Knob, Param, Shape, Spec, knobs, plain, registry_of
@@ -33,8 +34,17 @@ def overview() -> str:
     """Return all kinds with their names."""
     rows = [(kind, "  ".join(registry_of(contract).names())) for kind, contract in contracts().items()]
     lines = [f"  {kind:<12} {names}" for kind, names in rows]
+    lines.append(f"  {'preset':<12} {'  '.join(presets.names())}")
     lines.append(f"  {'rule':<12} {'  '.join(rules.names())}")
     return "\n".join([*lines, "", "`lorapipe show KIND NAME` explains one of them."])
+
+
+def of_presets() -> str:
+    """List all presets, a line each."""
+    rows = [(name, presets.purpose_of(name)) for name in presets.names()]
+    width = max(len(name) for name, _ in rows)
+    head = "preset: a pipeline that comes with lorapipe; extends: lorapipe:NAME builds on it."
+    return "\n".join([head, "", *(f"  {name:<{width}}  {line}" for name, line in rows)])
 
 
 def of_rules() -> str:

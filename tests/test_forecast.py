@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from functools import partial
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import published
 import pytest
 import tiny
+import torch
 from PIL import Image
 
-from lorapipe.models import Checkpoint
+from lorapipe.models import Activations, Checkpoint
 from lorapipe.models.sd15 import SD15
 from lorapipe.models.sdxl import SDXL
 from lorapipe.spec import Duration, Ref, Source
+from lorapipe.stages._train_forecast import memory
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
+from lorapipe.training.adapter_layers.hypernetwork_nets import ContextNet
 from lorapipe.training.adapter_layers.lora_knobs import LoraKnobs
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.adapters.embedding import Embedding
@@ -32,8 +38,13 @@ from lorapipe.training.data.forecast import of_manifest
 from lorapipe.training.data.manifest import Manifest
 from lorapipe.training.interval import Interval
 from lorapipe.training.memory_estimate import need
+from lorapipe.training.optimizers import Optimizer
+from lorapipe.training.optimizers.adamw import AdamW
 from lorapipe.training.optimizers.adamw8bit import AdamW8bit
+from lorapipe.training.optimizers.lion import Lion
 from lorapipe.training.optimizers.prodigy import Prodigy
+from lorapipe.training.optimizers.sgd_nesterov import SgdNesterov as Sgd
+from lorapipe.training.param_groups import grouped
 from lorapipe.training_record import TrainingRecord
 
 
@@ -211,3 +222,108 @@ def sizes(adapter: Adapter, folder: Path) -> tuple[int, int]:
     attached = adapter.attach(model, model.trainable)
     made = sum(parameter.numel() for found in attached.parameters().values() for parameter in found)
     return adapter.size(footprint, model.trainable), made
+
+
+def tensors_alive() -> int:
+    """Return the bytes of all tensors that exist in this process."""
+    gc.collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of deprecated modules' lazy attributes
+        found = [each for each in gc.get_objects() if type(each) in (torch.Tensor, torch.nn.Parameter)]
+    found += [each.grad for each in found if each.requires_grad and each.is_leaf and each.grad is not None]
+    storages = {each.untyped_storage()._cdata: each.untyped_storage().nbytes() for each in found if not each.is_meta}
+    return sum(storages.values())
+
+
+FINETUNES = {
+    "fp32": (Finetune(), "fp32"),
+    "fp32, fused": (Finetune(fused_backward=True), "fp32"),
+    "copies": (Finetune(), "bf16"),
+    "copies, fused": (Finetune(fused_backward=True), "bf16"),
+    "bf16": (Finetune(weights="bf16"), "bf16"),
+    "bf16, fused": (Finetune(weights="bf16", fused_backward=True), "bf16"),
+    "attentions": (Finetune(include=("attn",), weights="bf16"), "bf16"),
+}
+
+
+@pytest.mark.parametrize("optimizer", [AdamW(), Lion(), Sgd()], ids=lambda each: each.name)
+@pytest.mark.parametrize("form", FINETUNES)
+def test_the_memory_of_a_finetune_is_what_is_allocated(form: str, optimizer: Optimizer, tmp_path: Path) -> None:
+    """Weights, copies, gradients and the optimizer's state, counted in the process while a second step is made."""
+    adapter, precision = FINETUNES[form]
+    base, parts = SD15.tiny(tmp_path / "base"), ["unet"]
+    footprint, model = base.footprint(), base.load("cpu", precision)
+    assert footprint is not None
+    bytes_of_weight = {"fp32": 4, "bf16": 2}[precision]
+    counted = sum(each.numel() * each.element_size() for each in model.part("unet").parameters())
+    told = need(footprint, Activations(0, 0), parts, 0, 0, 0, bytes_each=bytes_of_weight)
+    assert told.base == counted
+    attached = adapter.attach(model, parts)
+    before = tensors_alive()
+    trainable = grouped(attached, {"unet": 1e-4}, optimizer, model)
+    latents, condition = torch.zeros(1, 4, 8, 8), {"hidden": torch.zeros(1, 77, 32)}
+    for _ in range(2):
+        model.predict(latents, torch.tensor([5]), condition).square().mean().backward()
+        found = tensors_alive() - before  # with gradients, if they are kept
+        trainable.optimizer.step()
+        found = max(found, tensors_alive() - before)
+        trainable.optimizer.zero_grad()
+    numbers = adapter.size(footprint, parts)
+    wanted = numbers * adapter.bytes_each(optimizer.states, bytes_of_weight)
+    print(f"{form}, {optimizer.name}: {found} bytes, forecast {wanted:.0f}")
+    assert found == pytest.approx(wanted, rel=0.05, abs=50_000)
+    attached.detach()
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        Hypernetwork(),
+        Hypernetwork(structure=(1, 2, 2, 1), activation="mish"),
+        Hypernetwork(structure=(1, 1.5, 1), activation="relu", layer_norm=True),
+        *(Hypernetwork(activation=each) for each in get_args(get_type_hints(Hypernetwork)["activation"])),  # type: ignore[arg-type]
+    ],
+)
+def test_the_memory_of_a_hypernetworks_activations(adapter: Hypernetwork, tmp_path: Path) -> None:
+    """What its networks save for the backward pass, counted as torch saves it, for a picture of 512 px."""
+    base = SD15.tiny(tmp_path / "base")
+    model, footprint = base.load("cpu", "bf16"), base.footprint()
+    assert footprint is not None
+    attached = adapter.attach(model, ["unet"])
+    ours = {each.untyped_storage()._cdata for each in attached.parameters()["unet"]}
+    sizes: dict[int, int] = {}
+    alive = []
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in ours:
+            sizes[storage._cdata] = storage.nbytes()
+            alive.append(storage)
+        return tensor
+
+    forward = ContextNet.forward
+
+    def counted(net: ContextNet, context: torch.Tensor) -> torch.Tensor:
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            return forward(net, context)
+
+    latents, condition = torch.zeros(1, 4, 64, 64), {"hidden": torch.zeros(1, 77, 32)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ContextNet, "forward", counted)
+        model.predict(latents, torch.tensor([5]), condition)
+    attached.detach()
+    wanted = adapter.activations(footprint, ["unet"]) * 512**2
+    print(f"{adapter}: {sum(sizes.values())} bytes, forecast {wanted:.0f}")
+    assert sum(sizes.values()) == pytest.approx(wanted, rel=0.03)
+
+
+def test_a_hypernetwork_needs_more_memory_with_larger_networks(tmp_path: Path) -> None:
+    base = published.base("sd15", tmp_path / "base")
+    pictures = []
+    for structure in ((1, 2, 1), (1, 4, 1)):
+        train = Train(dataset=Ref("a"), adapter=Hypernetwork(structure=structure), precision="bf16")  # type: ignore[arg-type]
+        found = memory(train, base, 512**2)
+        assert found is not None
+        pictures.append(found[0].pictures)
+    plain = SD15.activations.kept * 512**2
+    assert 1.2 * plain < pictures[0] < pictures[1] < 2.5 * plain

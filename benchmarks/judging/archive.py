@@ -32,18 +32,14 @@ def keep(file: Path, seen: Mapping[str, Seen], grams: bool) -> None:
     def whole(field: str) -> NDArray[np.float32]:
         return np.stack([row for each in seen.values() for row in getattr(each, field)]).astype(np.float32)
 
-    patches, latents = whole("patches"), whole("latents")
-    middle = patches.mean(axis=(0, 1))
-    flat = patches.reshape(-1, patches.shape[-1]) - middle
-    _, ways = np.linalg.eigh(flat.T @ flat)
-    turned = flat @ ways.astype(np.float16).astype(np.float32)
-    grain, latent_grain = GRAIN * float(np.sqrt((turned**2).mean())), LATENT_GRAIN * float(latents.std())
+    latents = whole("latents")
+    latent_grain = LATENT_GRAIN * float(latents.std())
     arrays: dict[str, Any] = {
-        "rows": np.array(json.dumps(rows)), "shape": np.array(patches.shape), "middle": middle,
-        "ways": ways.astype(np.float16),
-        "grains": np.array([grain, latent_grain]), "patches": _packed(turned.T / grain),
-        "latents": _packed(latents / latent_grain), "width": np.array(latents.shape[1]), "looks": whole("looks"),
+        "rows": np.array(json.dumps(rows)), "latents": _packed(latents / latent_grain),
+        "latent_grain": np.array(latent_grain), "width": np.array(latents.shape[1]), "looks": whole("looks"),
     }  # fmt: skip
+    for field in ("patches", "fine"):
+        arrays |= {f"{field}.{name}": array for name, array in _turned(whole(field)).items()}
     if grams:
         arrays["grams"] = whole("grams").astype(np.float16)
     np.savez(file, **arrays)
@@ -53,19 +49,41 @@ def kept(file: Path) -> dict[str, Seen]:
     """What `keep` wrote. There are no pictures in it, and one number for each Gram matrix where none were kept."""
     with np.load(file) as stored:
         found = {name: stored[name] for name in stored.files}
-    count, places, width = map(int, found["shape"])
-    grain, latent_grain = found["grains"]
-    turned = _unpacked(found["patches"], (width, count * places)).T * np.float32(grain)
-    patches = (turned @ found["ways"].astype(np.float32).T + found["middle"]).reshape(count, places, width)
-    patches /= np.linalg.norm(patches, axis=-1, keepdims=True)
-    latents = _unpacked(found["latents"], (count, int(found["width"]))) * np.float32(latent_grain)
+    patches, fine = (_turned_back(found, field) for field in ("patches", "fine"))
+    count = len(patches)
+    latents = _unpacked(found["latents"], (count, int(found["width"]))) * np.float32(found["latent_grain"])
     grams = found["grams"].astype(np.float32) if "grams" in found else np.zeros((count, 1), np.float32)
     seen, start = {}, 0
     for name, size in json.loads(str(found["rows"])):
         part = slice(start, start + size)
-        seen[name] = Seen([None] * size, *(_rows(each[part]) for each in (latents, patches, grams, found["looks"])))  # type: ignore[arg-type, list-item]
+        seen[name] = Seen(
+            [None] * size, *(_rows(each[part]) for each in (latents, patches, fine, grams, found["looks"]))
+        )  # type: ignore[arg-type, list-item]
         start += size
     return seen
+
+
+def _turned(features: Array) -> dict[str, NDArray[Any]]:
+    """Unit vectors (N, P, d), rotated to their principal components and rounded."""
+    middle = features.mean(axis=(0, 1))
+    flat = features.reshape(-1, features.shape[-1]) - middle
+    _, ways = np.linalg.eigh(flat.T @ flat)
+    turned = flat @ ways.astype(np.float16).astype(np.float32)
+    grain = GRAIN * float(np.sqrt((turned**2).mean()))
+    return {
+        "shape": np.array(features.shape), "middle": middle, "ways": ways.astype(np.float16), "grain": np.array(grain),
+        "packed": _packed(turned.T / grain),
+    }  # fmt: skip
+
+
+def _turned_back(found: Mapping[str, NDArray[Any]], field: str) -> Array:
+    """What `_turned` was given, as nearly as it was kept."""
+    part = {name: found[f"{field}.{name}"] for name in ("shape", "middle", "ways", "grain", "packed")}
+    count, places, width = map(int, part["shape"])
+    turned = _unpacked(part["packed"], (width, count * places)).T * np.float32(part["grain"])
+    features = (turned @ part["ways"].astype(np.float32).T + part["middle"]).reshape(count, places, width)
+    back: Array = features / np.linalg.norm(features, axis=-1, keepdims=True)
+    return back
 
 
 def _rows(array: Array) -> Sequence[Array]:

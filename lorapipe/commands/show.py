@@ -12,7 +12,7 @@ HELP = "list the available choices, or explain one: show adapter lora, show min-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add its arguments."""
-    parser.add_argument("kind", nargs="?", help="stage, adapter, optimizer, rule …; watch for the settings of an inbox")
+    parser.add_argument("kind", nargs="?", help="stage, adapter, rule, preset …; watch for the settings of an inbox")
     parser.add_argument(
         "name", nargs="*", help="one of them; or any words, to find a setting by its name or kohya's flag"
     )
@@ -21,6 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Print the reference."""
     from lorapipe import settings_reference, settings_search
+    from lorapipe.pipeline import presets
     from lorapipe.pipeline.contracts import contracts
     from lorapipe.terminal import Printer
 
@@ -30,6 +31,9 @@ def main(options: argparse.Namespace) -> int:
         from lorapipe.watch.settings import WatchSettings
 
         text = settings_reference.of_spec("watch", WatchSettings)
+    elif options.kind == "preset":
+        name = " ".join(options.name)
+        text = presets.text_of(name).rstrip() if name else settings_reference.of_presets()
     elif options.kind == "rule":
         name = " ".join(options.name)
         text = settings_reference.of_rule(name) if name else settings_reference.of_rules()

@@ -22,6 +22,7 @@ class _Features(NamedTuple):
 
     latents: Array
     patches: Array
+    fine: Array
     grams: Array
     looks: Array
 
@@ -50,9 +51,9 @@ class FeatureCache:
         pictures = images.pictures(cell)
         new = [place for place, path in enumerate(paths) if path not in self._known]
         seen = self.read([pictures[place] for place in new])
-        rows = zip(seen.latents, seen.patches, seen.grams, seen.looks, strict=True)
+        rows = zip(seen.latents, seen.patches, seen.fine, seen.grams, seen.looks, strict=True)
         found = {paths[place]: _Features(*row) for place, row in zip(new, rows, strict=True)}
         if self.kept:
             self._known |= found
         every = [found.get(path) or self._known[path] for path in paths]
-        return Seen(pictures, *([row[field] for row in every] for field in range(4)))
+        return Seen(pictures, *([row[field] for row in every] for field in range(5)))

@@ -30,6 +30,8 @@ BATCH = 8
 WIDE = 128
 """Features of a part are reduced to so many numbers by a fixed random projection, which keeps distances
 (Johnson & Lindenstrauss 1984)."""
+FEW_PLACES = 256
+"""Where the semantic features have fewer places in a picture, a hand can be smaller than one: finer ones are read too."""
 NARROW = 48
 """The same of texture, before its Gram matrix is made."""
 
@@ -39,12 +41,14 @@ class Seen:
     """What the base sees in some pictures, an entry for each in every field.
 
     `latents` (C · h · w) as the VAE encodes them; `patches` (P, d) unit vectors of the semantic features, one for each
-    place; `grams` (g,) of the shallow ones; `looks` (3,) noise, saturation and contrast of the pixels, see `metrics.looks`.
+    place; `fine` (Q, e) the same of smaller places, none where P is `FEW_PLACES` or more; `grams` (g,) of the shallow ones;
+    `looks` (3,) noise, saturation and contrast of the pixels, see `metrics.looks`.
     """
 
     pictures: Sequence[Image]
     latents: Sequence[Array]
     patches: Sequence[Array]
+    fine: Sequence[Array]
     grams: Sequence[Array]
     looks: Sequence[Array]
 
@@ -63,7 +67,7 @@ class FeatureReader:
         """What the base sees in pictures; those of one size go through it together."""
         import torch
 
-        found: dict[int, tuple[Array, Array, Array]] = {}
+        found: dict[int, tuple[Array, ...]] = {}
         by_size: dict[tuple[int, int], list[int]] = {}
         for place, picture in enumerate(pictures):
             by_size.setdefault(picture.size, []).append(place)
@@ -73,10 +77,10 @@ class FeatureReader:
                     batch = places[start : start + BATCH]
                     found |= dict(zip(batch, self._batch([pictures[place] for place in batch]), strict=True))
         rows = [found[place] for place in range(len(pictures))]
-        latents, patches, grams = ([row[place] for row in rows] for place in range(3))
-        return Seen(pictures, latents, patches, grams, [looks(picture) for picture in pictures])
+        latents, patches, fine, grams = ([row[place] for row in rows] for place in range(4))
+        return Seen(pictures, latents, patches, fine, grams, [looks(picture) for picture in pictures])
 
-    def _batch(self, pictures: Sequence[Image]) -> list[tuple[Array, Array, Array]]:
+    def _batch(self, pictures: Sequence[Image]) -> list[tuple[Array, ...]]:
         import torch
 
         model, count = self.model, len(pictures)
@@ -88,12 +92,13 @@ class FeatureReader:
         with _outputs(denoiser, layers) as outputs:
             model.predict(model.diffusion.mix(clean, noise.expand_as(clean), t), t, self._empty(pictures))
         cells = clean.shape[-2] * clean.shape[-1]
-        semantic = _reduced(_tokens(outputs[layers.semantic], cells), WIDE)
-        texture = _reduced(_tokens(outputs[layers.texture], cells), NARROW)
-        patches = torch.nn.functional.normalize(semantic, dim=-1).cpu().numpy()
-        grams = _gram(texture).cpu().numpy()
-        latents = clean.flatten(1).float().cpu().numpy()
-        return list(zip(latents, patches, grams, strict=True))
+        semantic = _tokens(outputs[layers.semantic], cells)
+        finer = layers.fine != layers.semantic and semantic.shape[1] < FEW_PLACES
+        fine = _tokens(outputs[layers.fine], cells) if finer else semantic[:, :0]
+        patches, smaller = (torch.nn.functional.normalize(_reduced(each, WIDE), dim=-1) for each in (semantic, fine))
+        grams = _gram(_reduced(_tokens(outputs[layers.texture], cells), NARROW))
+        tensors = clean.flatten(1).float(), patches, smaller, grams
+        return list(zip(*(each.cpu().numpy() for each in tensors), strict=True))
 
     def _empty(self, pictures: Sequence[Image]) -> Condition:
         """The empty caption for pictures of one size."""

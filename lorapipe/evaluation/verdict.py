@@ -91,8 +91,15 @@ def voted(results: Results) -> Vote:
     best, _ = Counter(cell for cell, _ in agreeing).most_common(1)[0]
     what, agreement = dict(reversed(agreeing))[best], count / len(votes)
     if agreement < _sure(results):
-        best = choose(results.pooled, order_of_equals(results.probes, results.probe), errors=2.0)
+        best = _nearest_one(results)
     return Vote(what, best, agreement, others[0][0] if others else state)
+
+
+def _nearest_one(results: Results) -> Cell:
+    """The cell of the strength nearest 1 that nothing speaks clearly against: of that strength, the one usually chosen."""
+    order = order_of_equals(results.probes, results.probe)
+    strength = choose(results.pooled, order, errors=2.0).strength
+    return choose({cell: each for cell, each in results.pooled.items() if cell.strength == strength}, order)
 
 
 def _sure(results: Results) -> float:

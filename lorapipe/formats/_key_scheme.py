@@ -107,7 +107,7 @@ class KeyScheme(ABC):
     def _others(self, weights: AdapterWeights) -> dict[str, Tensor]:
         """Return the tensors of embeddings and hypernetworks, by their keys."""
         tensors: dict[str, Tensor] = {}
-        bundled = bool(weights.modules) or len(weights.embeddings) > 1
+        bundled = bool(weights.modules) or weights.hypernetwork is not None or len(weights.embeddings) > 1
         for word, vectors in weights.embeddings.items():
             for part, key in self.embedding_keys(word, [*vectors], bundled).items():
                 tensors[key] = vectors[part].contiguous()

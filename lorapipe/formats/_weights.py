@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from lorapipe.formats._hypernetwork import Hypernetwork
 from lorapipe.formats.algorithms import Algorithm
+from lorapipe.models._weight_files import TOP
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,6 +63,11 @@ class ModuleWeights:
         """Return Δb in float32; None where the bias is unchanged. `bias` is the base's, for algorithms that need it."""
         found = Algorithm.of(self.algorithm).delta_bias(self.tensors, bias if bias is None else bias.float())
         return None if found is None else found.float()
+
+    def rows(self, first: int, last: int) -> ModuleWeights | None:
+        """Return the update of the outputs `first` to before `last`; None where they cannot be taken apart."""
+        found = Algorithm.of(self.algorithm).rows(self.tensors, first, last)
+        return None if found is None else replace(self, tensors=found)
 
     def scaled(self, factor: float) -> ModuleWeights:
         """Return factor · ΔW, with the same alpha."""
@@ -130,10 +136,6 @@ class Stored:
     metadata: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     precise: frozenset[str] = frozenset()
-
-
-TOP = "text_model."
-"""Prefix of a CLIP text model's paths in some versions of transformers, absent in others."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lorapipe.formats.algorithms import Algorithm
+from lorapipe.inspection._kohya_network import adapter_document
 from lorapipe.inspection._metadata_values import Metadata, as_number, as_value
 from lorapipe.spec import Spec, knobs, plain
-from lorapipe.training.adapters import Adapter
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.schedulers import Scheduler
 
@@ -78,7 +77,7 @@ def train_knobs(
 ) -> tuple[dict[str, object], list[str]]:
     """Return the knobs of `train`, and remarks. All but `told` are facts of the file's tensors; empty where unknown."""
     remarks: list[str] = []
-    found: dict[str, Any] = {"adapter": _adapter(told, algorithms, rank, alpha, words, remarks)}
+    found: dict[str, Any] = {"adapter": adapter_document(told, algorithms, rank, alpha, words, remarks)}
     optimizer = _optimizer(told.text("ss_optimizer"), remarks)
     found |= ({"optimizer": optimizer} if optimizer else {}) | _rates(told, parts)
     found |= _scheduler(told, remarks)
@@ -98,94 +97,6 @@ def train_knobs(
     return found, remarks
 
 
-# -------------------------------------------------------------------------------------------------------- the adapter
-
-
-def _adapter(
-    told: Metadata,
-    algorithms: Sequence[str],
-    rank: int,
-    alpha: float,
-    words: Mapping[str, int],
-    remarks: list[str],
-) -> object:
-    args = {str(key): str(value) for key, value in (told.mapping("ss_network_args") or {}).items()}
-    module = told.text("ss_network_module")
-    if words and not module and not algorithms:
-        (word, vectors), *others = words.items()
-        if others:
-            remarks.append(f"It holds more words: {', '.join(each for each, _ in others)}; each is a training.")
-        return {"type": "embedding", "trigger": word, "vectors": vectors}
-    algorithm = _algorithm(module, args.pop("algo", ""), algorithms, remarks)
-    kind = _adapter_of(algorithm, is_wide=bool(module.startswith("lycoris") or "conv_dim" in args), remarks=remarks)
-    cls = _adapters()[kind]
-    size = told.number("ss_network_dim") or rank or None
-    of_alpha = told.number("ss_network_alpha")
-    given = {"network_dim": size, "network_alpha": as_number(str(alpha)) if of_alpha is None else of_alpha}
-    dropout = told.number("ss_network_dropout")
-    given |= {"network_dropout": dropout} if dropout else {}
-    found = _by_kohya_names(cls, {**given, **{key: as_value(value) for key, value in args.items()}}, remarks)
-    if "conv_rank" not in found and _has(cls, "conv_rank") and module.startswith("lycoris") and size:
-        found["conv_rank"] = size  # LyCORIS' default is network_dim
-        if found.get("alpha") and "conv_alpha" not in found:
-            found["conv_alpha"] = found["alpha"]
-    if isinstance(of_rank := found.get("rank"), int) and float(found.get("alpha", 0)) > of_rank:
-        found["force_alpha"] = True
-    return {"type": kind, **found} if found else kind
-
-
-def _algorithm(module: str, algo: str, algorithms: Sequence[str], remarks: list[str]) -> str:
-    """Return the registered algorithm that trained a file, by its network module and LyCORIS' `algo`."""
-    names = Algorithm.registry.names()
-    by_algo = {Algorithm.of(name).algo or name: name for name in names}
-    last = module.rsplit(".", 1)[-1].removeprefix("lora_")
-    if algo and algo not in ("lora", "locon", *by_algo):
-        remarks.append(f"It was trained with LyCORIS' {algo}, which is not trained here: lora stands in its place.")
-    told = by_algo.get(algo) or (last if last in names else "")
-    return told or ("lora" if module or not algorithms else algorithms[0])
-
-
-def _adapters() -> dict[str, type[Adapter]]:
-    contract: type[Adapter] = Adapter  # type: ignore[type-abstract]  # the registry finds the files
-    assert contract.registry is not None
-    return {name: contract.registry.get(name) for name in contract.registry.names()}
-
-
-def _adapter_of(algorithm: str, is_wide: bool, remarks: list[str]) -> str:
-    """Return the adapter that trains an algorithm; with several, one that has convolutions if `is_wide`."""
-    fitting = [name for name, cls in _adapters().items() if getattr(cls, "algorithm", "") == algorithm]
-    if not fitting:
-        remarks.append(f"It is {algorithm}, for which there is no adapter here: lora stands in its place.")
-        return "lora"
-    alike = [name for name in fitting if bool(getattr(_adapters()[name], "convolutions", False)) == is_wide]
-    return (alike or fitting)[0]
-
-
-def _has(cls: type[Spec], name: str) -> bool:
-    return any(knob.name == name for knob in knobs(cls))
-
-
-def _by_kohya_names(cls: type[Spec], given: Mapping[str, object], remarks: list[str]) -> dict[str, Any]:
-    """Return the knobs of a class by kohya's names of them, without defaults; others become a remark."""
-    names = {name.removeprefix("network_"): knob for knob in knobs(cls) for name in knob.param.kohya}
-    found: dict[str, Any] = {}
-    unknown = []
-    for name, value in given.items():
-        knob = names.get(name.removeprefix("network_"))
-        if value is None or value is False or value == "":
-            continue
-        if knob is None:
-            unknown += [] if name in ("network_dim", "network_alpha") else [f"{name}={value}"]
-            continue
-        is_list = isinstance(plain(knob.default()), list)
-        shaped = value if not is_list or isinstance(value, list) else [value]
-        if shaped != plain(knob.default()):
-            found[knob.name] = shaped
-    if unknown:
-        remarks.append(f"Not translated, of network_args: {', '.join(unknown)}.")
-    return found
-
-
 # ----------------------------------------------------------------------------------- optimizer, rates, scheduler, loss
 
 
@@ -194,27 +105,32 @@ def _optimizer(told: str, remarks: list[str]) -> object:
     if not told:
         return ""
     path, _, arguments = told.partition("(")
-    name = path.strip().rsplit(".", 1)[-1].lower()
+    kind = _optimizer_kind(path.strip().rsplit(".", 1)[-1].lower())
+    if kind is None:
+        remarks.append(f"Its optimizer is not known here: {told}.")
+        return ""
+    names = {knob.name for knob in knobs(kind)}
+    given = dict(_arguments(arguments.strip().removesuffix(")")))
+    given |= _betas(given.pop("betas", None))
+    found = {key: value for key, value in given.items() if key in names}
+    beyond = {key: value for key, value in given.items() if key not in (*names, "lr", "params")}
+    chosen = found | ({"arguments": beyond} if beyond else {})
+    assert kind.registry is not None
+    name = kind.registry.name_of(kind)
+    return {"type": name, **chosen} if chosen else name
+
+
+def _betas(betas: object) -> dict[str, object]:
+    return {f"beta{number}": value for number, value in enumerate(betas, 1)} if isinstance(betas, list) else {}
+
+
+def _optimizer_kind(name: str) -> type[Optimizer] | None:
+    """Return the optimizer with this name, or of the library's class with this name, both in small letters."""
     contract: type[Optimizer] = Optimizer
     assert contract.registry is not None
     classes = {each: contract.registry.get(each) for each in contract.registry.names()}
-    by_class = {str(cls.implementation).rpartition(":")[2].lower(): each for each, cls in classes.items()}
-    kind = name if name in classes else by_class.get(name, "")
-    if not kind:
-        remarks.append(f"Its optimizer is not known here: {told}.")
-        return ""
-    names = {knob.name for knob in knobs(classes[kind])}
-    found, beyond = dict[str, object](), dict[str, object]()
-    for key, value in _arguments(arguments.strip().removesuffix(")")):
-        if key == "betas" and isinstance(value, list):
-            given = zip(("beta1", "beta2", "beta3"), value, strict=False)
-            found |= {beta: number for beta, number in given if beta in names}
-        elif key in names:
-            found[key] = value
-        elif key not in ("lr", "params"):
-            beyond[key] = value
-    chosen = found | ({"arguments": beyond} if beyond else {})
-    return {"type": kind, **chosen} if chosen else kind
+    by_class = {str(cls.implementation).rpartition(":")[2].lower(): cls for cls in classes.values()}
+    return classes.get(name) or by_class.get(name)
 
 
 def _arguments(text: str) -> Iterator[tuple[str, object]]:
@@ -225,18 +141,16 @@ def _arguments(text: str) -> Iterator[tuple[str, object]]:
 
 def _rates(told: Metadata, parts: Sequence[str]) -> dict[str, object]:
     """Return the learning rates; a part that is not in the file has 0."""
-    usual = told.number("ss_learning_rate")
-    texts = told.text("ss_text_encoder_lr").strip("[]").split(",")
-    rates = [as_number(each.strip()) for each in texts if each.strip()]
-    unet = told.number("ss_unet_lr")
-    found: dict[str, object] = {"unet_lr": unet if unet is not None else usual}
-    found["text_encoder_lr"] = rates[0] if rates else usual
-    if len(rates) > 1 and rates[1] != rates[0]:
+    usual, unet = told.number("ss_learning_rate"), told.number("ss_unet_lr")
+    texts = told.text("ss_text_encoder_lr").strip("[]").replace(",", " ").split()
+    rates = [*map(as_number, texts)] or [usual]
+    found = {"unet_lr": usual if unet is None else unet, "text_encoder_lr": rates[0]}
+    if len({*rates}) > 1:
         found["text_encoder_2_lr"] = rates[1]
-    if parts:
-        found |= {"unet_lr": 0} if DENOISER not in parts else {}
-        if not any(part.startswith("text encoder") for part in parts):
-            found = {key: value for key, value in found.items() if key == "unet_lr"} | {"text_encoder_lr": 0}
+    if parts and DENOISER not in parts:
+        found["unet_lr"] = 0
+    if parts and not any(part.startswith("text encoder") for part in parts):
+        found = {"unet_lr": found["unet_lr"], "text_encoder_lr": 0}
     return {key: value for key, value in found.items() if value is not None}
 
 
@@ -274,25 +188,22 @@ def _loss(told: Metadata) -> object:
 
 
 def _scalars(told: Metadata) -> dict[str, object]:
+    """Return the knobs of `TRAIN`; those without an effect, which are refused, are left out."""
     found: dict[str, Any] = {}
     for path, name in TRAIN:
         value = as_value(told.text(name)) if told.text(name) else None
+        knob, _, inner = path.partition(".")
         if value is None or value is False or (value == 0 and path != "max_grad_norm"):
             continue
-        knob, _, inner = path.partition(".")
         if inner:
             found.setdefault(knob, {})[inner] = value
-        elif value != 1 or path in ("scale_weight_norms", "seed"):
+        else:
             found[knob] = value
-    noise = found.get("noise", {})
+    noise = found.pop("noise", {})
     kept = {key: value for key, value in noise.items() if NOISE_PAIRS.get(key, key) in noise}
-    found |= {"noise": kept} if kept else {}
-    if not kept:
-        found.pop("noise", None)
-    captions = found.get("captions", {})
-    if captions.keys() == {"keep_tokens"}:  # without an effect, and refused
+    if found.get("captions", {}).keys() == {"keep_tokens"}:
         del found["captions"]
-    return found
+    return {**found, "noise": kept} if kept else found
 
 
 # --------------------------------------------------------------------------------------------------------- the pictures
@@ -300,30 +211,26 @@ def _scalars(told: Metadata) -> dict[str, object]:
 
 def prepare_knobs(told: Metadata) -> dict[str, object]:
     """Return the knobs of `prepare` that all of a training's folders share."""
-    found: dict[str, object] = {}
-    if size := _resolution(told.text("ss_resolution")):
-        found["resolution"] = size
-    has_buckets = told.text("ss_enable_bucket") != "False"
-    if not has_buckets:
-        found["enable_bucket"] = False
-    is_free = told.flag("ss_bucket_no_upscale")
-    for name in ("min_bucket_reso", "max_bucket_reso"):
-        value = told.number(f"ss_{name}")
-        if value and has_buckets and not is_free:
-            found[name] = value
-    if is_free and has_buckets:
-        found["bucket_no_upscale"] = True
-    flags = {
-        "flip": told.flag("ss_flip_aug"),
-        "colour": told.flag("ss_color_aug"),
-        "random_crop": told.flag("ss_random_crop"),
-    }
-    augment: dict[str, object] = {name: True for name, given in flags.items() if given}
-    faces = as_value(told.text("ss_face_crop_aug_range")) if told.text("ss_face_crop_aug_range") else None
+    size = _resolution(told.text("ss_resolution"))
+    found: dict[str, object] = {"resolution": size} if size else {}
+    found |= _buckets(told)
+    flags = {"flip": "ss_flip_aug", "colour": "ss_color_aug", "random_crop": "ss_random_crop"}
+    augment: dict[str, object] = {name: True for name, field in flags.items() if told.flag(field)}
+    faces = as_value(told.text("ss_face_crop_aug_range"))
     if isinstance(faces, list):
         augment["face_crop"] = faces
         augment.pop("random_crop", None)
     return {**found, "augment": augment} if augment else found
+
+
+def _buckets(told: Metadata) -> dict[str, object]:
+    bounds = {name: told.number(f"ss_{name}") for name in ("min_bucket_reso", "max_bucket_reso")}
+    is_free = told.flag("ss_bucket_no_upscale")
+    if told.text("ss_enable_bucket") == "False":
+        return {"enable_bucket": False}
+    if is_free:
+        return {"bucket_no_upscale": True}
+    return {name: value for name, value in bounds.items() if value}
 
 
 def _resolution(told: str) -> object:
@@ -337,26 +244,26 @@ def subsets(told: Metadata) -> tuple[list[dict[str, object]], bool]:
     """Return the knobs of each dataset of a dataset config (`ss_datasets`), and whether there was regularisation."""
     has_reg = bool(told.mapping("ss_reg_dataset_dirs"))
     found: list[dict[str, object]] = []
-    sets = told.json("ss_datasets")
-    for each in sets if isinstance(sets, list) else []:
-        if not isinstance(each, dict):
-            continue
-        size = _resolution(str(each.get("resolution", "")))
-        knobs_of_it: dict[str, object] = {"resolution": size} if size else {}
-        parts = each.get("subsets")
-        inner = [part for part in (parts if isinstance(parts, list) else []) if isinstance(part, dict)]
-        has_reg = has_reg or any(part.get("is_reg") for part in inner)
+    for each in _objects(told.json("ss_datasets")):
+        inner = _objects(each.get("subsets"))
         own = [part for part in inner if not part.get("is_reg")]
-        for part in own or [{}]:
-            one = dict(knobs_of_it)
-            if isinstance(part.get("num_repeats"), int) and part["num_repeats"] > 1:
-                one["repeats"] = part["num_repeats"]
-            if part.get("class_tokens"):
-                one["class_word"] = str(part["class_tokens"])
-            if part.get("flip_aug"):
-                one["augment"] = {"flip": True}
-            found.append(one)
+        has_reg = has_reg or len(own) < len(inner)
+        size = _resolution(str(each.get("resolution", "")))
+        of_all: dict[str, object] = {"resolution": size} if size else {}
+        found += [{**of_all, **_subset(part)} for part in own or [{}]]
     return found, has_reg
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    """Return the JSON objects of a list; nothing for any other value."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _subset(part: Mapping[str, Any]) -> dict[str, object]:
+    repeats, words = part.get("num_repeats"), part.get("class_tokens")
+    found: dict[str, object] = {"repeats": repeats} if isinstance(repeats, int) and repeats > 1 else {}
+    found |= {"class_word": str(words)} if words else {}
+    return found | ({"augment": {"flip": True}} if part.get("flip_aug") else {})
 
 
 def folder_remarks(told: Metadata) -> Iterator[str]:

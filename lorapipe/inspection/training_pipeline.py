@@ -143,23 +143,23 @@ def _datasets(
 def _base(told: Metadata, found: FileFacts, remarks: list[str]) -> dict[str, object]:
     """Return the base: the family by the metadata or else by the tensors, and the checkpoint's name."""
     version = told.text("ss_base_model_version") or told.text("modelspec.architecture")
-    family = family_of(version) or found.family
-    if told.flag("ss_v2") and not family:
-        family = "sd2"
+    family = family_of(version) or found.family or ("sd2" if told.flag("ss_v2") else "")
     if not family:
         remarks.append("Set the family of the base: neither the metadata nor the tensors say it (sd15, sd2, sdxl).")
     name = told.text("ss_sd_model_name").replace("\\", "/")
-    checkpoint = f"./{name.rsplit('/', 1)[-1]}" if name.lower().endswith((".safetensors", ".ckpt", ".pt")) else name
-    is_local = bool(checkpoint) and (checkpoint == "pocket" or checkpoint.startswith("./"))
-    remarks.append(
-        f"Set the paths: images, and checkpoint ({name})." if name else "Set the paths: images, and checkpoint."
-    )
-    base: dict[str, object] = {"family": family or "sd15", "checkpoint": checkpoint if is_local else CHECKPOINT}
+    told_name = f" ({name})" if name else ""
+    remarks.append(f"Set the paths: images, and checkpoint{told_name}.")
     if vae := told.text("ss_vae_name"):
         remarks.append(f"It was trained with another VAE, {vae}: add vae to the base.")
+    base: dict[str, object] = {"family": family or "sd15", "checkpoint": _checkpoint(name)}
     predicts = told.text("modelspec.prediction_type")
     if predicts in ("v", "v_prediction") or told.flag("ss_v_parameterization"):
         base["prediction"] = "v_prediction"
-    if told.flag("ss_zero_terminal_snr"):
-        base["zero_terminal_snr"] = True
-    return base
+    return base | ({"zero_terminal_snr": True} if told.flag("ss_zero_terminal_snr") else {})
+
+
+def _checkpoint(name: str) -> str:
+    """Return a path for the name of a base's file, whose folder metadata does not have."""
+    if name.lower().endswith((".safetensors", ".ckpt", ".pt")):
+        return f"./{name.rsplit('/', 1)[-1]}"
+    return name if name == "pocket" else CHECKPOINT

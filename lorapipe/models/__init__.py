@@ -88,13 +88,15 @@ class TensorPlace(NamedTuple):
 
 
 class FeatureLayers(NamedTuple):
-    """Paths of two modules in the denoiser whose outputs describe what a picture shows and how it is drawn.
+    """Paths of modules in the denoiser whose outputs describe what a picture shows and how it is drawn.
 
     `semantic` gives features that match between pictures where they show the same part (DIFT: Tang et al. 2023,
-    arXiv:2306.03881); `texture` is shallow. Each gives maps (B, C, h, w) or tokens (B, h · w, C).
+    arXiv:2306.03881); `fine` the same at more places, or is equal to `semantic` where there are none with more;
+    `texture` is shallow. Each gives maps (B, C, h, w) or tokens (B, h · w, C).
     """
 
     semantic: str
+    fine: str
     texture: str
 
 
@@ -203,6 +205,10 @@ class Family(Spec, contract="family"):
     def problems_of_captions(self) -> Iterator[Problem]:
         """Yield problems that prevent encoding captions, which `prepare` does not need: a missing vocabulary."""
         return iter(())
+
+    def prediction_type(self) -> str:
+        """Return what the base's network predicts: `epsilon`, `v_prediction` …; where possible without loading a library."""
+        return self.load("cpu").diffusion.prediction
 
     def module_names(self) -> dict[str, tuple[str, str]]:
         """Return `Model.kohya_names`, where possible without loading a library."""
@@ -330,7 +336,8 @@ class Model(ABC):
             paths = [ref.path.split(".") for ref in modules if (ref.block or 0) == block]
             return ".".join(part[0] for part in takewhile(lambda part: len({*part}) == 1, zip(*paths, strict=False)))
 
-        return FeatureLayers(of((last + 1) // 2), of(0))
+        middle = of((last + 1) // 2)
+        return FeatureLayers(middle, middle, of(0))
 
     # ---------------------------------------------------------------------------------------------------- for adapters
 

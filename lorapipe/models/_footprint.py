@@ -16,7 +16,8 @@ class ModuleRef:
 
     `shape` is its weight's, (out, in), (out, in, k, k), or (n,) for a normalisation. `block` is the number of its block, as
     in kohya's block weights; None outside the denoiser's blocks. The Linear layers of convolutional blocks belong to the
-    group `conv` too.
+    group `conv` too. `stride` is the side, in latents, of the square that each of its inputs stands for; 0 where that is
+    unknown, or the inputs are a caption's tokens.
     """
 
     path: str
@@ -24,12 +25,13 @@ class ModuleRef:
     shape: Shape
     block: int | None
     group: Group
+    stride: int = 0
 
     @classmethod
-    def of(cls, path: str, shape: Shape, group: Group, block: int | None = None) -> Self:
+    def of(cls, path: str, shape: Shape, group: Group, block: int | None = None, stride: int = 0) -> Self:
         """Return the reference of a module with this path and this shape of its weight."""
         kinds: dict[int, Literal["linear", "conv", "norm"]] = {1: "norm", 2: "linear"}
-        return cls(path, kinds.get(len(shape), "conv"), shape, block, group)
+        return cls(path, kinds.get(len(shape), "conv"), shape, block, group, stride)
 
     @property
     def pointwise(self) -> bool:
@@ -44,9 +46,10 @@ def targets(modules: Iterable[ModuleRef], convolutions: bool = False) -> list[Mo
 
 @dataclass(frozen=True)
 class Activations:
-    """The size of the denoiser's activations, in bytes per pixel of a picture, with half-precision weights.
+    """The size of activations, in bytes per pixel of a picture: the denoiser's, with half-precision weights.
 
-    `kept` is without gradient checkpointing, `recomputed` with it. Measured by `benchmarks/memory.py`.
+    `kept` is without gradient checkpointing, `recomputed` with it. Measured by `benchmarks/memory.py`. An adapter's own
+    come on top.
     """
 
     kept: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,18 +24,33 @@ UNKNOWN = "0" * 64
 
 @dataclass(frozen=True)
 class Entry:
-    """A tensor of the file: shape, dtype, and a function that computes it, possibly in another dtype."""
+    """A tensor of the file: shape, dtype, and a function that computes it, possibly in another dtype.
+
+    `pieces`, where given, yields it in pieces instead, whose elements follow each other.
+    """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
     numbers: Callable[[], Tensor]
+    pieces: Callable[[], Iterator[Tensor]] | None = None
 
 
-def write(path: Path, entries: Mapping[str, Entry], metadata: Callable[[str], Mapping[str, str]]) -> None:
-    """Write a file. `metadata` takes the SHA-256 of the tensors' bytes; the lengths of its values must not depend on it."""
+def write(
+    path: Path,
+    entries: Mapping[str, Entry],
+    metadata: Callable[[str], Mapping[str, str]],
+    order: Sequence[str] = (),
+    tell: Callable[[int], None] = lambda count: None,
+) -> str:
+    """Write a file, and return the SHA-256 of its tensors' bytes.
+
+    `metadata` takes that SHA-256; the lengths of its values must not depend on it. `order` is that of the tensors; without
+    it, they are sorted. `tell` gets the number of bytes after each piece.
+    """
     import torch
 
-    order = sorted(entries, key=lambda name: (-entries[name].dtype.itemsize, name))  # so that all are aligned
+    if not order:
+        order = sorted(entries, key=lambda name: (-entries[name].dtype.itemsize, name))  # so that all are aligned
     start = _header(entries, order, metadata(UNKNOWN))
     digest = hashlib.sha256()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,19 +58,22 @@ def write(path: Path, entries: Mapping[str, Entry], metadata: Callable[[str], Ma
         file.write(start)
         for name in order:
             entry = entries[name]
-            tensor = entry.numbers().detach().to("cpu", entry.dtype).reshape(entry.shape).contiguous()
-            if tensor.numel():
-                data = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
-                digest.update(data)
-                file.write(data)
+            for piece in entry.pieces() if entry.pieces else (entry.numbers().reshape(entry.shape),):
+                tensor = piece.detach().to("cpu", entry.dtype).contiguous()
+                if tensor.numel():
+                    data = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+                    digest.update(data)
+                    file.write(data)
+                    tell(len(data))
         whole = _header(entries, order, metadata(digest.hexdigest()))
         if len(whole) != len(start):
             raise AssertionError("the metadata's length depends on the digest")
         file.seek(0)
         file.write(whole)
+    return digest.hexdigest()
 
 
-def _header(entries: Mapping[str, Entry], order: list[str], metadata: Mapping[str, str]) -> bytes:
+def _header(entries: Mapping[str, Entry], order: Sequence[str], metadata: Mapping[str, str]) -> bytes:
     header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
     at = 0
     for name in order:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lorapipe.errors import InputError, Problem
@@ -143,11 +144,17 @@ class StableDiffusion(Family):
         ours, published = self._part("unet"), self.known["unet"]
         return self.activations if all(ours.get(name) == published[name] for name in shape) else None
 
+    def prediction_type(self) -> str:
+        source = self._source()
+        described = source.config("scheduler", "scheduler_config.json")
+        return str({**described, **self._schedule(source)}.get("prediction_type", "epsilon"))
+
     def module_names(self) -> dict[str, tuple[str, str]]:
         found = self.footprint()
         if found is None:
             return super().module_names()
-        return self.model.of_shapes(self._source(), found.inner, found.outer).kohya_names()
+        source = self._source() if not self.is_pending else self._published()
+        return self.model.of_shapes(source, found.inner, found.outer).kohya_names()
 
     def tensor_places(self) -> dict[tuple[str, str], TensorPlace]:
         from lorapipe.models import _tensor_places
@@ -196,6 +203,12 @@ class StableDiffusion(Family):
         if path.is_dir():
             return Folder(path)
         return SingleFile(path, self.known, self.model.texts, Folder(self.config.path) if self.config else None)
+
+    def _published(self) -> SingleFile:
+        """Return the published configuration as a source, for a base that does not exist yet."""
+        from lorapipe.models._weight_files import Folder, SingleFile
+
+        return SingleFile(Path(), self.known, self.model.texts, Folder(self.config.path) if self.config else None)
 
     def _schedule(self, source: Folder | SingleFile) -> dict[str, Any]:
         """Return overrides of the scheduler's configuration: from the knobs, else from the file."""

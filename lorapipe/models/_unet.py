@@ -89,9 +89,11 @@ class LatentDiffusion(PartsModel):
 
     @property
     def feature_layers(self) -> FeatureLayers:
-        """Return DIFT's up block, whose maps have half the latents' sides (SD1.x: `up_ft_index` 1), and the first resnet."""
+        """Return DIFT's up block, whose maps have half the latents' sides (SD1.x: `up_ft_index` 1), the block after it,
+        whose maps have the latents' sides, and the first resnet."""
         levels = len(self.source.config("unet")["block_out_channels"])
-        return FeatureLayers(f"up_blocks.{max(0, levels - 3)}", "down_blocks.0.resnets.0")
+        semantic, fine = (f"up_blocks.{max(0, levels - before)}" for before in (3, 2))
+        return FeatureLayers(semantic, fine, "down_blocks.0.resnets.0")
 
     # ---------------------------------------------------------------------------------------------------- a checkpoint
 
@@ -124,7 +126,8 @@ class LatentDiffusion(PartsModel):
         found = []
         for path, shape in matrices.items():
             if re.search(TRANSFORMER, path):
-                found.append(ModuleRef.of(path, shape, _group(path), cls.block_of(path, config)))
+                block = cls.block_of(path, config)
+                found.append(ModuleRef.of(path, shape, _group(path), block, _stride(path, config)))
             elif re.search(CONVOLUTION, path):
                 found.append(ModuleRef.of(path, shape, "conv", cls.block_of(path, config)))
         return found
@@ -170,6 +173,16 @@ def down_blocks(config: Mapping[str, Any]) -> int:
     """Return the number of down blocks of a U-Net in the original code; there are as many up blocks."""
     down: int = len(config["block_out_channels"]) * (config["layers_per_block"] + 1)
     return down
+
+
+def _stride(path: str, config: Mapping[str, Any]) -> int:
+    """Return `ModuleRef.stride` of a module in a transformer: each level but the last halves the sides."""
+    if re.search(r"\.attn2\.to_[kv]$", path):
+        return 0  # of the caption
+    deepest = len(config["block_out_channels"]) - 1
+    half, _, rest = path.partition(".")
+    level = int(rest.partition(".")[0]) if half != "mid_block" else deepest
+    return 1 << (deepest - level if half == "up_blocks" else level)
 
 
 def original_path(path: str, config: Mapping[str, Any]) -> str:

@@ -29,6 +29,11 @@ class Artifact(Value):
         cls.stored_name = stored_name or cls.__name__
         super().__init_subclass__(**keywords)
 
+    @property
+    def as_source(self) -> Path | None:
+        """The file that it is, where a knob takes a file or `$stage`; None where it is no single file."""
+        return None
+
     @classmethod
     def parse(cls, value: object, folder: Path) -> object:
         """Parse a `Ref`, which the run replaces by the artifact."""
@@ -96,6 +101,11 @@ class Weights(Artifact, stored_name="Weights"):
     base: Spec | None = None
 
     @property
+    def as_source(self) -> Path:
+        """Its last snapshot."""
+        return self.snapshots[-1].path
+
+    @property
     def model(self) -> Spec:
         """The adapter's base model. `TypeError` if neither `base` nor `dataset` gives one."""
         found = self.base or (self.dataset and self.dataset.base)
@@ -127,6 +137,11 @@ class Base(File, stored_name="Base"):
 
     `path` is a checkpoint file or a diffusers folder.
     """
+
+    @property
+    def as_source(self) -> Path:
+        """The checkpoint."""
+        return self.path
 
 
 @cache

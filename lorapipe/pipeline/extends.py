@@ -2,7 +2,8 @@
 
 Mappings are merged, and everything else is replaced. A mapping that names another implementation (`uses`, `type`,
 `family`) is replaced too, since it has other settings. A name alone (`adapter: lora`) is a mapping that names it. `null`
-removes a stage. Every value keeps its position in its file: messages point there, and relative paths start there.
+removes a stage. Every value keeps its position in its file: messages point there, and relative paths start there, except in
+presets (`extends: lorapipe:easy-settings`), whose paths start at the pipeline.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.limits import MOST_BYTES, MOST_FILES
+from lorapipe.pipeline import presets
 from lorapipe.pipeline.yaml_document import Document, parse_file, read_text
 from lorapipe.spec.paths import path_of, tidy, trouble
 
@@ -52,7 +54,12 @@ def _open(path: Path, above: tuple[Path, ...], opened: list[int]) -> Document:
 
 
 def _base(path: Path, name: str, place: Problem) -> Path:
-    """Return the path of a name. `InputError` if there is no such file."""
+    """Return the path of a name, or of a preset (`lorapipe:NAME`). `InputError` if there is no such file."""
+    if name.startswith(presets.PREFIX):
+        try:
+            return presets.path_of(name.removeprefix(presets.PREFIX).strip())
+        except InputError as error:
+            raise InputError(replace(place, what=each.what, cure=each.cure) for each in error.problems) from None
     try:
         base = path_of(name, path.parent)
         there = base.is_file()

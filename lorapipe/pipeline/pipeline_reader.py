@@ -12,7 +12,7 @@ from typing import Any
 
 from lorapipe.errors import InputError, Problem, Problems, TooManyProblems, near_miss, shortened
 from lorapipe.limits import MOST_PROBLEMS, MOST_STAGES
-from lorapipe.pipeline import references
+from lorapipe.pipeline import presets, references
 from lorapipe.pipeline.addresses import dotted
 from lorapipe.pipeline.artifacts import Artifact, class_of
 from lorapipe.pipeline.extends import EXTENDS
@@ -219,7 +219,8 @@ class PipelineReader:
             return self.folder
         variable = self.variables.begins.get(written)
         file = self.document.position(written if variable is None else ("vars", variable)).file
-        return self.folder if file == self.document.name else Path(file).parent.resolve()
+        folder = Path(file).parent
+        return self.folder if file == self.document.name or folder == presets.FOLDER else folder.resolve()
 
     def _check_references(self, plain: Mapping[str, object], readings: Mapping[str, Parsed[Stage]]) -> None:
         makes = {name: _makes(value) for name, value in plain.items()}

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, TypeVar, cast
 
 from lorapipe.errors import Problem, near_miss, shortened
-from lorapipe.pipeline.artifacts import Artifact, Base, field_kind, fields_of_kind, inside
+from lorapipe.pipeline.artifacts import Artifact, field_kind, fields_of_kind, inside
 from lorapipe.spec import PLAIN, Ref, Source, Spec, knobs
 
 S = TypeVar("S", bound=Spec)
@@ -69,8 +69,9 @@ def _replace_in_spec(spec: Spec, put: Callable[[Ref], object]) -> Spec:
     fields = {name: getattr(spec, name) for name in _may_refer(cast(Any, type(spec)))}
     changed = {name: new for name, old in fields.items() if (new := _replace(old, put)) is not old}
     for name, new in changed.items():
-        if isinstance(new, Base) and (source := _sources(cast(Any, type(spec))).get(name)):
-            changed[name] = source(new.path)
+        source = _sources(cast(Any, type(spec))).get(name)
+        if source is not None and isinstance(new, Artifact) and (path := new.as_source) is not None:
+            changed[name] = source(path)
     return dataclasses.replace(spec, **changed) if changed else spec  # type: ignore[type-var]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from lorapipe.errors import Problem, listed
+from lorapipe.errors import InputError, Problem, listed
 from lorapipe.formats import Format, NameTable
 from lorapipe.formats.algorithms import Algorithm
 from lorapipe.pipeline.events import Log
@@ -16,6 +16,7 @@ from lorapipe.stages._train_rules import bases_among
 
 if TYPE_CHECKING:
     from lorapipe.inspection.readers import ReadModule
+    from lorapipe.training.adapter_layers.word_embedding import WordEmbedding
     from lorapipe.training.adapters import Adapter
     from lorapipe.training.options import TrainingOptions
 
@@ -32,13 +33,46 @@ class Exporting(Protocol):
     def format(self) -> Format: ...
     @property
     def convert(self) -> str: ...
+    @property
+    def what(self) -> str: ...
 
 
 def problems(export: Exporting, stages: Mapping[str, Stage]) -> Iterator[Problem]:
-    """Yield a problem if the format cannot store the adapter that will be trained."""
-    if (training := trained(export, stages)) is None or export.convert in ("lora", "checkpoint"):
+    """Yield a problem if the format cannot store the adapter, or the word, that will be trained."""
+    if (training := trained(export, stages)) is None:
         return
-    adapter = training.adapter
+    for word in training.words:
+        yield from _of_word(export, word, is_alone="embedding" in training.adapter.trains)
+    if export.what != "embedding":
+        yield from _of_adapter(export, training.adapter)
+
+
+def _of_word(export: Exporting, word: WordEmbedding, is_alone: bool) -> Iterator[Problem]:
+    """Yield a problem if there is no place for a word that is learnt, by itself or beside an adapter."""
+    if export.what == "adapter":
+        if is_alone:
+            what = "a word alone is trained, and no adapter."
+            yield Problem(what, cure="Take what away.", path=("what",))
+        return
+    cure = "Write what: adapter, and export the word in another stage, with what: embedding, in kohya's format."
+    if export.convert == "checkpoint":
+        yield Problem("a checkpoint has no place for the vectors of words.", cure=cure, path=("what",))
+        return
+    is_alone = is_alone or export.what == "embedding"
+    try:
+        export.format.embedding_keys(word.trigger, ["text_encoder"], bundled=not is_alone)
+    except InputError:
+        what = f"{export.format.name} has no place for a word{'' if is_alone else ' beside an adapter'}."
+        yield Problem(what, cure="Write format: kohya." if is_alone else cure, path=("format" if is_alone else "what",))
+
+
+def _of_adapter(export: Exporting, adapter: Adapter) -> Iterator[Problem]:
+    if adapter.formats and export.format.name not in adapter.formats:
+        form = Format.registry.get(adapter.formats[0])()  # type: ignore[union-attr]
+        what = f"programs read what {adapter.name} learns only in the format {' or '.join(adapter.formats)}."
+        yield Problem(what, cure=f"Write format: {form.name}, and a name that ends in {form.ending}.", path=("format",))
+    if export.convert in ("lora", "checkpoint"):
+        return
     name = "full" if export.convert == "diff" else getattr(adapter, "algorithm", "")
     if name and (problem := only_elsewhere([name], export) or _no_place(export, adapter, Algorithm.of(name))):
         yield problem

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -105,10 +106,11 @@ def memory(train: TrainingOptions, base: Family, pixels: int) -> tuple[Need, Nee
     if EMBEDDING in rates:
         parts = [*{*parts, *(part for part, role in base.roles.items() if role == "text_encoder")}]
     held, one = _bytes_held(train), _bytes_of_one_step(train, footprint, parts)
+    own = train.adapter.activations(footprint, parts) * 2 / held  # `need` counts in half precision
     needed = partial(
         need,
         footprint,
-        footprint.activations,
+        replace(footprint.activations, kept=footprint.activations.kept + round(own)),
         parts,
         numbers,
         train.adapter.bytes_each(train.optimizer.states, held) + _bytes_of_average(train) + one / numbers,

@@ -175,17 +175,18 @@ class Export(Stage):
 
     def _chosen(self, learned: AdapterWeights) -> AdapterWeights:
         """Return the parts to write."""
-        if learned.hypernetwork is not None and self.format.updates:
-            cure = "Write format: a1111, and a name that ends in .pt."
-            raise InputError("programs read hypernetworks only in A1111's format.", where="format", cure=cure)
-        if (problem := _compatibility.only_elsewhere(learned.algorithms, self)) is not None:
-            raise InputError(problem.what, where="format", cure=problem.cure)
-        if self.what == "all":
-            return learned
-        is_adapter = self.what == "adapter"
-        kept = replace(learned, embeddings={}) if is_adapter else replace(learned, modules={}, hypernetwork=None)
+        kept = learned
+        if self.what == "adapter":
+            kept = replace(learned, embeddings={})
+        elif self.what == "embedding":
+            kept = replace(learned, modules={}, hypernetwork=None)
         if not kept.parts and kept.hypernetwork is None:
             raise InputError(f"the weights have no {self.what}.", where="what", cure="Remove what.")
+        if kept.hypernetwork is not None and self.format.updates:
+            cure = "Write format: a1111, and a name that ends in .pt."
+            raise InputError("programs read hypernetworks only in A1111's format.", where="format", cure=cure)
+        if (problem := _compatibility.only_elsewhere(kept.algorithms, self)) is not None:
+            raise InputError(problem.what, where="format", cure=problem.cure)
         return kept
 
     def _converted(self, learned: AdapterWeights, model: Model, context: Context) -> AdapterWeights:

@@ -281,7 +281,8 @@ class TrainingOptions(Spec):
     def usual_rate(self, option: str) -> float:
         """Return the optimizer's default rate for the parts of an option of `RATES`."""
         usual = self.optimizer.usual_rate(RATES[option])
-        return usual if self.optimizer.adaptive else usual * self.adapter.rate_factor
+        is_of_adapter = RATES[option] in self.adapter.trains  # and not of a word beside it
+        return usual * self.adapter.rate_factor if is_of_adapter and not self.optimizer.adaptive else usual
 
     @property
     def reading(self) -> TextReading:

@@ -95,7 +95,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.formats": (
         "lorapipe.formats", "lorapipe.atomic", "lorapipe.file_signatures", "lorapipe.regular_files",
-        "lorapipe.models._tensor_index", "lorapipe.models._weight_files", *LIGHT
+        "lorapipe.models._tensor_index", "lorapipe.models._weight_files", "lorapipe.lora_tools.truncated_svd", *LIGHT
     ),
     "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
     "lorapipe.inspection": (
@@ -106,10 +106,17 @@ TABLE: dict[str, tuple[str, ...]] = {
     **{f"lorapipe.inspection.{name}": (
         "lorapipe.inspection", "lorapipe.formats.algorithms", "lorapipe.pipeline.yaml_text", "lorapipe.training.options",
         *CONTRACTS, *LIGHT
-    ) for name in ("training_pipeline", "_kohya_settings", "_metadata_values")},
+    ) for name in ("training_pipeline", "_kohya_network", "_kohya_settings", "_metadata_values")},
     "lorapipe.inspection.readers": (
         "=lorapipe.inspection.readers", "lorapipe.inspection._module_names", "=lorapipe.formats.algorithms",
         "lorapipe.registry", *LIGHT
+    ),
+    "lorapipe.lora_tools": (
+        "lorapipe.lora_tools", "lorapipe.formats", "lorapipe.training.adapter_layers.block_widths",
+        "=lorapipe.inspection", "=lorapipe.models", "lorapipe.metadata",
+        "lorapipe.models._checkpoint_writer", "lorapipe.models._folder_detection", "lorapipe.models._model_detection",
+        "lorapipe.models._safetensors_writer", "lorapipe.models._tensor_index", "lorapipe.models._weight_files",
+        "=lorapipe.pocket", "lorapipe.pipeline.delivery_log", "lorapipe.atomic", "lorapipe.fsync", *LIGHT
     ),
     "lorapipe.evaluation": (
         "lorapipe.evaluation", "lorapipe.registry", "lorapipe.formats", "=lorapipe.training.adapters",
@@ -146,7 +153,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.stages": (
         "=lorapipe.stages", "=lorapipe.rules", "lorapipe.training", "=lorapipe.models", "lorapipe.formats",
-        "lorapipe.evaluation", "lorapipe.inspection",
+        "lorapipe.evaluation", "lorapipe.inspection", "lorapipe.lora_tools",
         "lorapipe.metadata", "lorapipe.training_record", *SHARED, *ENGINE
     ),
     "lorapipe.__main__": FRONT,

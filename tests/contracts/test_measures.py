@@ -21,7 +21,7 @@ from lorapipe.evaluation.measures.taught import Taught
 from lorapipe.evaluation.scorer import Scorer
 from lorapipe.models import Checkpoint, Family
 from lorapipe.models.sd15 import SD15
-from lorapipe.pocket import subject_penny
+from lorapipe.pocket import concept_lantern, subject_penny
 from lorapipe.pocket.draw import draw as draw_creature
 from lorapipe.pocket.pen import Pen
 from lorapipe.pocket.style_neon import Neon
@@ -95,6 +95,20 @@ def test_half_of_the_subject_is_not_all_of_its_parts(fitted: dict[str, Measure],
         half.paste(half.getpixel((1, 1)), (0, 0, 32, 64))
     figures = [float(fitted["parts"](four(each, read)).mean()) for each in (whole, halves)]
     assert figures[1] < 0.9 * figures[0]
+
+
+def test_a_thing_in_a_hand_is_told_from_the_empty_hand(read: FeatureReader) -> None:
+    """The lantern is about 13 × 19 pixels: less than three of the places that are 8 wide."""
+    rng = Random(84)
+    beings = [sample(rng, SCENES[number % 9]) for number in range(39)]
+    held = [concept_lantern.draw_holder(each, Pen()) for each in beings]
+    plain = [draw_creature(each) for each in beings]
+    captions = [concept_lantern.caption(each) for each in beings[:27]]
+    base = read([plain[number] for number in (27, 28, 29, 30)])
+    parts = measures.fitted(Reference(read(held[:27]), captions, base, ("lumo", "lumo, snow"), (0, 0, 1, 1)))["parts"]
+    with_it, without = parts(read(held[31:])), parts(read(plain[31:]))
+    assert with_it.mean() > 0.7 > 0.5 > without.mean()
+    assert np.mean(with_it[:, None] > without) > 0.85, "any picture with the lantern against any without it"
 
 
 def test_taught_tags_are_found_where_they_are_drawn(fitted: dict[str, Measure], read: FeatureReader) -> None:

@@ -1,9 +1,10 @@
 """How much of the subject a picture shows: which of its parts have a place in the picture that looks like them.
 
 Features of the base's denoiser (DIFT: Tang et al. 2023, arXiv:2306.03881) match where two pictures show the same part.
-All places of all training pictures are grouped by k-means. A group is a part of the subject as far as the training pictures
-come nearer to its centre than the base's pictures of the same prompts do, in standard deviations (Fisher's criterion):
-scenes and clothes change and the subject does not, and what every picture has tells nothing of it.
+All places of all training pictures are grouped by k-means. A group is a part of the subject as far as most training
+pictures come nearer to its centre than the base's pictures of the same prompts, in standard deviations (Fisher's criterion):
+scenes and clothes change and the subject does not, and what every picture has tells nothing of it. Where a picture has
+few places, smaller ones are grouped as well (`Seen.fine`): a thing in a hand is less than one large place.
 
 A picture's nearest place to a part is held against those of the training pictures, each left out in its turn: how likely
 would one of them come no nearer (the upper tail of a normal distribution)? The figure is the mean over the parts, as a
@@ -14,7 +15,7 @@ of the likeness; a probability still rises where a picture is nearly there.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -27,50 +28,73 @@ if TYPE_CHECKING:
 
     from lorapipe.evaluation.features import Array, Seen
 
-GROUPS = 96
+GROUPS = 256
+"""So many groups at most: a thing of a few places is lost in a larger one."""
 STRICT = 0.5
 """Standard deviations that a picture has to be nearer than the training pictures' mean to be as likely as not."""
+MOST_COME = 0.75
+"""The share of training pictures that must come nearer to a part than the base's usual picture: scenes that chance keeps
+out of the base's few pictures are in few of the training's."""
 MOST = 1.25
 """The highest figure of one picture; some are nearer than the mean training picture, and means balance out."""
 
 
 @dataclass(frozen=True)
-class Parts(Measure):
-    """`centres` (K, d); by part (K,) the mean `distance` of the training pictures, its `spread`, and the part's `weight`;
-    `whole` is what the training pictures themselves reach.
-    """
-
-    title = "subject"
-    meaning = "how much of the subject a picture shows: 1 as much as the training pictures, 0 none of its parts"
+class Groups:
+    """Groups of places of one size: `centres` (K, d), and by group (K,) the mean `distance` of the training pictures, its
+    `spread`, and how much it tells the subject from the base's pictures (`weight`). `ours` (N, K) are the distances."""
 
     centres: Array
     distance: Array
     spread: Array
     weight: Array
-    whole: float = 1.0
+    ours: Array
+
+    @classmethod
+    def fit(cls, training: Sequence[Array], base: Sequence[Array]) -> Self:
+        """Group the places of the training pictures; those of the base's pictures are what the subject is not."""
+        centres = centres_of(training, GROUPS, 12)
+        ours, other = _left_out(training, centres), nearest(base, centres)
+        gap = np.maximum(np.median(other, axis=0) - np.quantile(ours, MOST_COME, axis=0), 0)
+        weight = (gap / (ours.std(axis=0) + other.std(axis=0) + 1e-9)) ** 2
+        return cls(centres, ours.mean(axis=0), ours.std(axis=0) + 1e-3, weight, ours)
+
+    def likelihood(self, distance: Array) -> Array:
+        """How likely training pictures come no nearer to each group, (N, K), weighted; from squared distances (N, K)."""
+        return _normal((self.distance - distance) / self.spread - STRICT) * self.weight
+
+
+@dataclass(frozen=True)
+class Parts(Measure):
+    """The groups of places, large ones and small ones; `whole` is what the training pictures themselves reach."""
+
+    title = "subject"
+    meaning = "how much of the subject a picture shows: 1 as much as the training pictures, 0 none of its parts"
+
+    large: Groups
+    small: Groups | None
+    whole: float
 
     @classmethod
     def fit(cls, reference: Reference) -> Self | None:
-        training = reference.training.patches
+        training, base = reference.training, reference.base
         if len(training) < 3:
             return None
-        centres = centres_of(training, GROUPS, 12)
-        ours, base = _left_out(training, centres), nearest(reference.base.patches, centres)
-        gap = np.maximum(np.median(base, axis=0) - np.median(ours, axis=0), 0)
-        weight = (gap / (ours.std(axis=0) + base.std(axis=0) + 1e-9)) ** 2
-        if not weight.sum():
-            return None
-        bare = cls(centres, ours.mean(axis=0), ours.std(axis=0) + 1e-3, weight / weight.sum())
-        return replace(bare, whole=float(bare.likelihood(ours).mean()))
+        large = Groups.fit(training.patches, base.patches)
+        small = Groups.fit(training.fine, base.fine) if all(map(len, (*training.fine, *base.fine))) else None
+        whole = _summed([each.likelihood(each.ours) for each in (large, small) if each]).mean()
+        return cls(large, small, float(whole)) if whole else None
 
     def __call__(self, seen: Seen) -> Array:
-        likelihood = self.likelihood(nearest(seen.patches, self.centres))
-        return np.minimum(likelihood / self.whole, MOST)
+        levels = ((self.large, seen.patches), (self.small, seen.fine))
+        found = [groups.likelihood(nearest(places, groups.centres)) for groups, places in levels if groups]
+        return np.minimum(_summed(found) / self.whole, MOST)
 
-    def likelihood(self, distance: Array) -> Array:
-        """How likely training pictures come no nearer than pictures do, (N,); squared distances to each part (N, K)."""
-        found: Array = _normal((self.distance - distance) / self.spread - STRICT) @ self.weight
-        return found.astype(np.float32)
+
+def _summed(likelihoods: Sequence[Array]) -> Array:
+    """The sum over all groups, (N,)."""
+    found: Array = np.concatenate(likelihoods, axis=1).sum(axis=1).astype(np.float32)
+    return found
 
 
 def _normal(values: Array) -> Array:

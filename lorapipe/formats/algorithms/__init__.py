@@ -120,6 +120,10 @@ class Algorithm(ABC):
     def scaled(self, tensors: Tensors, factor: float | Tensor) -> dict[str, Tensor]:
         """Return tensors of factor · ΔW; for a DoRA, factor scales ΔW before the magnitude is applied."""
 
+    def rows(self, tensors: Tensors, first: int, last: int) -> dict[str, Tensor] | None:
+        """Return tensors of the rows (outputs) `first` to before `last` of ΔW; None where they cannot be taken apart."""
+        return None
+
     def balanced(self, tensors: Tensors) -> dict[str, Tensor]:
         """Return tensors of the bit-identical ΔW whose values lie in float16's range."""
         return dict(tensors)

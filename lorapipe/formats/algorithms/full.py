@@ -29,6 +29,9 @@ class FullAlgorithm(Algorithm):
     def delta_bias(self, tensors: Tensors, bias: Tensor | None = None) -> Tensor | None:
         return tensors.get("diff_b")
 
+    def rows(self, tensors: Tensors, first: int, last: int) -> dict[str, Tensor] | None:
+        return {name: tensor[first:last] for name, tensor in tensors.items()}
+
     def scaled(self, tensors: Tensors, factor: float | Tensor) -> dict[str, Tensor]:
         return {name: tensor * factor for name, tensor in tensors.items()}
 

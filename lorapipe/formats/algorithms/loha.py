@@ -45,6 +45,10 @@ class LohaAlgorithm(DecomposableAlgorithm):
     def scaled(self, tensors: Tensors, factor: float | Tensor) -> dict[str, Tensor]:
         return {**tensors, "w2_a": tensors["w2_a"] * factor}
 
+    def rows(self, tensors: Tensors, first: int, last: int) -> dict[str, Tensor] | None:
+        halves = {name: tensors[name][first:last] for name in ("w1_a", "w2_a")}
+        return {**tensors, **halves} if tensors.keys() == {*FACTORS} else None
+
     def balanced(self, tensors: Tensors) -> dict[str, Tensor]:
         return evened(tensors, "w2_a", "w2_b")
 

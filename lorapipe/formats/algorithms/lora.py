@@ -43,6 +43,9 @@ class LoraAlgorithm(DecomposableAlgorithm):
     def scaled(self, tensors: Tensors, factor: float | Tensor) -> dict[str, Tensor]:
         return {**tensors, "up": tensors["up"] * factor}
 
+    def rows(self, tensors: Tensors, first: int, last: int) -> dict[str, Tensor] | None:
+        return {**tensors, "up": tensors["up"][first:last]} if tensors.keys() == {"down", "up"} else None
+
     def balanced(self, tensors: Tensors) -> dict[str, Tensor]:
         return evened(tensors, "up", "down")
 

@@ -37,6 +37,8 @@ class Adapter(Spec, contract="type"):
     usual_snapshots: ClassVar[int] = 10
     """Number of snapshots of a training for which none is given; the last is of the last step."""
 
+    formats: ClassVar[tuple[str, ...]] = ()
+    """Registered names of the only formats in which other programs read what it learns; empty: as its algorithm says."""
     snapshot_format: ClassVar[str] = "kohya"
     """Registered name of the format of its snapshots; evaluation, export and `start_from` read every format."""
     snapshot_dtype: ClassVar[Literal["fp32", "bf16"]] = "fp32"
@@ -74,6 +76,10 @@ class Adapter(Spec, contract="type"):
         `states` is the number of 4-byte values in the optimizer's state, `precision` the bytes of a base weight.
         """
         return 4 * (2 + states)
+
+    def activations(self, footprint: Footprint, parts: Sequence[str]) -> float:
+        """Return what it keeps itself for the backward pass, beside the base, in bytes per pixel of a picture."""
+        return 0.0
 
     def objections(self, base: Family) -> Iterator[Problem]:
         """Yield the settings that this base does not support; each problem's path is a knob. Reads no weights."""

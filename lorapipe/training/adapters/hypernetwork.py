@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from lorapipe.models import Footprint, Model
 
+LATENT, CAPTION = 8**2, 77 / 512**2
+"""Pixels of a latent, and tokens of a caption per pixel of a picture of 512 px."""
+KEPT = {"leakyrelu": 1, "elu": 1, "mish": 1, "swish": 1, "softsign": 2}
+"""How many tensors an activation keeps, besides the one that the next layer keeps anyhow."""
 SPREAD = 0.01
 """Standard deviation of initial weights: A1111's `Normal`."""
 
@@ -30,6 +34,7 @@ class Hypernetwork(Adapter):
 
     trains: ClassVar[tuple[str, ...]] = ("denoiser",)
     has_norms: ClassVar[bool] = False
+    formats: ClassVar[tuple[str, ...]] = ("a1111",)
 
     structure: tuple[float, ...] = param(
         (1, 2, 1),
@@ -51,6 +56,26 @@ class Hypernetwork(Adapter):
         if footprint.denoiser not in parts:
             return 0
         return sum(2 * self._numbers(width) for width in {width for _, width, _ in sites(footprint)})
+
+    def activations(self, footprint: Footprint, parts: Sequence[str]) -> float:
+        from lorapipe.training.adapter_layers.context_sites import sites
+
+        if footprint.denoiser not in parts:
+            return 0.0
+        strides = {ref.path: ref.stride for ref in footprint.modules(footprint.denoiser)}
+        tokens = {path: 1 / (LATENT * stride**2) if stride else CAPTION for path, stride in strides.items()}
+        return sum(tokens[path] * self._kept(width) for path, width, _ in sites(footprint))
+
+    def _kept(self, width: int) -> float:
+        """Return the bytes that one network keeps for each token of a context: in fp32, what its layers were given."""
+        found = float(width)
+        for place, share in enumerate(self.structure[1:], start=2):
+            out, is_last = int(width * share), place == len(self.structure)
+            found += out * (not is_last)  # what the next layer is given
+            found += out * KEPT.get(self.activation, 0) * (not is_last or self._activates_output)
+            found += out * self.layer_norm  # what LayerNorm is given
+            found += out / 4 * bool(self.dropout and not is_last)  # a mask of bytes
+        return 4 * found
 
     def _numbers(self, width: int) -> int:
         """Count the parameters of one network for contexts of this width."""
