@@ -18,7 +18,7 @@ class Leaf:
 
     def __init__(self, value: object, comment: str = "") -> None:
         self.value = value
-        self.comment = " ".join(comment.split())
+        self.comment = " ".join(comment.split()).lstrip("; ")
 
 
 class Draft:

@@ -22,11 +22,13 @@ from lorapipe.formats._weights import EMBEDDING, AdapterWeights, Learned, Module
 from lorapipe.spec import Spec
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 __all__ = [
     "EMBEDDING", "AdapterWeights", "Converted", "Format", "Hypernetwork", "Learned", "ModuleWeights", "NameTable", "Names",
     "Place", "Stored", "all_formats", "complaints", "converted", "open", "save", "serialize",
+    "torch_dtype",
 ]  # fmt: skip
 
 
@@ -60,6 +62,13 @@ def complaints(path: Path) -> Iterator[Problem]:
     from lorapipe.formats import _reader
 
     return _reader.complaints(path, all_formats())
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """Return torch's number type of `fp32`, `fp16` or `bf16`."""
+    from lorapipe.models import _weight_files
+
+    return _weight_files.torch_dtype(name)
 
 
 def serialize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

@@ -56,15 +56,21 @@ def keys(path: Path) -> list[str] | None:
 
     `InputError` where it is no complete safetensors file; None where the header is too long to check.
     """
+    found = header_of(path, MOST_LOOKED_AT)
+    return None if found is None else [key for key in found if key != "__metadata__"]
+
+
+def header_of(path: Path, most: int = MOST_HEADER) -> dict[str, Any] | None:
+    """Return a file's header; None where it has more than `most` bytes. `InputError` as `keys`."""
     header = None
     try:
         with open_regular(path) as file:
             first = file.read(64)
             length, size = int.from_bytes(first[:8], "little"), file.seek(0, 2)
-            if MOST_LOOKED_AT < length <= MOST_HEADER and first[8:9] == b"{":
+            if most < length <= MOST_HEADER and first[8:9] == b"{":
                 return None
             file.seek(8)
-            header = json.loads(file.read(length)) if len(first) > 8 and length <= MOST_LOOKED_AT else None
+            header = json.loads(file.read(length)) if len(first) > 8 and length <= most else None
     except OSError as error:
         raise InputError(unreadable(error)) from None
     except (ValueError, RecursionError):
@@ -74,7 +80,7 @@ def keys(path: Path) -> list[str] | None:
     if missing := 8 + length + _end(header) - size:
         why = f"{missing:,} bytes are missing" if missing > 0 else f"{-missing:,} bytes are too many"
         raise InputError(_no_safetensors(first, why))
-    return [key for key in header if key != "__metadata__"]
+    return header
 
 
 def serialize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

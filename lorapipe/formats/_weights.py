@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from lorapipe.formats._hypernetwork import Hypernetwork
 from lorapipe.formats.algorithms import Algorithm
+from lorapipe.models._weight_files import TOP
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -135,10 +136,6 @@ class Stored:
     metadata: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     precise: frozenset[str] = frozenset()
-
-
-TOP = "text_model."
-"""Prefix of a CLIP text model's paths in some versions of transformers, absent in others."""
 
 
 @dataclass(frozen=True)

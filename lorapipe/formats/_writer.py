@@ -13,8 +13,8 @@ from lorapipe.atomic import write_bytes, write_text
 from lorapipe.formats._key_scheme import KeyScheme
 from lorapipe.formats._weights import Stored
 from lorapipe.formats.algorithms import Algorithm
+from lorapipe.models._weight_files import torch_dtype
 
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 Metadata = Callable[[Mapping[str, torch.Tensor]], Mapping[str, str]]
 
 
@@ -43,4 +43,4 @@ def _cast(tensors: Mapping[str, torch.Tensor], dtype: str, exact: Collection[str
     def kept(key: str, tensor: torch.Tensor) -> bool:
         return key.endswith(precise) or key in exact or not tensor.is_floating_point()
 
-    return {key: tensor if kept(key, tensor) else tensor.to(DTYPES[dtype]) for key, tensor in tensors.items()}
+    return {key: tensor if kept(key, tensor) else tensor.to(torch_dtype(dtype)) for key, tensor in tensors.items()}

@@ -12,8 +12,8 @@ from lorapipe.formats._embeddings import kohya_keys
 from lorapipe.formats._key_scheme import suffix_table
 from lorapipe.formats._peft_config import alpha_of, of_header
 from lorapipe.formats._peft_modules import ADAPTER_NAME, WRAPPER
-from lorapipe.formats._weights import TOP
 from lorapipe.formats.algorithms import Algorithm
+from lorapipe.models._weight_files import TOP
 
 OLDER = (
     (re.compile(r"\.processor\.(to_[qkv])_lora\.(down|up)\.weight$"), r".\1.lora.\2.weight"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -92,7 +91,6 @@ def open_file(path: Path) -> TensorFile:
     if kind_of(head) in ("zip", "pickle"):
         return _pickled(path)
     try:
-        _safetensors_file.keys(path)  # raises an `InputError` with a reason if the file is invalid
         return _safetensors(path)
     except InputError as error:
         raise _at(path, error) from None
@@ -103,13 +101,10 @@ def _at(path: Path, error: InputError) -> InputError:
 
 
 def _safetensors(path: Path) -> TensorFile:
+    header = _safetensors_file.header_of(path)
+    assert header is not None  # of the largest size that there is
     with open_regular(path) as file:
-        length = int.from_bytes(file.read(8), "little")
-        try:
-            header = json.loads(file.read(length))
-        except (ValueError, RecursionError):
-            raise InputError("is not a whole safetensors file (its header is not JSON).", cure=AGAIN) from None
-        size = file.seek(0, 2)
+        length, size = int.from_bytes(file.read(8), "little"), file.seek(0, 2)
     metadata = header.pop("__metadata__", None) or {}
     headers = {key: _header(key, entry, 8 + length, size) for key, entry in header.items()}
     stored = Stored(cast("Any", headers), {str(key): str(value) for key, value in metadata.items()})

@@ -19,7 +19,7 @@ from lorapipe.models import Change, Saving
 from lorapipe.models._ldm_names import open_clip_name, unet_name, vae_name
 from lorapipe.models._safetensors_writer import Entry, write
 from lorapipe.models._tensor_shapes import UNET as UNET_DEFAULTS
-from lorapipe.models._weight_files import UNET, VAE, Folder, TextPart, vae_tensors
+from lorapipe.models._weight_files import TOP, UNET, VAE, Folder, TextPart, torch_dtype, vae_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from lorapipe.models._weight_files import SingleFile
 
-TOP = "text_model."
 MOST_COPIED = 64 << 20
 """Largest file besides the weights that is copied into a folder, in bytes: configurations and vocabularies."""
 WEIGHT_ENDINGS = (".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5", ".onnx")
@@ -65,7 +64,8 @@ class CheckpointWriter:
         return self.model.tensors(part)
 
     def _change(self, part: str, name: str) -> Change | None:
-        return self.saving.changes.get(part, {}).get(name.removeprefix(TOP))
+        changes, path = self.saving.changes.get(part, {}), name.removeprefix(TOP)
+        return changes.get(path) or changes.get(f"{TOP}{path}")
 
     def _changed(self, part: str, name: str, tensor: Tensor) -> Tensor:
         """Return a tensor's new values, float32 if it changes."""
@@ -73,10 +73,7 @@ class CheckpointWriter:
         return tensor if change is None else change(tensor.float())
 
     def _dtype(self, tensor: Tensor) -> torch.dtype:
-        import torch
-
-        wanted = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[self.saving.dtype]
-        return wanted if tensor.is_floating_point() else tensor.dtype
+        return torch_dtype(self.saving.dtype) if tensor.is_floating_point() else tensor.dtype
 
     def _entry(self, part: str, name: str, tensor: Tensor, shape: tuple[int, ...] | None = None) -> Entry:
         numbers = partial(self._changed, part, name, tensor)

@@ -9,6 +9,7 @@ from lorapipe.errors import Problem
 from lorapipe.models import _tensor_shapes
 from lorapipe.models._ldm_names import older_vae_name, open_clip_name, unet_name, vae_name
 from lorapipe.models._tensor_index import Shape, flat
+from lorapipe.models._weight_files import TOP
 
 if TYPE_CHECKING:
     from lorapipe.models._weight_files import TextPart
@@ -35,7 +36,7 @@ def shapes_of(texts: Sequence[TextPart], part: str, config: Mapping[str, Any]) -
 def in_folder(part: str, shapes: Mapping[str, Shape]) -> Iterator[Wanted]:
     """Yield the tensors with their names in a part's folder, of current and earlier versions."""
     for key, shape in shapes.items():
-        other = older_vae_name(key) if part == "vae" else f"text_model.{key}"
+        other = older_vae_name(key) if part == "vae" else f"{TOP}{key}"
         yield ((key,) if part == "unet" else (key, other)), shape
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from lorapipe.errors import InputError, OutOfMemory
 from lorapipe.models import Activations, Footprint, Model, ModuleRef, Pair, Shape
 from lorapipe.models._diffusers_folder import COPY, keys_in, read_json, weights_in
-from lorapipe.models._weight_files import Folder, SingleFile, Tensors, TextPart, fill, vae_tensors
+from lorapipe.models._weight_files import Folder, SingleFile, Tensors, TextPart, fill, torch_dtype, vae_tensors
 from lorapipe.models._word_vectors import WordVectors
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class PartsModel(Model):
 
         self.source = parts.source
         self.device = torch.device(device)
-        self.dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
+        self.dtype = torch_dtype(dtype)
         self._vae_file = parts.vae
         self._schedule = parts.schedule
         self._tokenizers: dict[str, Any] = {}

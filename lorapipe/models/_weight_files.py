@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     import torch
 
 Tensors = dict[str, "torch.Tensor"]
+TOP = "text_model."
+"""Prefix of a CLIP text model's paths in some versions of transformers and in single files, absent in others."""
+DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+"""Our names of number types → torch's."""
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
 """Key prefixes of the parts in a file of LDM's layout; of the text encoder in SD1.x."""
@@ -44,6 +48,14 @@ class TextPart:
     open_clip: bool = False
     projected: bool = False
     pad: int | None = None
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """Return torch's number type of `fp32`, `fp16` or `bf16`."""
+    import torch
+
+    found: torch.dtype = getattr(torch, DTYPES[name])
+    return found
 
 
 def read_tensors(path: Path) -> Tensors:
@@ -270,12 +282,11 @@ INCOMPLETE = "The file is incomplete or of another kind of model."
 
 
 def _spelling(wanted: Iterable[str], tensors: Tensors) -> Tensors:
-    prefix = "text_model."
-    ours = any(key.startswith(prefix) for key in wanted)
-    theirs = any(key.startswith(prefix) for key in tensors)
+    ours = any(key.startswith(TOP) for key in wanted)
+    theirs = any(key.startswith(TOP) for key in tensors)
     if ours == theirs:
         return tensors
     if theirs:
-        return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
+        return {key.removeprefix(TOP): tensor for key, tensor in tensors.items()}
     beside = ("text_projection.",)  # never inside
-    return {key if key.startswith(beside) else f"{prefix}{key}": tensor for key, tensor in tensors.items()}
+    return {key if key.startswith(beside) else f"{TOP}{key}": tensor for key, tensor in tensors.items()}

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from lorapipe.formats import AdapterWeights, ModuleWeights
 
 Dtype = Literal["fp32", "fp16", "bf16"]
-TOP = "text_model."
 ROUNDING = {"fp32": 2**-21, "fp16": 2**-10, "bf16": 2**-7}
 """Largest error from rounding, relative to a tensor's largest weight, with a margin."""
 
@@ -49,9 +48,9 @@ class CheckpointExport:
         found: dict[str, dict[str, Change]] = {}
         for (part, layer), module in self.learned.modules.items():
             names = found.setdefault(part, {})
-            names[f"{layer.removeprefix(TOP)}.weight"] = _added(module, self.strength)
+            names[f"{layer}.weight"] = _added(module, self.strength)
             if module.needs_bias or module.delta_bias() is not None:
-                names[f"{layer.removeprefix(TOP)}.bias"] = _plus_bias(module, self.strength)
+                names[f"{layer}.bias"] = _plus_bias(module, self.strength)
         return found
 
     def _verified(self, path: Path) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorapipe.formats.algorithms import Tensors, shapes_in_words
+from lorapipe.formats.algorithms._cayley import cayley
 from lorapipe.formats.algorithms._peft_only import PeftOnlyAlgorithm, number
 from lorapipe.formats.algorithms._peft_ranks import only
 
@@ -101,10 +102,9 @@ def _rotations(skew: Tensor, terms: int) -> Tensor:
     """Return R for each Q: (I − Q)(I + Q)⁻¹, or PEFT's series I + 2Q + 2Q² + … + Qᵐ for the opposite turn."""
     import torch
 
-    unit = torch.eye(skew.shape[-1], dtype=skew.dtype, device=skew.device).expand_as(skew)
     if not terms:
-        solved: Tensor = torch.linalg.solve(unit + skew, unit - skew, left=False)
-        return solved
+        return cayley(-skew)
+    unit = torch.eye(skew.shape[-1], dtype=skew.dtype, device=skew.device).expand_as(skew)
     if terms < 3:
         return unit + 2 * skew if terms == 2 else unit
     power = skew @ skew

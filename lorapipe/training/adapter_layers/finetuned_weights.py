@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lorapipe.errors import InputError
-from lorapipe.formats import AdapterWeights, ModuleWeights, Place
+from lorapipe.formats import AdapterWeights, ModuleWeights, Place, torch_dtype
 from lorapipe.formats.algorithms import numbers
 from lorapipe.training.adapter_layers.in_place_optimizer import InPlaceOptimizer, Weight
 from lorapipe.training.adapter_layers.layer import is_norm
@@ -89,7 +89,7 @@ class FinetunedWeights(Attached):
         return self._changes(torch.float32)
 
     def snapshot(self, dtype: str) -> AdapterWeights:
-        return self._changes({"fp32": torch.float32, "bf16": torch.bfloat16}[dtype])
+        return self._changes(torch_dtype(dtype))
 
     @torch.no_grad()
     def _changes(self, dtype: torch.dtype) -> AdapterWeights:
