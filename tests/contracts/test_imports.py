@@ -116,6 +116,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "=lorapipe.inspection", "=lorapipe.models", "lorapipe.metadata",
         "lorapipe.models._checkpoint_writer", "lorapipe.models._folder_detection", "lorapipe.models._model_detection",
         "lorapipe.models._safetensors_writer", "lorapipe.models._tensor_index", "lorapipe.models._weight_files",
+        "lorapipe.inspection.training_pipeline",
         "=lorapipe.pocket", "lorapipe.pipeline.delivery_log", "lorapipe.atomic", "lorapipe.fsync", *LIGHT
     ),
     "lorapipe.evaluation": (
@@ -181,6 +182,9 @@ TABLE: dict[str, tuple[str, ...]] = {
         "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest", *FRONT, *ENGINE
     ),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
+    "lorapipe.commands.merge": ("lorapipe.lora_tools", *FRONT, *ENGINE),
+    "lorapipe.commands.convert": ("lorapipe.lora_tools", *FRONT, *ENGINE),
+    "lorapipe.commands._one_stage": ("=lorapipe.stages", *FRONT, *ENGINE),
     "lorapipe.commands.inspect": ("=lorapipe.inspection", *FRONT, *ENGINE),
     "lorapipe.terminal": (),
     "lorapipe.run_display": ("lorapipe.terminal", *ENGINE),
