@@ -13,10 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Form = Literal["lora", "diff"]
-EXACT_SIDE = 512
-"""Matrices with a side up to this get an exact SVD; larger ones a randomised SVD."""
-OVERSAMPLING, ITERATIONS = 16, 4
-"""Of the randomised SVD (Halko et al. 2011, arXiv:0909.4061): its error is within 1 % of the best."""
+CLOSE = 1e-4
+"""The error of a LoRA is within this share of the best possible one."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +60,13 @@ def converted(
 
 def low_rank(delta: Tensor, rank: int) -> ModuleWeights:
     """Return the best rank-r approximation of ΔW (out, in[, k, k]), as down = √Σ Vᵀ and up = U √Σ."""
-    import torch
+    from lorapipe.lora_tools.truncated_svd import RankRule, truncated_svd
 
-    (out, inputs, *kernel), flat = delta.shape, delta.flatten(1)
-    rank = min(rank, *flat.shape)
-    if min(flat.shape) <= EXACT_SIDE:
-        left, values, right = torch.linalg.svd(flat, full_matrices=False)
-    else:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            wide = min(rank + OVERSAMPLING, *flat.shape)
-            left, values, right = torch.svd_lowrank(flat, wide, niter=ITERATIONS)
-        right = right.T
-    root = values[:rank].sqrt()
-    up, down = left[:, :rank] * root, root[:, None] * right[:rank]
+    out, inputs, *kernel = delta.shape
+    found = truncated_svd(delta.flatten(1), RankRule(rank), tolerance=CLOSE)
+    (up, down), rank = found.factors(), max(1, found.rank)
+    if not found.rank:  # of no update: one direction of zeros
+        up, down = delta.new_zeros(out, 1), delta.new_zeros(1, down.shape[1])
     tensors = {"down": down.reshape(rank, inputs, *kernel), "up": up.reshape(out, rank, *[1 for _ in kernel])}
     return ModuleWeights("lora", {name: tensor.contiguous() for name, tensor in tensors.items()}, float(rank))
 

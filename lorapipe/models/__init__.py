@@ -206,6 +206,10 @@ class Family(Spec, contract="family"):
         """Yield problems that prevent encoding captions, which `prepare` does not need: a missing vocabulary."""
         return iter(())
 
+    def prediction_type(self) -> str:
+        """Return what the base's network predicts: `epsilon`, `v_prediction` …; where possible without loading a library."""
+        return self.load("cpu").diffusion.prediction
+
     def module_names(self) -> dict[str, tuple[str, str]]:
         """Return `Model.kohya_names`, where possible without loading a library."""
         return self.load("cpu").kohya_names()

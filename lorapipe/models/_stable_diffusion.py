@@ -144,6 +144,11 @@ class StableDiffusion(Family):
         ours, published = self._part("unet"), self.known["unet"]
         return self.activations if all(ours.get(name) == published[name] for name in shape) else None
 
+    def prediction_type(self) -> str:
+        source = self._source()
+        described = source.config("scheduler", "scheduler_config.json")
+        return str({**described, **self._schedule(source)}.get("prediction_type", "epsilon"))
+
     def module_names(self) -> dict[str, tuple[str, str]]:
         found = self.footprint()
         if found is None:

@@ -1,0 +1,265 @@
+"""Extract a LoRA, or the dense difference, from a tuned checkpoint and its base.
+
+Each module's difference is approximated by a truncated singular value decomposition, as in sd-scripts'
+`networks/extract_lora_from_models.py` and LyCORIS' `tools/extract_locon.py`. One difference is in memory at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lorapipe.errors import InputError
+from lorapipe.formats import ModuleWeights, NameTable, Place
+from lorapipe.formats.algorithms import Algorithm
+from lorapipe.formats.kohya import Kohya
+from lorapipe.lora_tools.adapter_output import (
+    ALPHA,
+    DTYPES,
+    Dtype,
+    ModuleTensors,
+    bytes_of,
+    probe,
+    product,
+    require_new,
+    write_adapter,
+)
+from lorapipe.lora_tools.checkpoint_difference import CheckpointDifference
+from lorapipe.lora_tools.checkpoint_output import require_space
+from lorapipe.lora_tools.extract_metadata import extract_metadata
+from lorapipe.lora_tools.kept_report import KeptModule, KeptReport
+from lorapipe.lora_tools.truncated_svd import RankRule, TruncatedSvd, energy_of, truncated_svd
+from lorapipe.models import Family, ModuleRef
+from lorapipe.training.adapter_layers.block_widths import Blocks, Width
+
+TOP = "text_model."
+MOST_RANK = 1 << 20
+Tell = Callable[[int, int], None]
+"""Gets the modules done, and those in all; it may raise `Interrupted`."""
+
+
+@dataclass(frozen=True)
+class ExtractRules:
+    """What to extract.
+
+    `form` is lora or diff, the dense difference of weights, biases and normalisations. `rank` and `conv_rank` (of 3×3
+    convolutions; 0: none) are the ranks, or the largest ones where `energy` (a share of ‖ΔW‖²) or `threshold` (the largest
+    Frobenius norm of what a module loses) chooses. `block_ranks` has a rank for each block of the denoiser. `clamp` is the
+    quantile of both factors' values beyond which they are cut off, as sd-scripts does at 0.99; it bends the strongest
+    directions.
+    """
+
+    form: Literal["lora", "diff"] = "lora"
+    rank: int = 64
+    conv_rank: int = 0
+    energy: float | None = None
+    threshold: float | None = None
+    block_ranks: tuple[int, ...] = ()
+    text_encoders: bool = True
+    clamp: float | None = None
+
+
+@dataclass
+class _Extracted:
+    """The modules so far."""
+
+    modules: list[ModuleTensors] = field(default_factory=list)
+    kept: list[KeptModule] = field(default_factory=list)
+    held: set[tuple[str, str]] = field(default_factory=set)
+    same: int = 0
+    noise: int = 0
+
+
+def extract(
+    tuned: Family,
+    base: Family,
+    rules: ExtractRules,
+    target: Path,
+    *,
+    dtype: Dtype = "fp16",
+    tell: Tell = lambda done, total: None,
+    device: str = "cpu",
+) -> KeptReport:
+    """Write the difference of two checkpoints as an adapter's file in kohya's format, and return what it keeps.
+
+    `InputError` with all reasons why the checkpoints cannot be compared, if nothing differs, or if the disk is full.
+    """
+    require_new(target, [tuned.checkpoint.path, base.checkpoint.path])
+    difference = CheckpointDifference(tuned, base)
+    targets = [*chosen_modules(base, rules)]
+    if not targets:
+        raise InputError("no module is chosen.", where="block_ranks", cure="Give a block a rank above 0.")
+    require_space(target, sum(_bytes(ref, width, rules, dtype) for _, ref, width in targets))
+    table, found = NameTable(base.module_names()), _Extracted()
+    for number, (part, ref, width) in enumerate(targets):
+        tell(number, len(targets))
+        _Module(difference, table, (part, ref.path.removeprefix(TOP)), ref, rules, dtype, device).extract(width, found)
+    tell(len(targets), len(targets))
+    if not found.modules:
+        what = f"no module differs from the base ({found.same} are equal, {found.noise} differ by rounding alone)."
+        raise InputError(what, where=str(tuned.checkpoint.path), cure="Are these the checkpoint and its base?")
+    report = KeptReport(found.kept, difference.left_out(found.held), [*_remarks(found)])
+    about = partial(extract_metadata, tuned, base, asdict(rules), found.modules, report)
+    write_adapter(target, found.modules, dtype, about)
+    return report
+
+
+def chosen_modules(base: Family, rules: ExtractRules) -> Iterator[tuple[str, ModuleRef, Width]]:
+    """Yield part, module and width of every module to extract. `InputError` where `block_ranks` has another length."""
+    found = base.footprint() or base.load("cpu")
+    blocks = Blocks.of(rules, found.blocks)
+    is_dense = rules.form == "diff"
+    for part in base.trainable:
+        if base.role(part) == "text_encoder" and not rules.text_encoders:
+            continue
+        refs = [*found.modules(part), *found.outer_modules(part)] if is_dense else found.modules(part)
+        for ref in refs:
+            if not (is_dense or ref.pointwise or rules.conv_rank) or (
+                ref.group == "conv" and not _has_convolutions(rules)
+            ):
+                continue
+            usual = MOST_RANK if is_dense else rules.rank if ref.pointwise else rules.conv_rank
+            width = blocks.width(Width.of(usual, 0), ref.block, ref.pointwise)
+            if width.rank:
+                yield part, ref, width
+
+
+def _has_convolutions(rules: ExtractRules) -> bool:
+    return rules.form == "diff" or rules.conv_rank > 0
+
+
+def _bytes(ref: ModuleRef, width: Width, rules: ExtractRules, dtype: Dtype) -> int:
+    out, others = ref.shape[0], math.prod(ref.shape[1:])
+    return bytes_of([ref.shape] if rules.form == "diff" else [(min(width.rank, out, others), out + others)], dtype)
+
+
+def _remarks(found: _Extracted) -> Iterator[str]:
+    if found.same:
+        yield f"{found.same} modules are equal in both"
+    if found.noise:
+        yield f"{found.noise} modules differ by no more than the rounding of their number types, and are left out"
+
+
+@dataclass(frozen=True)
+class _Module:
+    """One module of both checkpoints."""
+
+    difference: CheckpointDifference
+    table: NameTable
+    place: Place
+    ref: ModuleRef
+    rules: ExtractRules
+    dtype: Dtype
+    device: str
+
+    def extract(self, width: Width, found: _Extracted) -> None:
+        """Add the module to what was extracted."""
+        name = (self.place[0], f"{self.place[1]}.weight")
+        if self.rules.form == "diff":
+            self._dense(found)
+            return
+        delta = self.difference.of(name).flatten(1)
+        total = energy_of(delta)
+        if not math.isfinite(total):
+            where = str(self.difference.tuned_base.checkpoint.path)
+            raise InputError(f"{' '.join(name)} has NaN or infinite numbers, here or in the base.", where=where)
+        found.held.add(name)
+        if not total:
+            found.same += 1
+            return
+        svd = truncated_svd(delta.to(self.device), self._rule(width, name, delta), total=total)
+        if not svd.rank:
+            found.noise += 1
+            found.kept.append(KeptModule(self._written, self.place[0], 0, total, 0.0))
+            return
+        up, down, kept = self._factors(svd, delta)
+        found.kept.append(KeptModule(self._written, self.place[0], svd.rank, total, kept))
+        found.modules.append(self._lora(up, down))
+
+    @property
+    def _written(self) -> str:
+        return self.table.written[self._own_place]
+
+    @property
+    def _own_place(self) -> Place:
+        return self.table.find(*self.place) or self.place
+
+    def _rule(self, width: Width, name: tuple[str, str], delta: Tensor) -> RankRule:
+        rules = self.rules
+        if rules.energy is None and rules.threshold is None:
+            return RankRule(width.rank)
+        rounding = self.difference.rounding(name)
+        floor = rounding * (math.sqrt(delta.shape[0]) + math.sqrt(delta.shape[1]))
+        return RankRule(width.rank, rules.energy, rules.threshold, floor)
+
+    def _factors(self, svd: TruncatedSvd, delta: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Return up, down and the kept share of ‖ΔW‖²."""
+        if self.rules.clamp is None:
+            up, down = svd.factors()
+            return up.cpu(), down.cpu(), svd.kept
+        up, down = (svd.left * svd.values).cpu(), svd.right.cpu()
+        limit = quantile(torch.cat([up.flatten(), down.flatten()]), self.rules.clamp)
+        up, down = up.clamp(-limit, limit), down.clamp(-limit, limit)
+        square = float(((up.T @ up).double() * (down @ down.T).double()).sum())
+        lost = svd.total - 2 * float(((up.T @ delta).double() * down.double()).sum()) + square
+        return up, down, max(0.0, 1 - lost / svd.total)
+
+    def _lora(self, up: Tensor, down: Tensor) -> ModuleTensors:
+        rank, (out, inputs, *kernel) = down.shape[0], self.ref.shape
+        down = down.reshape(rank, inputs, *kernel)
+        up = up.reshape(out, rank, *[1 for _ in kernel])
+        wanted = product(ModuleWeights("lora", {"up": up, "down": down}, float(rank)), probe(down[0].numel()))
+        kind = DTYPES[self.dtype]
+        values: dict[str, Tensor] = {"down": down.to(kind).contiguous(), "up": up.to(kind).contiguous()}
+        shapes = {short: tuple(tensor.shape) for short, tensor in values.items()}
+        return ModuleTensors("lora", self._keys("lora", values), values, shapes, rank, self._key(ALPHA), wanted)
+
+    def _dense(self, found: _Extracted) -> None:
+        """Add the difference of weight and bias; tensors are computed again when they are written."""
+        is_norm = self.ref.kind == "norm"
+        shorts = {"weight": "weight", "bias": "bias"} if is_norm else {"weight": "diff", "bias": "diff_b"}
+        names = {short: (self.place[0], f"{self.place[1]}.{kind}") for kind, short in shorts.items()}
+        energies = {short: self.difference.energy(name) for short, name in names.items() if name in self.difference}
+        found.held.update(names[short] for short in energies)
+        if not any(energies.values()):
+            found.same += 1
+            return
+        first = shorts["weight"]
+        kept = {short: energy for short, energy in energies.items() if energy or short == first}
+        shapes = {first: self.ref.shape, shorts["bias"]: self.ref.shape[:1]}
+        values: dict[str, Callable[[], Tensor]] = {
+            short: partial(self._reshaped, names[short], shapes[short]) for short in kept
+        }
+        algorithm = "norm" if is_norm else "full"
+        wanted = None if is_norm else self._reshaped(names[first], self.ref.shape).flatten(1) @ self._probe
+        found.modules.append(
+            ModuleTensors(algorithm, self._keys(algorithm, kept), values, {s: shapes[s] for s in kept}, wanted=wanted)
+        )
+        rank = min(self.ref.shape[0], math.prod(self.ref.shape[1:]))
+        found.kept.append(KeptModule(self._written, self.place[0], rank, sum(energies.values()), 1.0))
+
+    @property
+    def _probe(self) -> Tensor:
+        return probe(math.prod(self.ref.shape[1:]))
+
+    def _reshaped(self, name: tuple[str, str], shape: tuple[int, ...]) -> Tensor:
+        return self.difference.of(name).reshape(shape)
+
+    def _keys(self, algorithm: str, shorts: Mapping[str, object]) -> dict[str, str]:
+        suffixes = Algorithm.of(algorithm).keys
+        return {short: self._key(suffixes[short]) for short in shorts}
+
+    def _key(self, suffix: str) -> str:
+        return Kohya().key(self._own_place, suffix, self.table)
+
+
+def quantile(values: Tensor, share: float) -> Tensor:
+    """Return the value below which a share of all values lies (`torch.quantile` refuses more than 2²⁴ numbers)."""
+    return values.kthvalue(max(1, round(share * values.numel()))).values
