@@ -239,6 +239,11 @@ def _frozen_text(made: Translation) -> set[str]:
     """Return `{"text"}` where the script or its cache leaves the text encoders out."""
     options, script = made.options, made.configuration.script
     made.say("train_text_encoder", "text_encoder_lr")
+    if script == "train_db" and options.given("stop_text_encoder_training"):
+        if options.whole("stop_text_encoder_training") < 0:
+            made.say("stop_text_encoder_training", "text_encoder_lr: 0")
+            return {"text"}
+        made.refuse("stop_text_encoder_training", "it is trained to the end; a lower text_encoder_lr is nearest")
     if any(options.flag(name) for name in CACHED_TEXT) and not options.flag("network_train_unet_only"):
         made.conflicts.append("cache_text_encoder_outputs without network_train_unet_only: sd-scripts stops, since encoders "
                               "whose outputs are cached cannot be trained; text_encoder_lr: 0 is written")  # fmt: skip
