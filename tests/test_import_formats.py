@@ -228,11 +228,24 @@ def test_families_that_are_not_trained_are_refused(tmp_path: Path, name: str, te
         configs.imported(text, tmp_path, name)
 
 
+def test_the_pages_example_is_what_import_makes(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "import.md").read_text(encoding="utf-8")
+    script, pipeline = (page.partition(f"```{language}\n")[2].partition("```")[0] for language in ("bash", "yaml"))
+    configs.pictures(tmp_path / "photos" / "10_penny", {str(number): (8, 8) for number in range(6)})
+    found = configs.imported(script, tmp_path)
+    assert found.pipeline.partition("\n")[2] == pipeline.partition("\n")[2]  # the first line has the version
+
+
 # ----------------------------------------------------------------------------------------------------------- the table
 
 
+TRAINING = ("prepare", "train", "evaluate", "export")
+"""Stages that do what sd-scripts' training does; others do what its tools do."""
+
+
 def test_every_flag_that_a_setting_knows_is_in_the_table() -> None:
-    flags = {flag for match in all_settings() for flag in match.knob.param.kohya}
+    of_training = [match for match in all_settings() if match.kind != "stage" or match.owner in TRAINING]
+    flags = {flag for match in of_training for flag in match.knob.param.kohya}
     inside = {name.partition(".")[2] for name in ROWS if "." in name}
     assert flags - inside - ROWS.keys() <= {"network_args", "optimizer_args", "lr_scheduler_args", "caption_extention"}
 

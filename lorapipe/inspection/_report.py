@@ -12,7 +12,7 @@ from lorapipe.errors import InputError, Problem, counted
 from lorapipe.formats import _hypernetwork, all_formats
 from lorapipe.formats._reader import Contents, NamedModule, contents
 from lorapipe.formats.peft import Peft
-from lorapipe.inspection import _base_family, _training_facts
+from lorapipe.inspection import _base_family, _norms, _training_facts
 from lorapipe.inspection._module_names import ModuleName, parsed
 from lorapipe.inspection._tensor_file import AGAIN, TensorFile
 from lorapipe.models import _folder_detection, _model_detection
@@ -67,6 +67,10 @@ class FileReport:
     not_finite: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Key → (NaN, infinite) numbers in it."""
     problems: tuple[str, ...] = ()
+    norms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Part → block → ‖ΔW‖ (Frobenius) of its modules together, where it can be told without the base."""
+    suspicions: tuple[str, ...] = ()
+    """What is odd, though the file can be used."""
 
     def as_data(self) -> dict[str, object]:
         """Return JSON types."""
@@ -147,6 +151,7 @@ def _of_adapter(
     algorithms = Counter(module.algorithm.name for module in found.modules)
     ranked = [module for module in found.modules if module.algorithm.has_alpha and not module.flaw]
     not_finite = dict(_not_finite(file))
+    norms = {} if not_finite else _norms.module_norms(file, found)
     return FileReport(
         kind="adapter" if found.modules else "embedding",
         what=_in_words(algorithms, found),
@@ -166,6 +171,8 @@ def _of_adapter(
         tags=_training_facts.tags(file.stored.metadata),
         not_finite=not_finite,
         problems=tuple(_problems(file, found, not_finite)),
+        norms=_norms.by_block(norms, names),
+        suspicions=tuple(_norms.suspicions(norms, names)),
         **common,  # type: ignore[arg-type]
     )
 

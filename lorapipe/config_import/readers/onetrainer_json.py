@@ -75,8 +75,8 @@ TABLE: Mapping[str, Entry] = {
     "vae.model_name": to("vae"), "save_every": said("translated", "snapshots"),
     "save_every_unit": said("translated", "snapshots"), "ema": said("refused", "write ema: 0.999 in the train stage"),
     "ema_decay": said("no effect", "ema is refused"), "concept_file_name": said("translated", "the pictures' folders"),
-    "min_noising_strength": to("min_timestep", lambda value: round(1000 * float(str(value)))),
-    "max_noising_strength": to("max_timestep", lambda value: round(1000 * float(str(value)))),
+    "min_noising_strength": to("min_timestep", lambda value: _timestep(value)),
+    "max_noising_strength": to("max_timestep", lambda value: _timestep(value)),
     "timestep_distribution": to("", lambda value: Outcome("no effect", "timesteps are drawn evenly") if value == "UNIFORM"
                                 else Outcome("refused", "timesteps are drawn evenly here")),
     "dataloader_threads": to("max_data_loader_n_workers"), "workspace_dir": said("translated", WINDOW),
@@ -153,7 +153,7 @@ def _concepts(concepts: object, source: SourceFile) -> Iterator[Subset]:
             each = option(path, value, CONCEPT, source.name, line)
             each.written = f"concepts[{place}].{each.written}"
             if each.name == "num_repeats":
-                each.value = max(1, round(float(str(each.value))))
+                each.value = _repeats(each.value)
             own.append(each)
         yield Subset(own)
 
@@ -195,6 +195,16 @@ def _saving(data: Mapping[str, object]) -> dict[str, object]:
     destination = str(data.get("output_model_destination") or "")
     folder, _, name = destination.replace("\\", "/").rpartition("/")
     return implied | ({"output_name": name, "output_dir": folder or "."} if name else {})
+
+
+def _timestep(value: object) -> object:
+    """Return a share of the noise as a timestep."""
+    return round(1000 * value) if isinstance(value, (int, float)) and abs(value) <= 1 else value
+
+
+def _repeats(value: object) -> object:
+    """Return OneTrainer's balancing as a number of repeats."""
+    return max(1, round(value)) if isinstance(value, (int, float)) and abs(value) < 1e6 else value
 
 
 def _plus_one(value: object) -> object:
