@@ -41,6 +41,10 @@ from lorapipe.training.adapter_layers.block_widths import Blocks, Width
 
 TOP = "text_model."
 MOST_RANK = 1 << 20
+SMALL = 2**-6
+"""Factors whose largest value is below this are scaled up for fp16, which is subnormal below 2⁻¹⁴."""
+EDGE = 1.3
+"""Margin on the largest singular value of rounding noise, σ · (√m + √n), which small matrices exceed now and then."""
 Tell = Callable[[int, int], None]
 """Gets the modules done, and those in all; it may raise `Interrupted`."""
 
@@ -196,7 +200,7 @@ class _Module:
         if rules.energy is None and rules.threshold is None:
             return RankRule(width.rank)
         rounding = self.difference.rounding(name)
-        floor = rounding * (math.sqrt(delta.shape[0]) + math.sqrt(delta.shape[1]))
+        floor = EDGE * rounding * (math.sqrt(delta.shape[0]) + math.sqrt(delta.shape[1]))
         return RankRule(width.rank, rules.energy, rules.threshold, floor)
 
     def _factors(self, svd: TruncatedSvd, delta: Tensor) -> tuple[Tensor, Tensor, float]:
@@ -216,10 +220,13 @@ class _Module:
         down = down.reshape(rank, inputs, *kernel)
         up = up.reshape(out, rank, *[1 for _ in kernel])
         wanted = product(ModuleWeights("lora", {"up": up, "down": down}, float(rank)), probe(down[0].numel()))
-        kind = DTYPES[self.dtype]
-        values: dict[str, Tensor] = {"down": down.to(kind).contiguous(), "up": up.to(kind).contiguous()}
+        kind, power = DTYPES[self.dtype], _power(up, down, self.dtype)
+        values: dict[str, Tensor] = {
+            "down": (down * power).to(kind).contiguous(), "up": (up * power).to(kind).contiguous()
+        }  # fmt: skip
         shapes = {short: tuple(tensor.shape) for short, tensor in values.items()}
-        return ModuleTensors("lora", self._keys("lora", values), values, shapes, rank, self._key(ALPHA), wanted)
+        alpha = rank / power**2
+        return ModuleTensors("lora", self._keys("lora", values), values, shapes, alpha, self._key(ALPHA), wanted)
 
     def _dense(self, found: _Extracted) -> None:
         """Add the difference of weight and bias; tensors are computed again when they are written."""
@@ -258,6 +265,12 @@ class _Module:
 
     def _key(self, suffix: str) -> str:
         return Kohya().key(self._own_place, suffix, self.table)
+
+
+def _power(up: Tensor, down: Tensor, dtype: Dtype) -> float:
+    """Return a power of two for both factors, 1 unless they are so small that fp16 would lose digits; alpha undoes it."""
+    largest = min(float(up.abs().max()), float(down.abs().max()))
+    return 2.0 ** -math.floor(math.log2(largest)) if dtype == "fp16" and 0 < largest < SMALL else 1.0
 
 
 def quantile(values: Tensor, share: float) -> Tensor:
