@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lorapipe import __version__
@@ -58,6 +59,26 @@ def untrained_metadata(
     rank, alpha = (widest.rank, widest.alpha) if widest else (0, 0.0)
     loader = _loader(family, base_model_version, learned.algorithms, rank, alpha, {})
     return _as_text(loader if privacy == "none" else {**loader, "lorapipe_version": __version__})
+
+
+def origin_metadata(path: Path) -> dict[str, str]:
+    """Return what the file of weights that were not trained says of their origin: `lorapipe_merge` and others of a tool."""
+    try:
+        own = _safetensors_header(path).get("__metadata__", {})
+    except (OSError, ValueError, MemoryError, OverflowError):  # a snapshot in another format has none
+        return {}
+    about = ("lorapipe_version", "lorapipe_seal", "lorapipe_settings")
+    return {
+        key: value
+        for key, value in own.items()
+        if (key.startswith("lorapipe_") and key not in about) or key == "modelspec.merged_from"
+    }
+
+
+def _safetensors_header(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        found: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return found
 
 
 def _loader(

@@ -48,3 +48,10 @@ def device_locks_folder() -> Path:
         base = PlatformDirs(NAME, appauthor=False, opinion=False).user_cache_path
         return base / "devices" / os.environ.get("COMPUTERNAME", "machine")
     return Unix(NAME).user_cache_path / "devices" / os.uname().nodename
+
+
+def picture_facts_folder() -> Path:
+    """Return the folder with what was seen in folders of pictures, which can be deleted at any time."""
+    from platformdirs import PlatformDirs
+
+    return PlatformDirs(NAME, appauthor=False).user_cache_path / "picture-facts"

@@ -27,7 +27,7 @@ SLOW = (
     "test_adapters", "test_additions", "test_caption_augment", "test_data_parallel", "test_evaluate", "test_export",
     "test_families", "test_launchers", "test_optimizers", "test_pocket", "test_reference_runs", "test_resume",
     "test_sampler", "test_sampler_families", "test_sd15", "test_sd2", "test_sdxl", "test_seeded_runs", "test_train",
-    "test_adapter_stages", "test_tag_effects", "test_weightings", "test_whole_pipeline",
+    "test_adapter_stages", "test_import_equivalence", "test_tag_effects", "test_weightings", "test_whole_pipeline",
 )  # fmt: skip
 """Modules whose tests train, sample or start clusters, which take half of the time."""
 MOST_WORKERS = 8

@@ -28,13 +28,14 @@ from lorapipe.job_queue.queue import Queue
 from lorapipe.job_queue.runner import QueueRunner
 from lorapipe.pipeline import digests, loader
 from lorapipe.pipeline.pipeline import Pipeline
+from lorapipe.starting_settings.trigger_settings import steps_for
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.watch import job_hooks
 from lorapipe.watch.folder_names import title_of, trigger_of
 from lorapipe.watch.folder_state import inspect_path
 from lorapipe.watch.inbox import Inbox
 from lorapipe.watch.job_hooks import InboxHooks, Terms
-from lorapipe.watch.pipeline_writer import DroppedFolder, InboxPipeline, steps_for, write
+from lorapipe.watch.pipeline_writer import DroppedFolder, InboxPipeline, write
 from lorapipe.watch.settings import WatchSettings, watching
 from lorapipe.watch.settling import STATUS, Settling, settled
 from lorapipe.watch.unpack import Limits, unpack

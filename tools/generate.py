@@ -24,6 +24,8 @@ ARCHITECTURE = ROOT / "docs" / "architecture.md"
 MADE = "<!-- Written by tools/generate.py. -->"
 GLOSSARY = ROOT / "docs" / "glossary.md"
 IMPORTS = ("<!-- import table: tools/generate.py -->\n", "<!-- end of the import table -->\n")
+IMPORT = ROOT / "docs" / "import.md"
+OPTIONS = ("<!-- import options: tools/generate.py -->\n", "<!-- end of the import options -->\n")
 FLAGS = ("<!-- kohya's flags: tools/generate.py -->\n", "<!-- end of kohya's flags -->\n")
 """Markers around a generated table in a hand-written page."""
 
@@ -137,6 +139,15 @@ def flag_table() -> str:
     return "\n".join([*lines, ""])
 
 
+def option_table() -> str:
+    """Return the table of kohya's options and what `lorapipe import` makes of each."""
+    from lorapipe.config_import.option_table import ROWS
+
+    lines = ["| kohya's option | outcome | becomes, or why not |", "|---|---|---|"]
+    lines += [f"| `{name}` | {row.kind} | {row.becomes} |" for name, row in sorted(ROWS.items())]
+    return "\n".join([*lines, ""])
+
+
 def _written(place: SettingMatch) -> str:
     """Return the place of a setting in a document: in a stage, or in something that is chosen there."""
     return f"`{place.path}` of {place.owner}" if place.kind == "stage" else f"`{place.kind}.{place.path}`"
@@ -153,6 +164,7 @@ def documents() -> Iterator[tuple[Path, str]]:
     """Yield each generated file and its text."""
     yield from reference_pages().items()
     yield ARCHITECTURE, with_table(ARCHITECTURE.read_text(encoding="utf-8"), IMPORTS, import_table())
+    yield IMPORT, with_table(IMPORT.read_text(encoding="utf-8"), OPTIONS, option_table())
     yield GLOSSARY, with_table(GLOSSARY.read_text(encoding="utf-8"), FLAGS, flag_table())
 
 

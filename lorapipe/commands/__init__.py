@@ -30,9 +30,9 @@ def takes_pipeline(parser: argparse.ArgumentParser, *, several: bool = False) ->
     takes_sets(parser, "change a setting; also vars.NAME=VALUE")
 
 
-def takes_sets(parser: argparse.ArgumentParser, text: str) -> None:
+def takes_sets(parser: argparse.ArgumentParser, text: str, form: str = "STAGE.KNOB=VALUE") -> None:
     """Add settings to change, as `options.set`."""
-    parser.add_argument("--set", metavar="STAGE.KNOB=VALUE", action="append", default=[], help=text)
+    parser.add_argument("--set", metavar=form, action="append", default=[], help=text)
 
 
 def takes_device(parser: argparse.ArgumentParser) -> None:
@@ -92,9 +92,14 @@ def takes_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON lines, for programs")
 
 
-def takes_target(parser: argparse.ArgumentParser) -> None:
-    """Add the file to write, as `options.to`; None is standard output."""
-    parser.add_argument("--to", metavar="FILE", type=Path, help="write to this file instead of standard output")
+def takes_target(
+    parser: argparse.ArgumentParser,
+    text: str = "write to this file instead of standard output",
+    *,
+    required: bool = False,
+) -> None:
+    """Add the file to write, as `options.to`; None, which may be forbidden, is standard output."""
+    parser.add_argument("--to", metavar="FILE", type=Path, help=text, required=required)
 
 
 def takes_force(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from lorapipe.config_import.configuration import Configuration, Option, Remark
 from lorapipe.config_import.option_table import ALIASES, LAUNCHER, ROWS
@@ -112,6 +113,7 @@ def _option(name: str, word: Word, values: Sequence[Word], file: str) -> Option:
     return Option(name, value, written, file, word.line, unresolved)
 
 
+@cache
 def full_name(name: str) -> str:
     """Return the option that argparse takes a name for: it may be abbreviated, where that is unambiguous."""
     if name in ROWS or name in ALIASES or "." in name:

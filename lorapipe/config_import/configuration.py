@@ -78,8 +78,8 @@ class Configuration:
     subsets: list[Subset] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
     implied: Mapping[str, object] = field(default_factory=dict)
-    settings: Mapping[str, object] = field(default_factory=dict)
-    """A train stage's settings in document form, from the metadata of a file that lorapipe has made."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """The metadata of a file that lorapipe has made, which holds every setting."""
 
     @property
     def keys(self) -> list[Option]:

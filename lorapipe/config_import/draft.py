@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from lorapipe.errors import UNSEEN
 from lorapipe.pipeline.yaml_text import flow
 
 WIDTH = 56
@@ -18,7 +20,7 @@ class Leaf:
 
     def __init__(self, value: object, comment: str = "") -> None:
         self.value = value
-        self.comment = " ".join(comment.split())
+        self.comment = re.sub(UNSEEN, "?", " ".join(comment.split())).lstrip("; ")
 
 
 class Draft:
@@ -81,7 +83,7 @@ class Draft:
 
     def text(self) -> str:
         """Return the pipeline as YAML."""
-        lines = [*(f"# {line}".rstrip() for line in self.head), ""]
+        lines = [*(re.sub(UNSEEN, "?", f"# {line}").rstrip() for line in self.head), ""]
         if self.vars:
             lines += ["vars:", *_lines(self.vars, "  "), ""]
         lines.append("stages:")
@@ -126,6 +128,8 @@ def scalar(value: object, inside: bool = False) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(scalar(each, True) for each in value) + "]"
     text = str(value)
+    if re.search(UNSEEN, text):
+        return json.dumps(text)
     if re.fullmatch(r"\$[A-Za-z_][\w.-]*", text) or (re.fullmatch(r"\$\{\w+\}[\w./-]*", text) and not inside):
         return text
     return flow(text)

@@ -6,6 +6,7 @@ import ast
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 from lorapipe.config_import.configuration import Kind, Option, Outcome
 from lorapipe.config_import.option_table import ALIASES, ROWS, Type, row_of
@@ -174,6 +175,7 @@ def _checked(option: Option, ledger: Ledger, is_lenient: bool) -> Option | None:
     return option
 
 
+@cache
 def unknown(name: str, is_lenient: bool) -> str:
     """Say that an option is unknown, what the original does about it, and which is meant."""
     cure = near_miss(name, [each for each in ROWS if "." not in each])

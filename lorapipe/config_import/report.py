@@ -94,7 +94,7 @@ class Report:
         yield from _section("What results", [f"{name}: {text}" for name, text in self.effective.items()])
         yield from _section("What cannot work together in the original", self.conflicts)
         yield from _section("What differs here", self.differences)
-        yield from _section("What was not interpreted", self.remarks)
+        yield from _section("Remarks", self.remarks)
         yield from _section("Before it runs", [str(problem) for problem in self.problems])
 
 
@@ -112,10 +112,12 @@ def _section(head: str, lines: Sequence[str]) -> Iterator[str]:
 
 
 ALWAYS = (
-    "pictures are turned upright by their EXIF data, which sd-scripts ignores",
-    "transparent pictures are laid on white; sd-scripts shows the colour that is hidden below, often black",
     "files that are equal byte for byte are used once",
     "the order of the pictures, the noise and the caption variants are drawn by lorapipe's own rule, from the seed",
+)
+OF_KOHYA = (
+    "pictures are turned upright by their EXIF data, which sd-scripts ignores",
+    "transparent pictures are laid on white; sd-scripts shows the colour that is hidden below, often black",
 )
 """Differences that no option is about."""
 
@@ -127,6 +129,7 @@ def report_of(made: Translation, problems: Sequence[Problem]) -> Report:
     files = dict.fromkeys(option.file for option in configuration.keys if option.file)
     title = f"{' and '.join(list(files)[:4]) or 'This file'}, {configuration.trainer}, {configuration.script}"
     theirs = [] if configuration.settings else [*ALWAYS]
+    theirs += OF_KOHYA if configuration.trainer.startswith("kohya") else ()
     remarks = [*dict.fromkeys(map(str, configuration.remarks))]
     return Report(title, entries, made.effective, [*dict.fromkeys(made.conflicts)],
                   [*dict.fromkeys(made.differences), *theirs], remarks, problems)  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +20,8 @@ MOST_BYTES = 2_000_000
 MOST_NODES = 20_000
 """Values of a YAML file."""
 DEEPEST = 32
+MOST_HEADER = 32 << 20
+"""Bytes of a safetensors header."""
 HEAD = 4_096
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
 TABLE = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?$")
@@ -71,6 +73,30 @@ class SourceFile:
         sample = self.text[:HEAD]
         odd = sum(char < " " and char not in "\t\r\n\f\x1b" for char in sample) + sample.count("�")
         return odd <= len(sample) // 50
+
+    @cached_property
+    def metadata(self) -> Mapping[str, str]:
+        """The metadata of a safetensors file; `InputError` if its header is damaged."""
+        found = self._header.get("__metadata__")
+        return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+
+    @cached_property
+    def tensors(self) -> Sequence[str]:
+        """The names of a safetensors file's tensors."""
+        return [name for name in self._header if name != "__metadata__"]
+
+    @cached_property
+    def _header(self) -> Mapping[str, object]:
+        length = int.from_bytes(self.head[:8], "little")
+        damaged = InputError("is damaged: its header cannot be read.", where=self.name, cure="Copy it again.")
+        if length > MOST_HEADER:
+            raise damaged
+        try:
+            with open_regular(self.path) as file:
+                found = json.loads(file.read(8 + length)[8:])
+        except (OSError, ValueError, RecursionError):
+            raise damaged from None
+        return found if isinstance(found, dict) else {}
 
     @property
     def suffix(self) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lorapipe import __version__
 from lorapipe.config_import import effective_values
-from lorapipe.config_import.configuration import Configuration, Option
+from lorapipe.config_import.configuration import Configuration, Option, Remark
 from lorapipe.config_import.linked_files import merged
 from lorapipe.config_import.mapping import (
     TRAIN,
@@ -47,8 +47,23 @@ def import_files(paths: Sequence[Path], target: Path) -> Imported:
     with what it is instead.
     """
     configuration, folder = _read(paths)
+    if configuration.settings:
+        return _of_own(configuration, target)
     made = translated(configuration, folder, target)
     text = made.draft.text()
+    return Imported(text, report_of(made, problems_of(text, target)))
+
+
+def _of_own(configuration: Configuration, target: Path) -> Imported:
+    """Return the pipeline that a file of lorapipe's own came from: its metadata holds every setting."""
+    from lorapipe.inspection.training_pipeline import pipeline_of
+
+    found = pipeline_of(configuration.settings)
+    configuration.remarks += [Remark(text) for text in found.remarks]
+    ledger = Ledger()
+    layer_of(configuration.options, ledger, is_lenient=True)
+    made = Translation(configuration, Options([], {}, ledger), ledger, target, target)
+    text = found.as_text()
     return Imported(text, report_of(made, problems_of(text, target)))
 
 

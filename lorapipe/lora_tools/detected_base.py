@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lorapipe import pocket
-from lorapipe.errors import InputError
+from lorapipe.errors import InputError, Problem
 from lorapipe.models import Checkpoint, Family
 from lorapipe.models._folder_detection import of_folder
 from lorapipe.models._model_detection import Kind, of_keys
@@ -41,6 +42,19 @@ def detected_base(path: Path | str) -> Family:
 def is_base(path: Path | str) -> bool:
     """Return whether a file or folder is a base of a registered family. `InputError` where it cannot be read."""
     return str(path) == "pocket" or _family(kind_of(Path(path))) is not None
+
+
+def are_bases(paths: Sequence[str]) -> list[bool]:
+    """Return `is_base` of each path. `InputError` with the problems of all that cannot be read."""
+    found, problems = list[bool](), list[Problem]()
+    for path in paths:
+        try:
+            found.append(is_base(path))
+        except InputError as error:
+            problems += [replace(problem, where=problem.where or path) for problem in error.problems]
+    if problems:
+        raise InputError(problems)
+    return found
 
 
 def _family(kind: Kind) -> type[Family] | None:

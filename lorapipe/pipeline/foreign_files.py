@@ -19,6 +19,7 @@ HEAD = 4096
 SETTINGS = (
     "Write its settings into a copy of pipelines/train-sd15.yaml: `lorapipe show --network_dim` finds a flag's setting."
 )
+IMPORT = "Turn it into a pipeline: `lorapipe import FILE --to penny.yaml`."
 FOLDER = "Name it in a pipeline, as images of a prepare stage; `lorapipe check` takes the YAML file."
 WEIGHTS = "Name it in a pipeline, as checkpoint of the base; `lorapipe check` takes the YAML file."
 
@@ -61,11 +62,11 @@ TRAINER = (
     "mixed_precision save_every_n_epochs clip_skip sample_prompts min_snr_gamma noise_offset cache_latents save_precision"
 )
 PROGRAMS: tuple[Program, ...] = (
-    _row("a kohya_ss (bmaltais) configuration", "LoRA_type pretrained_model_name_or_path", GUI, 2),
+    _row("a kohya_ss (bmaltais) configuration", "LoRA_type pretrained_model_name_or_path", GUI, 2, IMPORT),
     _row("an ai-toolkit configuration", "job config process",
-         "sd_trainer network linear linear_alpha datasets folder_path", 2),
+         "sd_trainer network linear linear_alpha datasets folder_path", 2, IMPORT),
     _row("an OneTrainer configuration", "training_method",
-         "base_model_name concept_file_name model_type __version lora_rank", 2),
+         "base_model_name concept_file_name model_type __version lora_rank", 2, IMPORT),
     _row("OneTrainer's list of concepts", "include_subdirectories", "image_variations text_variations balancing", 2),
     _row("a SimpleTuner configuration", "",
          "model_type model_family data_backend_config lora_rank lora_type resume_from_checkpoint "
@@ -75,9 +76,8 @@ PROGRAMS: tuple[Program, ...] = (
          "Open it in ComfyUI; its node `Save pipeline` writes a graph of lorapipe's nodes as a pipeline."),
     _row("a ComfyUI prompt (API form)", "class_type inputs", "_meta KSampler seed", 1,
          "Open it in ComfyUI; its node `Save pipeline` writes a graph of lorapipe's nodes as a pipeline."),
-    _row("a dataset configuration of kohya's scripts", "datasets image_dir",
-         cure="Write a prepare stage for each subset: `lorapipe show stage prepare`."),
-    _row("a configuration of kohya's scripts", "", TRAINER, 3),
+    _row("a dataset configuration of kohya's scripts", "datasets image_dir", cure=IMPORT),
+    _row("a configuration of kohya's scripts", "", TRAINER, 3, IMPORT),
     _row("a diffusers model's description", "_class_name _diffusers_version",
          cure="Name its folder as checkpoint of the base."),
     _row("a musubi-tuner or kohya configuration", "", "dit vae network_module network_dim fp8_base timestep_sampling", 3),
@@ -113,13 +113,13 @@ def of_text(text: str, name: str) -> Problem | None:
     if re.match(PAGE, text):
         return Problem("is a web page, not a pipeline.", name, "Download the file itself (on GitHub: Raw).")
     if re.search(SCRIPT, text):
-        return Problem("is a script that starts kohya's trainer; lorapipe does not read it yet.", name, SETTINGS)
+        return Problem("is a script that starts kohya's trainer, not a pipeline.", name, IMPORT)
     names = {match[match.lastindex] for match in re.finditer(NAMED, text) if match.lastindex}
     program = next((each for each in PROGRAMS if each.has <= names and len(each.of & names) >= each.least), None)
     if program is not None:
-        return Problem(f"is {program.what}; lorapipe does not read it yet.", name, program.cure)
+        return Problem(f"is {program.what}, not a pipeline.", name, program.cure)
     if "stages" not in names and re.search(TABLE, text) and re.search(ASSIGNED, text):
-        return Problem("is a TOML file of another program; lorapipe does not read it yet.", name, SETTINGS)
+        return Problem("is a TOML file of another program, not a pipeline.", name, SETTINGS)
     return None
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lorapipe.training.data.caption_kinds import is_sentence
 from lorapipe.training.data.trigger_word import shared_tag, tags_of
 
 if TYPE_CHECKING:
     from lorapipe.rules import Facts
     from lorapipe.training.adapters import Adapter
     from lorapipe.training.options import TrainingOptions
-
-LONG_TAG = 5
-"""Words from which on a text between commas is part of a sentence, not a tag."""
 
 
 def rank_of(adapter: Adapter) -> int:
@@ -38,21 +35,6 @@ def are_sentences(captions: Sequence[str]) -> bool:
     """Return whether most captions are sentences: their parts between commas are long, or end with a full stop."""
     written = [caption for caption in captions if caption.strip()]
     return bool(written) and sum(map(is_sentence, written)) > len(written) / 2
-
-
-def is_sentence(caption: str) -> bool:
-    """Return whether a caption is a sentence rather than tags."""
-    tags = tags_of(caption)
-    words = len(caption.split())
-    return words > LONG_TAG and words / max(1, len(tags)) >= LONG_TAG
-
-
-def least_tokens(caption: str) -> int:
-    """Return the least number of CLIP's tokens of a caption: every word, number's digit and run of marks is one at least.
-
-    CLIP's tokenizer (Radford et al. 2021, `simple_tokenizer`) splits a text in these pieces, and the pieces further.
-    """
-    return len(re.findall(r"[^\W\d_]+|\d|(?:[^\s\w]|_)+", caption))
 
 
 def epochs(training: TrainingOptions, facts: Facts) -> float | None:

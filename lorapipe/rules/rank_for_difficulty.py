@@ -21,7 +21,7 @@ class RankForDifficulty(Rule):
 
     def findings(self, training: TrainingOptions, facts: Facts) -> Iterator[Finding]:
         rank = rank_of(training.adapter)
-        if not rank or training.difficulty is None or facts.is_pocket:
+        if not rank or training.difficulty is None or training.subject == "style" or facts.is_pocket:
             return
         category = CATEGORIES[training.difficulty]
         path = ("adapter", "rank")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.rules import Facts, Finding, Rule
-from lorapipe.rules._settings import least_tokens
+from lorapipe.training.data.caption_kinds import least_tokens
 
 if TYPE_CHECKING:
     from lorapipe.training.options import TrainingOptions

@@ -226,7 +226,7 @@ class Export(Stage):
 
     def _about(self, snapshot: Snapshot, learned: AdapterWeights, prediction: str) -> dict[str, str]:
         """Return the metadata that does not depend on the file's bytes."""
-        from lorapipe.metadata import kohya_metadata, untrained_metadata
+        from lorapipe.metadata import kohya_metadata, origin_metadata, untrained_metadata
         from lorapipe.training_record import TrainingRecord
 
         record = TrainingRecord.load(self.weights.training) if self.weights.training else None
@@ -236,6 +236,7 @@ class Export(Stage):
             chosen = kohya_metadata(record, self.title, step, epoch, self.metadata, algorithms)
         else:
             chosen = untrained_metadata(type(base), base.base_model_version(prediction), learned, self.metadata)
+            chosen |= {} if self.metadata != "full" else origin_metadata(snapshot.path)
         if self.convert != "own":
             loader = untrained_metadata(type(base), base.base_model_version(prediction), learned, "none")
             chosen |= {key: value for key, value in loader.items() if key.startswith("ss_network_")}

@@ -24,13 +24,13 @@ from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.yaml_document import open_document
 from lorapipe.regular_files import open_inside, read_regular
 from lorapipe.spec import Address
+from lorapipe.starting_settings.trigger_settings import steps_for, trigger_settings
 from lorapipe.watch.allowed_paths import AllowedPaths, places_of, targets_of
 from lorapipe.watch.captions import captions_in, lacking
 from lorapipe.watch.folder_names import is_kohyas, repeats_of, trigger_of
 from lorapipe.watch.folder_state import REGULARISATION, is_picture, is_reg
 from lorapipe.watch.resource_limits import asked, too_much
 from lorapipe.watch.settings import WatchSettings
-from lorapipe.whole_words import has_words
 
 BUILT_IN = Path(__file__).parent / "pipelines"
 OVERRIDES = "lorapipe.yaml"
@@ -38,8 +38,6 @@ FILE = "pipeline.yaml"
 CAPTIONS = (".txt", ".caption")
 MOST_PROBLEMS = 100
 MOST_LETTERS = 1000
-MANY = 100
-"""Number of pictures above which a set is a style or a concept rather than a character, and needs more steps."""
 
 
 @dataclass(frozen=True)
@@ -179,19 +177,12 @@ def _variables(
     free: dict[str, object] = {"trigger": trigger}
     if template.pipeline is None:
         said = str(wanted.get("trigger", trigger))
-        has = [has_words(text, said) for text in filter(None, captions)]
-        bare = bool(has) and not any(has)
+        words = trigger_settings(said, captions)
         usual = int(_mapping(open_layers(base).value.get("vars")).get("steps", 1000))
         free |= {"least": template.watching.least, "repeats": repeats_of(dropped.name)}
-        free |= {"steps": steps_for(len(captions), usual), "prefix": f"{said}," if bare else ""}
-        free |= {"lacked": "" if bare or all(has) else said, "class_word": "" if bare else said}
+        free |= {"steps": steps_for(len(captions), usual), "prefix": words.prefix}
+        free |= {"lacked": words.trigger, "class_word": words.class_word}
     return {**{name: value for name, value in free.items() if name not in wanted}, **fixed}
-
-
-def steps_for(pictures: int, usual: int) -> int:
-    """Return a number of steps that is whole epochs, about the usual number; up to three times as many for a large set."""
-    wanted = usual * max(1.0, min(3.0, pictures / MANY))
-    return max(1, round(wanted / max(1, pictures))) * max(1, pictures)
 
 
 def _regularisation(images: Path) -> Path | None:

@@ -116,6 +116,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "=lorapipe.inspection", "=lorapipe.models", "lorapipe.metadata",
         "lorapipe.models._checkpoint_writer", "lorapipe.models._folder_detection", "lorapipe.models._model_detection",
         "lorapipe.models._safetensors_writer", "lorapipe.models._tensor_index", "lorapipe.models._weight_files",
+        "lorapipe.inspection.training_pipeline",
         "=lorapipe.pocket", "lorapipe.pipeline.delivery_log", "lorapipe.atomic", "lorapipe.fsync", *LIGHT
     ),
     "lorapipe.evaluation": (
@@ -148,8 +149,18 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training_record": ("lorapipe.atomic", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket",),
     "lorapipe.rules": (
-        "=lorapipe.rules", "lorapipe.training.subjects", "lorapipe.training.data.trigger_word", "lorapipe.registry",
+        "=lorapipe.rules", "lorapipe.training.subjects", "lorapipe.training.data.trigger_word",
+        "lorapipe.training.data.caption_kinds", "lorapipe.registry",
         "lorapipe.whole_words", *LIGHT
+    ),
+    "lorapipe.starting_settings": (
+        "lorapipe.starting_settings", "lorapipe.rules", "=lorapipe.stages", "lorapipe.stages._train_forecast",
+        "lorapipe.evaluation.prompts", "=lorapipe.models", "=lorapipe.pocket", "lorapipe.training.data",
+        "lorapipe.training.subjects", "lorapipe.training.memory_estimate", "lorapipe.user_folders",
+        "lorapipe.watch.folder_names", *SHARED, *LIGHT
+    ),
+    "lorapipe.commands.new": (
+        "lorapipe.starting_settings", "=lorapipe.models", "=lorapipe.pocket", *FRONT, *ENGINE
     ),
     "lorapipe.stages": (
         "=lorapipe.stages", "=lorapipe.rules", "lorapipe.training", "=lorapipe.models", "lorapipe.formats",
@@ -162,7 +173,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", *ENGINE),
     "lorapipe.series": (),
     "lorapipe.watch": (
-        "lorapipe.watch", "lorapipe.job_queue", "lorapipe.code_pages", "lorapipe.kohya_folders", "lorapipe.picture_files",
+        "lorapipe.watch", "lorapipe.starting_settings.trigger_settings",
+        "lorapipe.job_queue", "lorapipe.code_pages", "lorapipe.kohya_folders", "lorapipe.picture_files",
         "lorapipe.whole_words", *ENGINE
     ),
     "lorapipe.page": ("lorapipe.page", "lorapipe.job_queue", *ENGINE),
@@ -170,6 +182,9 @@ TABLE: dict[str, tuple[str, ...]] = {
         "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest", *FRONT, *ENGINE
     ),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
+    "lorapipe.commands.merge": ("lorapipe.lora_tools", *FRONT, *ENGINE),
+    "lorapipe.commands.convert": ("lorapipe.lora_tools", *FRONT, *ENGINE),
+    "lorapipe.commands._one_stage": ("=lorapipe.stages", *FRONT, *ENGINE),
     "lorapipe.commands.inspect": ("=lorapipe.inspection", *FRONT, *ENGINE),
     "lorapipe.terminal": (),
     "lorapipe.run_display": ("lorapipe.terminal", *ENGINE),

@@ -198,9 +198,12 @@ def _put_rates(made: Translation, rates: Mapping[str, float | None], master: flo
     """Write the effective rates, with the option that each comes from."""
     for name, rate in rates.items():
         source = _source(made, name)
-        usual = "not trained in the original" if rate == 0 else f"{source}: {number(master)}"
-        made.draft.put(f"{TRAIN}.{name}", float(rate or 0), _mark(made, name) or usual)
-        made.effective[name] = f"{number(float(rate or 0))}, from {source}"
+        value = float(rate or 0)
+        comment = _mark(made, name) or f"{source}: {number(master)}"
+        if not value:
+            source = comment = "not trained in the original"
+        made.draft.put(f"{TRAIN}.{name}", value, comment)
+        made.effective[name] = f"{number(value)}, {source}" if not value else f"{number(value)}, from {source}"
 
 
 def _text_rates(made: Translation) -> list[float]:
@@ -302,7 +305,8 @@ def _mark(made: Translation, name: str) -> str:
 
 def _settle_rates(made: Translation, rates: Mapping[str, float | None], embedding: bool) -> None:
     options = made.options
-    sources = {_source(made, name): f"{TRAIN}.{name}: {number(float(rate or 0))}" for name, rate in rates.items()}
+    told = sorted(rates.items(), key=lambda pair: bool(pair[1]))  # a rate above 0 says more of an option than 0
+    sources = {_source(made, name): f"{TRAIN}.{name}: {number(float(rate or 0))}" for name, rate in told}
     for name in ("unet_lr", *TEXT_RATES, "text_encoder_lr2", "learning_rate_te2"):
         if embedding:
             made.idle(name, "textual inversion trains vectors alone")

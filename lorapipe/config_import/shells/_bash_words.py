@@ -111,7 +111,7 @@ class Expansion:
         unknown, kept = "", False
         for text, quoted, missing, array in self._pieces(token.raw, token.line):
             unknown = unknown or missing or _unknown(array or ())
-            kept = kept or quoted or bool(array)
+            kept |= quoted or bool(array)
             _add(fields, text, quoted, array, token.line)
         if len(fields) > MOST_WORDS:
             raise ShellSyntaxError(token.line, "an array is too long")

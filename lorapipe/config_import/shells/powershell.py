@@ -16,7 +16,7 @@ ELSE = re.compile(r"else\s*(?=\{)", re.IGNORECASE)
 BLOCK = re.compile(r"(?:try|finally|begin|process)\s*(?=\{)|&\s*(?=\{)", re.IGNORECASE)
 LOOP = re.compile(r"(foreach|for|while|do|function|filter|switch|param|catch|trap)\b[^\n{(]*(?=[({])", re.IGNORECASE)
 END = re.compile(r"[\n;]|$")
-BARE = re.compile(r"(?:`[^\n]|[^\s;`\"'$@(){}|])(?:`[^\n]|[^\s;`\"'$(){}|])*")
+BARE = re.compile(r"(?:`[^\n]|[^\s;`\"'$@(){}|&])(?:`[^\n]|[^\s;`\"'$(){}|])*")
 DEEPEST = 40
 
 

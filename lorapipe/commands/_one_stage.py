@@ -1,0 +1,102 @@
+"""Run one stage without a pipeline and without a store: its result goes to the file that the user named."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lorapipe.errors import Problem
+    from lorapipe.pipeline.artifacts import Artifact
+    from lorapipe.stages import Stage
+
+TOLD = ("dtype", "title", "rank")
+"""Knobs that `--set` gives, not files."""
+
+
+def settings(texts: Sequence[str]) -> dict[str, object]:
+    """Parse `--set knob=value` of a command that has a single stage; values are YAML."""
+    from lorapipe.errors import InputError, shortened
+    from lorapipe.pipeline.yaml_document import parse
+
+    found: dict[str, object] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        where = f"--set {shortened(text, 100)}"
+        if not equals or not name.strip().isidentifier():
+            raise InputError("is not a setting.", where=where, cure="Write knob=value.")
+        found[name.strip()] = parse(value, where).value if value.strip() else None
+    return found
+
+
+def may_replace(path: Path, force: bool) -> None:
+    """Raise `InputError` if something is at the path that lorapipe has not made, unless `force` is given."""
+    from lorapipe.errors import InputError
+    from lorapipe.pipeline.delivery_log import is_as_exported
+
+    if path.exists() and not force and not (path.is_file() and is_as_exported(path)):
+        what = "is there already, and lorapipe has not made it, or it was changed since."
+        raise InputError(what, where=str(path), cure="Name another file, or add --force.")
+
+
+def parsed(name: str, document: Mapping[str, object]) -> Stage:
+    """Return the stage registered as `name`. `InputError` with all problems of its settings."""
+    from lorapipe.errors import InputError
+    from lorapipe.spec import from_dict
+    from lorapipe.stages import Stage
+
+    contract: type[Stage] = Stage  # type: ignore[type-abstract]  # the registry finds the file
+    try:
+        stage = from_dict(contract, {"uses": name, **document}, Path.cwd())
+        if problems := [*stage.problems_among({})]:
+            raise InputError(problems)
+    except InputError as error:
+        raise InputError(map(_placed, error.problems)) from None
+    return stage
+
+
+def _placed(problem: Problem) -> Problem:
+    """Return a problem with the setting that it is about as its place."""
+    name = problem.path[0] if problem.path and not problem.where else ""
+    return dataclasses.replace(problem, where=f"--set {name}") if isinstance(name, str) and name in TOLD else problem
+
+
+def run_alone(stage: Stage, to: Path, file: Callable[[Artifact], Path], *, quiet: bool = False) -> None:
+    """Run a stage beside the target, show its progress, and move the file of its artifact to the target.
+
+    Nothing is left where it fails or is interrupted.
+    """
+    from lorapipe.fsync import make_folder, sync_all
+    from lorapipe.pipeline.context import Context
+    from lorapipe.pipeline.events import Event, Log
+    from lorapipe.run_display import Display
+    from lorapipe.terminal import Printer
+
+    make_folder(to.absolute().parent)
+    work = to.absolute().with_name(f".{os.getpid()}-{os.urandom(4).hex()}.part")
+    display, said = Display(sys.stderr, [stage.name], quiet=quiet), list[str]()
+
+    def show(event: Event) -> None:
+        if isinstance(event, Log) and event.level == "info":
+            said.append(event.text)
+            return
+        display.show(dataclasses.replace(event, stage=stage.name))
+
+    try:
+        (work / "out").mkdir(parents=True)
+        context = Context(work / "out", work / "resume", work / "cache", show, lambda: False)
+        made = file(stage.run(context))
+        if to.is_dir():
+            shutil.rmtree(to)
+        made.replace(to)
+        sync_all([to])
+    finally:
+        display.close()
+        shutil.rmtree(work, ignore_errors=True)
+    for text in () if quiet else said:
+        Printer(sys.stdout).line(f"{to}: {text}")

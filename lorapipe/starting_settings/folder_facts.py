@@ -1,0 +1,148 @@
+"""What is in a folder of pictures, as far as starting settings depend on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from statistics import median
+from typing import TYPE_CHECKING
+
+from lorapipe import kohya_folders
+from lorapipe.errors import InputError, counted
+from lorapipe.picture_files import is_picture
+from lorapipe.starting_settings.caption_facts import CaptionFacts
+from lorapipe.starting_settings.picture_facts import PictureFacts, look, near_duplicates
+
+if TYPE_CHECKING:
+    from lorapipe.picture_files import Contents
+
+REGULARISATION = ("reg", "regularisation", "regularization", "class_images")
+"""Names of subfolders with pictures of the class."""
+ENOUGH_TO_HOLD_OUT, HELD_OUT = 10, 0.1
+"""Those of `prepare`."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A subfolder of pictures: its relative name, their number, and the repeats in its name, if it has kohya's form."""
+
+    name: str
+    count: int
+    repeats: int | None
+
+
+@dataclass(frozen=True)
+class FolderFacts:
+    """The pictures of a folder without those for regularisation, their captions, and near-duplicates."""
+
+    root: Path
+    pictures: Mapping[str, PictureFacts]
+    captions: CaptionFacts
+    duplicates: int = 0
+    unreadable: int = 0
+    groups: tuple[Group, ...] = ()
+    regularisation: str = ""
+    """The subfolder of regularisation pictures; empty where there is none."""
+
+    @property
+    def usable(self) -> int:
+        """Pictures without near-duplicates."""
+        return len(self.pictures) - self.duplicates
+
+    @property
+    def trained(self) -> int:
+        """Pictures to train on, without those that are held out to tell learning from memorising."""
+        held_out = round(self.usable * HELD_OUT) if self.usable >= ENOUGH_TO_HOLD_OUT else 0
+        return max(1, self.usable - held_out)
+
+    @property
+    def side(self) -> int:
+        """Side in pixels of a square with as many pixels as a picture in the middle of the set."""
+        return int(median(found.size[0] * found.size[1] for found in self.pictures.values()) ** 0.5)
+
+    def smaller_than(self, side: int) -> int:
+        """Return how many pictures have fewer pixels than a square of this side."""
+        return sum(found.size[0] * found.size[1] < side * side for found in self.pictures.values())
+
+    @property
+    def ratios(self) -> tuple[float, float]:
+        """The least and the largest width / height."""
+        ratios = [found.size[0] / found.size[1] for found in self.pictures.values()]
+        return min(ratios), max(ratios)
+
+    @property
+    def is_square(self) -> bool:
+        """Whether all pictures have about one shape, a square."""
+        low, high = self.ratios
+        return 0.95 <= low <= high <= 1.05
+
+    @property
+    def transparent(self) -> int:
+        """Number of pictures with transparent parts."""
+        return sum(found.transparent for found in self.pictures.values())
+
+    @property
+    def grey(self) -> int:
+        """Number of pictures without colours."""
+        return sum(found.grey for found in self.pictures.values())
+
+    def summary(self) -> str:
+        """Return the sizes and oddities in a line."""
+        low, high = (sorted(found.size for found in self.pictures.values())[place] for place in (0, -1))
+        sizes = f"{low[0]}x{low[1]}" + (f" to {high[0]}x{high[1]}" if high != low else "")
+        odd = [
+            f"{count} {what}"
+            for count, what in (
+                (self.duplicates, "near-duplicates, which are left out"),
+                (self.transparent, "transparent"),
+                (self.grey, "without colours"),
+                (self.unreadable, "unreadable"),
+            )
+            if count
+        ]
+        return "; ".join([f"{counted(len(self.pictures), 'picture')}, {sizes}", *odd])
+
+
+def facts_of(root: Path) -> FolderFacts:
+    """Look at a folder. `InputError` if it is none, or has no pictures."""
+    from lorapipe.training.data.image_folder import ImageFolder, look_through
+    from lorapipe.training.data.messages import no_pictures_message
+
+    contents = ImageFolder(root).contents()
+    reg = _regularisation(root)
+    if reg:
+        contents = look_through(root, [reg])
+    seen = look(root, contents)
+    if not seen:
+        text = no_pictures_message((), len(contents.pictures), contents.left_out)
+        raise InputError(text, where=str(root), cure="" if "." in text[:-1] else "Name a folder of pictures.")
+    captions = _captions(root, contents, list(seen))
+    by_name = dict(zip(seen, captions.texts, strict=True))
+    copies = near_duplicates(root, seen, lambda name: by_name[name])
+    missing = len(contents.pictures) - len(seen)
+    return FolderFacts(root, seen, captions, len(copies), missing, _groups(seen), reg)
+
+
+def _regularisation(root: Path) -> str:
+    folders = (each for each in sorted(root.iterdir()) if each.name.casefold() in REGULARISATION and each.is_dir())
+    return next((each.name for each in folders if any(is_picture(file.name) for file in each.rglob("*"))), "")
+
+
+def _captions(root: Path, contents: Contents, names: list[str]) -> CaptionFacts:
+    from lorapipe.training.data.captions import CaptionFiles, folder_name
+
+    files = CaptionFiles(root, contents.captions)
+    found = [files.of(name, "") for name in names]
+    words = {named.word for name in names if (named := folder_name(PurePosixPath(name))) and named.word}
+    return CaptionFacts(tuple(each.text for each in found), sum(each.from_file for each in found), tuple(sorted(words)))
+
+
+def _groups(pictures: Mapping[str, PictureFacts]) -> tuple[Group, ...]:
+    """Return the subfolders with pictures, if there are several and no pictures beside them."""
+    tops = Counter(PurePosixPath(name).parts[0] if "/" in name else "" for name in pictures)
+    if "" in tops or len(tops) < 2:
+        return ()
+    named = {top: kohya_folders.parse(top) for top in tops}
+    return tuple(Group(top, tops[top], found.repeats if (found := named[top]) else None) for top in sorted(tops))
