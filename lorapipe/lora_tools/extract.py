@@ -119,24 +119,16 @@ def chosen_modules(base: Family, rules: ExtractRules) -> Iterator[tuple[str, Mod
     """Yield part, module and width of every module to extract. `InputError` where `block_ranks` has another length."""
     found = base.footprint() or base.load("cpu")
     blocks = Blocks.of(rules, found.blocks)
-    is_dense = rules.form == "diff"
-    for part in base.trainable:
-        if base.role(part) == "text_encoder" and not rules.text_encoders:
-            continue
-        refs = [*found.modules(part), *found.outer_modules(part)] if is_dense else found.modules(part)
+    parts = [part for part in base.trainable if rules.text_encoders or base.role(part) != "text_encoder"]
+    for part in parts:
+        refs = found.targets(part, convolutions=rules.conv_rank > 0)
+        if rules.form == "diff":
+            refs = [*found.modules(part), *found.outer_modules(part)]
         for ref in refs:
-            if not (is_dense or ref.pointwise or rules.conv_rank) or (
-                ref.group == "conv" and not _has_convolutions(rules)
-            ):
-                continue
-            usual = MOST_RANK if is_dense else rules.rank if ref.pointwise else rules.conv_rank
-            width = blocks.width(Width.of(usual, 0), ref.block, ref.pointwise)
+            usual = rules.rank if ref.pointwise else rules.conv_rank
+            width = blocks.width(Width.of(MOST_RANK if rules.form == "diff" else usual, 0), ref.block, ref.pointwise)
             if width.rank:
                 yield part, ref, width
-
-
-def _has_convolutions(rules: ExtractRules) -> bool:
-    return rules.form == "diff" or rules.conv_rank > 0
 
 
 def _bytes(ref: ModuleRef, width: Width, rules: ExtractRules, dtype: Dtype) -> int:

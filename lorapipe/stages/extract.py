@@ -85,18 +85,20 @@ class Extract(Stage):
     )
 
     def problems(self) -> Iterator[Problem]:
-        if self.energy is not None and self.threshold is not None:
-            yield Problem("both energy and threshold choose ranks.", cure="Keep one of them.", path=("threshold",))
-        if self.form == "diff":
-            for name in ("energy", "threshold", "clamp"):
-                if getattr(self, name) is not None:
-                    yield Problem("is for form: lora alone.", cure="Take it away.", path=(name,))
+        yield from self._rule_problems()
         if isinstance(self.tuned, Source) and not self.base.is_pending:
             yield from self._file_problems()
         if self.block_ranks and not self.base.is_pending and (found := self.base.footprint()):
             from lorapipe.training.adapter_layers.block_widths import Blocks
 
             yield from Blocks.problems(self, found.blocks)
+
+    def _rule_problems(self) -> Iterator[Problem]:
+        if self.energy is not None and self.threshold is not None:
+            yield Problem("both energy and threshold choose ranks.", cure="Keep one of them.", path=("threshold",))
+        for name in ("energy", "threshold", "clamp") if self.form == "diff" else ():
+            if getattr(self, name) is not None:
+                yield Problem("is for form: lora alone.", cure="Take it away.", path=(name,))
 
     def _file_problems(self) -> Iterator[Problem]:
         path, other = self.tuned.path, self.base.checkpoint.path
@@ -120,7 +122,7 @@ class Extract(Stage):
         base, folder = self.base, self.base.checkpoint.path
         is_described = folder.is_dir() and not self.tuned.path.is_dir() and getattr(base, "config", self) is None
         described = {"config": Source(folder)} if is_described else {}
-        return replace(base, checkpoint=self.tuned, **described)  # type: ignore[arg-type]
+        return replace(base, checkpoint=self.tuned, **described)
 
     def rules(self) -> ExtractRules:
         """Return the settings that say what to extract."""
