@@ -7,7 +7,7 @@ Each module's difference is approximated by a truncated singular value decomposi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -230,17 +230,13 @@ class _Module:
         if not any(energies.values()):
             found.same += 1
             return
-        first = shorts["weight"]
-        kept = {short: energy for short, energy in energies.items() if energy or short == first}
-        shapes = {first: self.ref.shape, shorts["bias"]: self.ref.shape[:1]}
-        values: dict[str, Callable[[], Tensor]] = {
-            short: partial(self._reshaped, names[short], shapes[short]) for short in kept
-        }
+        first, rows = shorts["weight"], self.ref.shape[:1]
+        kept = [short for short, energy in energies.items() if energy or short == first]
+        shapes = {short: self.ref.shape if short == first else rows for short in kept}
+        values = {short: partial(self._reshaped, names[short], shapes[short]) for short in kept}
         algorithm = "norm" if is_norm else "full"
         wanted = None if is_norm else self._reshaped(names[first], self.ref.shape).flatten(1) @ self._probe
-        found.modules.append(
-            ModuleTensors(algorithm, self._keys(algorithm, kept), values, {s: shapes[s] for s in kept}, wanted=wanted)
-        )
+        found.modules.append(ModuleTensors(algorithm, self._keys(algorithm, kept), values, shapes, wanted=wanted))
         rank = min(self.ref.shape[0], math.prod(self.ref.shape[1:]))
         found.kept.append(KeptModule(self._written, self.place[0], rank, sum(energies.values()), 1.0))
 
@@ -251,7 +247,7 @@ class _Module:
     def _reshaped(self, name: tuple[str, str], shape: tuple[int, ...]) -> Tensor:
         return self.difference.of(name).reshape(shape)
 
-    def _keys(self, algorithm: str, shorts: Mapping[str, object]) -> dict[str, str]:
+    def _keys(self, algorithm: str, shorts: Iterable[str]) -> dict[str, str]:
         suffixes = Algorithm.of(algorithm).keys
         return {short: self._key(suffixes[short]) for short in shorts}
 
