@@ -67,7 +67,7 @@ KINDS = {
     "loha": Kind({"type": "loha", "rank": 8, "preset": "full"}),
     "lokr": Kind({"type": "lokr", "factor": 4, "full_matrix": True, "preset": "full"}),
     "oft": Kind({"type": "oft", "block_size": 8, "preset": "full"}),
-    "ia3": Kind({"type": "ia3", "preset": "full"}, {"unet_lr": 1e-2, "text_encoder_lr": 5e-3}),
+    "ia3": Kind({"type": "ia3", "preset": "full"}, {"unet_lr": 5e-2, "text_encoder_lr": 1e-2}),
     "glora": Kind({"type": "glora", "rank": 8}),
     "full": Kind({"type": "full", "preset": "full"}, {"unet_lr": 5e-4, "text_encoder_lr": 1e-4}),
     "finetune": Kind({"type": "finetune"}, {"unet_lr": 2e-4, "text_encoder_lr": 4e-5}),

@@ -1,6 +1,6 @@
 """CPU seconds, memory and error of the LoRA tools on a full-size base of random fp16 weights.
 
-    python benchmarks/tools.py [extract resize …] [--family sd15|sdxl] [--rank 32] [--work FOLDER] [--threads 1]
+    python benchmarks/tools.py [extract resize merge check_merge] [--family sd15|sdxl] [--rank 32] [--work FOLDER]
 
 Builds, once in FOLDER, a base and a tuned checkpoint (single files; 4.3 GB for SD1.5, 14 GB for SDXL) that differs from it
 in every module that LoRA trains, by singular values that fall so that the best error of rank 32 is 0.0716. Each tool runs in
@@ -29,6 +29,7 @@ PLANTED = 96
 REFERENCE = {
     ("extract", "sd15"): "241 s, 9.3 GB, error 0.187; limit 6.2 to 10.5 s, 0.32 GB, error 0.0722",
     ("resize", "sd15"): "173 s, 0.9 GB; limit 3.1 s, 0.16 GB",
+    ("merge", "sd15"): "26 s, 6.3 GB; limit 7.4 s, 0.27 GB",
 }
 """sd-scripts' tools on the same task, measured once, and the limit that was computed for this machine's kind."""
 
@@ -154,7 +155,49 @@ def resize(family: str, work: Path, rank: int) -> dict[str, float]:
     return {"modules": len(found.modules), "error": found.error}
 
 
-TOOLS: dict[str, Callable[[str, Path, int], dict[str, float]]] = {"extract": extract, "resize": resize}
+def merge(family: str, work: Path, rank: int) -> dict[str, float]:
+    """Merge the extracted LoRA into the base at 0.8."""
+    from lorapipe.lora_tools.checkpoint_merge import merge_adapters
+    from lorapipe.lora_tools.weighted_adapters import Strengths, WeightedFile
+
+    files = [WeightedFile(work / f"lora{rank}.safetensors", Strengths(0.8))]
+    found = merge_adapters(base(family, work / "base.safetensors"), files, work / "merged.safetensors")
+    return {"modules": found.layers}
+
+
+def check_merge(family: str, work: Path, rank: int) -> dict[str, float]:
+    """Compare each merged weight with W + 0.8 · ΔW in float32, rounded once, and all others with the base's bytes."""
+    import torch
+    from safetensors import safe_open
+
+    own = base(family, work / "base.safetensors")
+    names, places = own.module_names(), own.tensor_places()
+    lora, old, new = (
+        safe_open(work / f"{name}.safetensors", framework="pt") for name in (f"lora{rank}", "base", "merged")
+    )
+    sums: dict[str, dict[int, Any]] = {}
+    for key in (key for key in lora.keys() if key.endswith(".lora_down.weight")):  # noqa: SIM118
+        name = key.removesuffix(".lora_down.weight")
+        down, up = lora.get_tensor(key).float(), lora.get_tensor(f"{name}.lora_up.weight").float()
+        scale = float(lora.get_tensor(f"{name}.alpha")) / down.shape[0]
+        place = places[names[name][0], f"{names[name][1]}.weight"]
+        sums.setdefault(place.key, {})[place.slice_index] = 0.8 * (scale * (up.flatten(1) @ down.flatten(1)))
+    wrong = 0
+    for key in old.keys():  # noqa: SIM118
+        wanted = old.get_tensor(key)
+        if key in sums:
+            count = 3 if "in_proj" in key else 1
+            slices = [*wanted.float().chunk(count)]
+            for index, delta in sums[key].items():
+                slices[index] = slices[index] + delta.reshape(slices[index].shape)
+            wanted = torch.cat(slices).to(wanted.dtype)
+        wrong += not torch.equal(new.get_tensor(key), wanted)
+    return {"tensors": len(old.keys()), "changed": len(sums), "not bit-identical": wrong}
+
+
+TOOLS: dict[str, Callable[[str, Path, int], dict[str, float]]] = {
+    "extract": extract, "resize": resize, "merge": merge, "check_merge": check_merge,
+}  # fmt: skip
 """Tool → a function that runs it on a family's files in a folder, and returns figures to show."""
 
 

@@ -20,6 +20,7 @@ from lorapipe.errors import InputError, Interrupted
 from lorapipe.formats import AdapterWeights
 from lorapipe.formats.a1111 import A1111
 from lorapipe.formats.diffusers import Diffusers
+from lorapipe.inspection import inspect
 from lorapipe.models import Model
 from lorapipe.pipeline.artifacts import Dataset, Weights
 from lorapipe.pipeline.events import Log, Metric
@@ -232,7 +233,19 @@ def test_a_file_that_is_wrong_is_refused_by_name(
     with pytest.raises(InputError) as error:
         formats.open(tmp_path / "style.pt", {})
     assert said in str(error.value) and "style.pt" in str(error.value)
+    try:
+        reported = "; ".join(inspect(tmp_path / "style.pt").report.problems)
+    except InputError as error:
+        reported = str(error)
+    assert said in reported
     assert not (tmp_path / "pickled").exists()
+
+
+def test_a_file_is_described(tmp_path: Path) -> None:
+    torch.save(their_file(), tmp_path / "style.pt")
+    found = inspect(tmp_path / "style.pt")
+    assert found.is_right
+    assert found.report.what == "a hypernetwork for contexts of 32, 64: layers 1, 2, 2, 1, relu, LayerNorm"
 
 
 def test_contexts_of_another_base_are_refused(model: Model) -> None:

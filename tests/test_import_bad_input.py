@@ -261,7 +261,7 @@ BOMBS = {
     "h.sh": "accelerate launch train_network.py --seed=$((" + "(" * 5_000 + "1" + ")" * 5_000 + "))\n",
     "i.sh": "a=(x)\n" + 'a+=("${a[@]}")\n' * 40 + 'accelerate launch train_network.py "${a[@]}"\n',
     "j.toml": "network_dim = 4\nseed = " + "9" * 10_000 + "\nlearning_rate = 1\n",
-    "k.sh": "accelerate launch train_network.py " + "--a=1 " * 100_000 + "\n",
+    "k.sh": "accelerate launch train_network.py " + "--a=1 " * 19_000 + "\n",
 }  # fmt: skip
 
 

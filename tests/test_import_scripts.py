@@ -193,6 +193,34 @@ def test_rates_that_an_adaptive_optimizer_cannot_have_are_a_conflict(project: Pa
     assert any("next to nothing" in line for line in found.report.conflicts)
 
 
+def test_cached_text_encoder_outputs_leave_out_what_the_original_leaves_out(project: Path) -> None:
+    """And what it stops at is a conflict."""
+    text = configs.command(
+        "--cache_text_encoder_outputs", "--caption_prefix=art", "--enable_wildcard", "--shuffle_caption"
+    )
+    found = configs.imported(text, project)
+    lora, told = configs.stage_of(found, project), configs.outcomes(found)
+    assert (told["--caption_prefix"], told["--enable_wildcard"], told["--shuffle_caption"]) == (
+        "no effect",
+        "no effect",
+        "used",
+    )
+    assert (lora.captions.prefix, lora.text_encoder_lr) == ("", 0)
+    conflicts = " ".join(found.report.conflicts)
+    assert "cache_text_encoder_outputs and shuffle_caption" in conflicts and "network_train_unet_only" in conflicts
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--optimizer_type=RAdamScheduleFree", "--lr_scheduler=inverse_sqrt", "--loss_type=odd", "--save_model_as=ckpt",
+     "--network_module=networks.odd", "--fp8_base", "--base_weights=a"],
+)  # fmt: skip
+def test_what_is_not_offered_is_refused_with_a_reason_and_the_rest_is_valid(project: Path, option: str) -> None:
+    found = configs.imported(configs.command(option), project)
+    entry = next(entry for entry in found.report.entries if entry.option.written == option.partition("=")[0])
+    assert entry.outcome.kind == "refused" and entry.outcome.text and found.report.problems == []
+
+
 def test_tags_that_stay_in_place_matter_only_where_others_move(project: Path) -> None:
     found = configs.imported(configs.command("--keep_tokens=1"), project)
     assert configs.outcomes(found)["--keep_tokens"] == "no effect"

@@ -218,3 +218,33 @@ def test_an_unknown_reader_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFi
     path = saved(tmp_path / "a.safetensors", LORA)
     assert main(["inspect", str(path), "--for", "comfyiu"]) == 2
     assert "Did you mean 'comfyui'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_norms_by_block_are_those_of_the_update(kind: str, tmp_path: Path) -> None:
+    report = inspect(saved(tmp_path / "a.safetensors", KINDS[kind])).report
+    algorithm = Algorithm.of(next(iter(report.algorithms)))
+    tensors = {short: KINDS[kind][suffix] for short, suffix in algorithm.keys.items() if suffix in KINDS[kind]}
+    if not report.norms:  # of a kind whose update depends on the base, or in Tucker form
+        assert algorithm.needs_weight(tensors) or "t2" in tensors or algorithm.name == "norm"
+        return
+    alpha = KINDS[kind].get("alpha")
+    delta = algorithm.delta(tensors, algorithm.usual_alpha(tensors) if alpha is None else float(alpha))
+    assert report.norms == {"U-Net": {"down_blocks 0": pytest.approx(float(delta.norm()), rel=1e-4)}}
+
+
+def test_a_chart_and_what_is_suspicious_are_shown(tmp_path: Path) -> None:
+    tensors = {}
+    for number in range(12):
+        up = {3: 0.0, 7: 1000.0}.get(number, 1.0)
+        name = f"lora_te_text_model_encoder_layers_{number}_mlp_fc1"
+        tensors |= {f"{name}.lora_down.weight": torch.ones(2, 768), f"{name}.lora_up.weight": torch.ones(8, 2) * up}
+    save_file(tensors, tmp_path / "a.safetensors")
+    found = inspect(tmp_path / "a.safetensors")
+    text = found.as_text()
+    lines = [line.split() for line in text.splitlines() if "encoder, layers" in line]
+    assert [line[3] for line in lines] == [str(number) for number in range(12)]
+    assert lines[7][-1] == "█" * 32 and lines[8][-1] == "█" and len(lines[3]) == 5
+    assert "suspicious: 1 module has no effect" in text and "layers_3_mlp" in text
+    assert "an update of up to 1000 times the median" in text and "layers_7_mlp" in text
+    assert found.is_right

@@ -6,11 +6,12 @@ import dataclasses
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 import tiny
@@ -22,13 +23,18 @@ from lorapipe.pipeline.artifacts import Dataset, Weights
 from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Duration
 from lorapipe.stages.train import Train
+from lorapipe.training.adapter_layers.word_embedding import WordEmbedding
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.adapters.finetune import Finetune
+from lorapipe.training.adapters.hypernetwork import Hypernetwork
+from lorapipe.training.adapters.lokr import LoKr
 from lorapipe.training.adapters.lora import LoRA
+from lorapipe.training.adapters.peft import Peft
 from lorapipe.training.interval import Interval
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.optimizers.adafactor import Adafactor
 from lorapipe.training.optimizers.adamw8bit import AdamW8bit
+from lorapipe.training.peft_methods.vera import Vera
 from lorapipe.training.resume_state import Checkpoints
 
 STEPS = 16
@@ -71,14 +77,15 @@ def test_a_killed_process(
     assert any("Resumes after step" in event.text for event in bench.of(Log))
 
 
+def environment() -> dict[str, str]:
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    return {**os.environ, "PYTHONPATH": paths}
+
+
 def kill_at_random(folder: Path, optimizer: str, last: int = STEPS - 2) -> None:
     target = random.SystemRandom().randint(5, last)
-    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
     process = subprocess.Popen(
-        [sys.executable, __file__, str(folder), optimizer],
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        env={**os.environ, "PYTHONPATH": paths},
+        [sys.executable, __file__, str(folder), optimizer], stdout=subprocess.PIPE, encoding="utf-8", env=environment()
     )
     assert process.stdout is not None
     steps = [0]
@@ -113,6 +120,12 @@ def of_kind(kind: str, dataset: Dataset, **knobs: Any) -> Train:
 
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     **{kind: (kind, {}) for kind in KINDS},
+    "lora, dora": ("lora", {"adapter": LoRA(rank=2, dora=True, norms=True, dropout=0.1)}),
+    "lokr, dora of outputs": ("lokr", {"adapter": LoKr(rank=2, dora=True, dora_axis="output")}),
+    "lora by noise": ("lora", {"adapter": LoRA(rank=4, noise_rank=1)}),
+    "vera": ("peft", {"adapter": Peft(method=Vera(rank=16))}),
+    "hypernetwork with dropout": ("hypernetwork", {"adapter": Hypernetwork(dropout=0.2, layer_norm=True)}),
+    "lora and a word": ("lora", {"embedding": WordEmbedding(trigger="penny", vectors=1, replace=True)}),
     "lora of an average": ("lora", {"ema": 0.9}),
     "finetune of an average": ("finetune", {"ema": 0.9}),
     "finetune in bf16, fused": (
@@ -132,17 +145,15 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def test_a_killed_fine_tune(folder: Path, dataset: Dataset, bench: tiny.Bench) -> None:
-    """Killed with no chance to save anything: the same weights of the whole base, bit for bit."""
-    form = "finetune in bf16, fused"
-    whole = of_form(form, dataset).run(bench.context("whole"))
-    kill_at_random(folder, form, last=14)
-    bench.told.clear()
-    again = of_form(form, dataset).run(bench.context(f"killed-{form}"))
-    assert any("Resumes after step" in event.text for event in bench.of(Log))
-    assert again.log.read_bytes() == whole.log.read_bytes()
-    for mine, other in zip(again.snapshots, whole.snapshots, strict=True):
-        assert mine.path.read_bytes() == other.path.read_bytes()
+@pytest.fixture(scope="module")
+def killer(folder: Path, dataset: Dataset) -> Iterator[subprocess.Popen[str]]:
+    """A process that trains a form and kills it at a random step, for each name that it is given; it tells the steps."""
+    process = [sys.executable, __file__, str(folder), "killer"]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "encoding": "utf-8", "bufsize": 1}
+    with subprocess.Popen(process, env=environment(), **pipes) as started:
+        yield started
+        assert started.stdin is not None
+        started.stdin.close()
 
 
 def of_form(form: str, dataset: Dataset) -> Train:
@@ -151,18 +162,19 @@ def of_form(form: str, dataset: Dataset) -> Train:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_kind_goes_on_where_it_was_stopped(form: str, dataset: Dataset, bench: tiny.Bench) -> None:
-    kind, knobs = FORMS[form]
-    train = of_kind(kind, dataset, **knobs)
-    whole = train.run(bench.context(f"whole-{form}"))
+def test_every_kind_goes_on_where_it_was_killed(
+    form: str, dataset: Dataset, bench: tiny.Bench, killer: subprocess.Popen[str]
+) -> None:
+    """With no chance to save anything: the same weights and metrics, bit for bit."""
+    assert killer.stdin is not None and killer.stdout is not None
+    print(form, file=killer.stdin, flush=True)
+    assert 5 <= int(killer.stdout.readline()) < STEPS - 1
+    whole = of_form(form, dataset).run(bench.context(f"whole-{form}"))
     bench.told.clear()
-    bench.stopping = lambda: len(bench.of(Metric)) >= 2
-    with pytest.raises(Interrupted):
-        train.run(bench.context(f"stopped-{form}"))
-    bench.stopping = lambda: False
-    again = train.run(bench.context(f"stopped-{form}"))
+    again = of_form(form, dataset).run(bench.context(f"killed-{form}"))
     assert any("Resumes after step" in event.text for event in bench.of(Log))
-    assert len(again.snapshots) == 2 and again.log.read_bytes() == whole.log.read_bytes()
+    assert 0 < len(bench.of(Metric)) < STEPS
+    assert len(again.snapshots) == 4 and again.log.read_bytes() == whole.log.read_bytes()
     for mine, other in zip(again.snapshots, whole.snapshots, strict=True):
         assert mine.path.read_bytes() == other.path.read_bytes()
 
@@ -244,13 +256,42 @@ def stop(bench: tiny.Bench, dataset: Dataset, name: str, after: int, optimizer: 
     bench.stopping = lambda: False
 
 
-if __name__ == "__main__":  # the process that is to be killed: tells each step it has made
-    root, chosen = Path(sys.argv[1]), sys.argv[2]
+def kill_training(form: str, folder: Path, dataset: Dataset) -> int:
+    """Train in a process that begins as this one is, kill it at a random step, and return that."""
+    reading, writing_end = os.pipe()
+    if not (child := os.fork()):
+        with os.fdopen(writing_end, "w") as pipe:
+            train(of_form(form, dataset), f"killed-{form}", folder, pipe)
+        os._exit(0)
+    os.close(writing_end)
+    target, step = random.SystemRandom().randint(5, STEPS - 2), 0
+    with os.fdopen(reading) as pipe:
+        for line in pipe:
+            if (step := int(line)) >= target:
+                os.kill(child, signal.SIGKILL)
+                break
+    os.waitpid(child, 0)
+    return step
+
+
+def train(spec: Train, name: str, folder: Path, out: TextIO) -> None:
+    """Train, and tell each step that is made."""
 
     def tell(event: object) -> None:
         if isinstance(event, Metric):
-            print(event.step, flush=True)
+            print(event.step, flush=True, file=out)
 
+    spec.run(tiny.Bench(folder).context(name, tell))
+
+
+if __name__ == "__main__":  # the process that is to be killed, or that kills others
+    root, chosen = Path(sys.argv[1]), sys.argv[2]
     prepared = tiny.dataset(root)
-    spec = of_form(chosen, prepared) if chosen in FORMS else training(prepared, chosen)
-    spec.run(tiny.Bench(root).context(f"killed-{chosen}", tell))
+    if chosen == "killer":
+        base: Any = prepared.base
+        for part in (model := base.load("cpu")).trainable:  # what is imported here is not imported for each of them
+            model.part(part)
+        for line in sys.stdin:
+            print(kill_training(line.strip(), root, prepared), flush=True)
+    else:
+        train(training(prepared, chosen), f"killed-{chosen}", root, sys.stdout)

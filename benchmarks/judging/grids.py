@@ -164,7 +164,7 @@ class Bench:
         """Keep what the base sees in the pictures."""
         read, manifest, training = FeatureReader(model), self.manifest, self.training
         pictures = [Image.open(self.folder / "pictures" / each.path).convert("RGB") for each in manifest.training]
-        seen = {"training": read(pictures)}
+        seen = {"training": read.training(pictures)}
         for name, images, cells in (("", self.images, [BASE, *training.cells]), (LOW, low, [BASE, training.low])):
             seen |= {f"{name}{cell.slug}": read(images.pictures(cell)) for cell in cells}
         archive.keep(self.seen, seen, grams=training.what == "style")

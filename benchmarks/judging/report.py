@@ -55,6 +55,8 @@ CLEAR = 0.08
 """Truths that differ by this much say of themselves what a training is, whatever was planted."""
 LEAKS, KEPT = 0.5, 0.8
 """What is shown of the scenes asked for, in truth: below the first a scene leaks, above the second it does not."""
+HIDDEN = 0.3
+"""What little guidance shows more of, in truth, for guidance to hide it."""
 SEEN = 0.2
 """Identity below this, in truth, is no effect."""
 
@@ -78,6 +80,8 @@ class Judged:
     regret: float
     shown: float
     followed: float
+    hidden: float
+    """How much more little guidance shows of the last snapshot at strength 1; 0 where that was not painted."""
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -95,8 +99,11 @@ class Judged:
             return ("no effect", "under-trained", *(each for each in planted if each != "good"))
         at = {strength: max(self.of_strength(strength)) for strength in {cell.strength for cell in self.uniform}}
         best = max(at, key=lambda strength: at[strength])
+        burns = ("style not shown", "burns") if self.hidden > HIDDEN else ()
         if at[best] - at[1.0] > CLEAR:
-            return ("under-trained",) if best > 1 else ("over-trained",)
+            return (*burns, "under-trained" if best > 1 else "over-trained")
+        if burns:
+            return (*burns, *planted)
         rising = [self.truths[cell] for cell in sorted(self.uniform) if cell.strength == 1]
         if rising[-1] == max(rising) and rising[-1] - rising[-2] > CLEAR:
             return ("good", "under-trained", *planted)
@@ -222,7 +229,7 @@ def judged(work: Path, training: Training) -> Iterator[Judged]:
             training, case, verdict, [judge(_of_noise(results, noise)) for noise in range(bench.images.count)], true,
             _rho(results, true), max(true[cell] for cell in true if cell.uniform) - true[verdict.best],
             max(found.shown[real.slug] for cell, real in view.cells().items() if cell.uniform),
-            _asked_for(found, view),
+            _asked_for(found, view), _hidden(found, view, training),
         )  # fmt: skip
 
 
@@ -231,10 +238,21 @@ def _asked_for(found: Figures, view: View) -> float:
     return found.scenes[view.real(Cell(view.steps[-1], 1.0, 1.0)).slug]
 
 
+def _hidden(found: Figures, view: View, training: Training) -> float:
+    """How much more, in truth, little guidance shows than the grid's; 0 for what was not painted so."""
+    if not _unscaled(view, training):
+        return 0.0
+    return found.shown[f"{LOW}{training.low.slug}"] - found.shown[training.low.slug]
+
+
+def _unscaled(view: View, training: Training) -> bool:
+    """Whether the pictures of little guidance are of this view: of weights as they are, of the last snapshot."""
+    return view.denoiser == view.text_encoder == 1 and view.steps[-1] == training.low.step
+
+
 def results_of(bench: Bench, view: View, found: Figures, probes: Mapping[str, Any]) -> Results:
     """What an evaluation of a view would have measured."""
     cells, low = view.cells(), found.scored[f"{LOW}{bench.training.low.slug}"].scores
-    unscaled = view.denoiser == view.text_encoder == 1 and view.steps[-1] == bench.training.low.step
     return Results(
         cells=sorted(cell for cell in cells if cell.uniform),
         scores={
@@ -249,7 +267,7 @@ def results_of(bench: Bench, view: View, found: Figures, probes: Mapping[str, An
         prompt_of=bench.images.prompt_of,
         kind=found.kind,
         untaught=found.untaught,
-        low_guidance=LowGuidance(CFG, LOW_CFG, low) if low and unscaled else None,
+        low_guidance=LowGuidance(CFG, LOW_CFG, low) if low and _unscaled(view, bench.training) else None,
     )
 
 

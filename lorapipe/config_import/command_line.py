@@ -8,7 +8,8 @@ from functools import cache
 
 from lorapipe.config_import.configuration import Configuration, Option, Remark
 from lorapipe.config_import.option_table import ALIASES, LAUNCHER, ROWS
-from lorapipe.config_import.shells import Command, Word
+from lorapipe.config_import.shells import MOST_WORDS, Command, Word
+from lorapipe.errors import InputError
 
 SCRIPTS = re.compile(
     r"(?:^|[/\\])((?:sdxl_|flux_|sd3_|lumina_|anima_|hunyuan_image_)?(?:train\w*|fine_tune|gen_img\w*))\.py$"
@@ -40,6 +41,10 @@ def configuration_of(commands: Sequence[Command], file: str) -> Configuration | 
     if found is None:
         return None
     command, script = found
+    if len(command.words) > MOST_WORDS:
+        raise InputError(
+            f"has a command of {len(command.words)} words.", where=file, cure="Import a script of a training."
+        )
     others = [each for each in commands if each is not command and training([each])]
     at = next(place for place, word in enumerate(command.words) if SCRIPTS.search(word.text.strip("\"'")))
     configuration = Configuration("kohya's sd-scripts", script)

@@ -74,7 +74,7 @@ def _of_the_base() -> Iterator[Row]:
     yield from _with(
         "translated", "nothing is downloaded: the base's own vocabulary is used", "text", "tokenizer_cache_dir"
     )
-    yield from _always("list", "base_weights base_weights_multiplier")
+    yield from _with("refused", WITHOUT_SETTING["base_weights"], "list", "base_weights base_weights_multiplier")
     yield from _with("translated", "checkpoints are memory-mapped", "flag", "disable_mmap_load_safetensors")
 
 
@@ -146,7 +146,7 @@ def _of_the_pictures() -> Iterator[Row]:
                        ("class_tokens", "`class_word`"), ("caption_extension", "`caption_extensions` (.caption without it)"),
                        ("resolution", "`resolution`"), ("face_crop_aug_range", "`augment.face_crop`"),
                        ("conditioning_data_dir", "`masks`"))  # fmt: skip
-    yield from _always("text", "in_json")
+    yield from _with("refused", WITHOUT_SETTING["in_json"], "text", "in_json")
     yield from _with("refused", "captions are read from files beside the pictures", "text", "metadata_file")
     yield from _mapped("whole", ("num_repeats", "`repeats`"), ("dataset_repeats", "`repeats`"),
                        ("min_bucket_reso", "`min_bucket_reso` (256 without it)"), ("keep_tokens", "`captions.keep_tokens`"),

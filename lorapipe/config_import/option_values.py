@@ -15,8 +15,8 @@ from lorapipe.errors import near_miss, shortened
 ARGUMENTS = ("network_args", "optimizer_args", "lr_scheduler_args")
 """Options whose values are arguments, `conv_dim=4`, each of which counts as an option."""
 TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
-STRENGTH: Mapping[Kind, int] = {"unknown": 0, "no effect": 1, "refused": 2, "translated": 3, "used": 4}
-"""Where folders with different options disagree on one of them, the outcome with the highest number counts."""
+STRENGTH: Mapping[Kind, int] = {"unknown": 0, "no effect": 1, "translated": 2, "used": 3, "refused": 4}
+"""Of several outcomes of one option, as folders with different settings give, the one with the highest number counts."""
 
 
 class Ledger:
@@ -26,7 +26,7 @@ class Ledger:
         self._found: dict[int, Outcome] = {}
 
     def settle(self, option: Option, kind: Kind, text: str) -> None:
-        """Say what became of an option; of two outcomes, the one that changes the pipeline stays."""
+        """Say what became of an option; of two outcomes, the one that matters more stays (`STRENGTH`)."""
         before = self._found.get(id(option))
         if before is None or STRENGTH[kind] > STRENGTH[before.kind]:
             self._found[id(option)] = Outcome(kind, text)

@@ -42,7 +42,7 @@ class FeatureCache:
     def training(self, pictures: Sequence[Image]) -> Seen:
         """What is seen in the training pictures, which are the same each time."""
         if self._training is None:
-            self._training = self.read(pictures)
+            self._training = self.read.training(pictures)
         return self._training
 
     def __call__(self, images: ImageStore, cell: Cell) -> Seen:

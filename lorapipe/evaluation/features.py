@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorapipe.evaluation.metrics import looks
+from lorapipe.evaluation.sampler import decoded
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -79,6 +80,15 @@ class FeatureReader:
         rows = [found[place] for place in range(len(pictures))]
         latents, patches, fine, grams = ([row[place] for row in rows] for place in range(4))
         return Seen(pictures, latents, patches, fine, grams, [looks(picture) for picture in pictures])
+
+    def training(self, pictures: Sequence[Image]) -> Seen:
+        """What the base sees in training pictures as its autoencoder returns them: sampled pictures come out of it too, and
+        what it cannot keep would tell the two apart."""
+        import torch
+
+        with torch.inference_mode():
+            known = [decoded(self.model, self.model.encode_images(_pixels(each)[None])[0]) for each in pictures]
+        return replace(self(known), pictures=pictures)
 
     def _batch(self, pictures: Sequence[Image]) -> list[tuple[Array, ...]]:
         import torch

@@ -72,7 +72,7 @@ class Sampler:
         import torch
 
         with torch.inference_mode():
-            return [self._picture(latent) for latent in self.latents(prompts, seeds, check)]
+            return [decoded(self.model, latent) for latent in self.latents(prompts, seeds, check)]
 
     def latents(self, prompts: Sequence[str], seeds: Sequence[int], check: Callable[[], None]) -> torch.Tensor:
         """The latents (B, C, h, w) of these pictures, as the VAE would encode them. Called within inference mode."""
@@ -105,13 +105,14 @@ class Sampler:
         shape = self.model.latent_shape(self.recipe.size)
         return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
-    def _picture(self, latent: torch.Tensor) -> Image:
-        """One picture at a time: a batch of decoded 512 px pictures is what small cards run out of memory on."""
-        from PIL import Image
 
-        pixels = self.model.decode(latent[None])[0].nan_to_num(-1.0)
-        levels = (pixels * 0.5 + 0.5).clamp(0, 1).cpu().permute(1, 2, 0).float().numpy()
-        return Image.fromarray((levels * 255).round().astype("uint8"))
+def decoded(model: Model, latent: torch.Tensor) -> Image:
+    """The picture of a latent (C, h, w): one at a time, since a batch of 512 px is what small cards run out of memory on."""
+    from PIL import Image
+
+    pixels = model.decode(latent[None])[0].nan_to_num(-1.0)
+    levels = (pixels * 0.5 + 0.5).clamp(0, 1).cpu().permute(1, 2, 0).float().numpy()
+    return Image.fromarray((levels * 255).round().astype("uint8"))
 
 
 def torch_cat(tensors: Sequence[torch.Tensor]) -> torch.Tensor:

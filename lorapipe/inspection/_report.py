@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lorapipe.errors import InputError, Problem, counted
-from lorapipe.formats import _hypernetwork, all_formats
+from lorapipe.errors import InputError, Problem, counted, listed
+from lorapipe.formats import _embeddings, _hypernetwork, all_formats
 from lorapipe.formats._reader import Contents, NamedModule, contents
+from lorapipe.formats._unread_keys import first_few
 from lorapipe.formats.peft import Peft
-from lorapipe.inspection import _base_family, _training_facts
+from lorapipe.inspection import _base_family, _norms, _training_facts
 from lorapipe.inspection._module_names import ModuleName, parsed
 from lorapipe.inspection._tensor_file import AGAIN, TensorFile
 from lorapipe.models import _folder_detection, _model_detection
@@ -67,6 +68,10 @@ class FileReport:
     not_finite: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Key → (NaN, infinite) numbers in it."""
     problems: tuple[str, ...] = ()
+    norms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Part → block → ‖ΔW‖ (Frobenius) of its modules together, where it can be told without the base."""
+    suspicions: tuple[str, ...] = ()
+    """What is odd, though the file can be used."""
 
     def as_data(self) -> dict[str, object]:
         """Return JSON types."""
@@ -105,6 +110,8 @@ def inspected(path: Path) -> InspectedFile:
         "tensors": len(file.headers),
         "dtypes": dict(Counter(header.dtype or "unknown" for header in file.headers.values()).most_common()),
     }
+    if _hypernetwork.sorted_keys([*file.headers])[0]:
+        return InspectedFile(file, found, names, _of_hypernetwork(file, common))
     if (other := _other_kind(file, found)) is not None:
         return InspectedFile(file, found, names, FileReport(kind="other", what=other, **common))  # type: ignore[arg-type]
     return InspectedFile(file, found, names, _of_adapter(file, found, names, common))
@@ -126,8 +133,6 @@ def _folders(path: Path) -> Iterator[str]:
 
 def _other_kind(file: TensorFile, found: Contents) -> str | None:
     """Return the kind of a file that is mostly not an adapter or embedding; None if it is one."""
-    if _hypernetwork.sorted_keys([*file.headers])[0]:
-        return "a hypernetwork"
     ours = sum(len(module.keys) + bool(module.alpha_key) for module in found.modules if not module.flaw)
     ours += sum(map(len, found.words.values()))
     if 2 * ours >= len(file.headers):
@@ -141,12 +146,36 @@ def _other_kind(file: TensorFile, found: Contents) -> str | None:
     return f"an adapter of {family}, which is not read" if family and "Stable" in kind.what else kind.what
 
 
+def _of_hypernetwork(file: TensorFile, common: Mapping[str, object]) -> FileReport:
+    """Return the report of a hypernetwork: its contexts, layers and activation, or what is wrong with them."""
+    keys, rest = _hypernetwork.sorted_keys([*file.headers])
+    not_finite = dict(_not_finite(file))
+    what, problems = "a hypernetwork", [*_odd_numbers(file, not_finite)]
+    if others := _embeddings.sorted_keys(rest, "")[1]:
+        problems.append(f"it has unknown keys: {first_few(others)}.")
+    try:
+        read = _hypernetwork.read(keys, file.stored.tensors, file.stored.metadata)
+    except InputError as error:
+        problems += [problem.what for problem in error.problems]
+    else:
+        assert read is not None
+        widths = listed([str(width) for width in read.nets])
+        layers = ", ".join(f"{side:g}" for side in read.structure)
+        norm = ", LayerNorm" if read.has_layer_norm else ""
+        what += f" for contexts of {widths}: layers {layers}, {read.activation}{norm}"
+    training = _training_facts.of_metadata(file.stored.metadata)
+    return FileReport(
+        kind="other", what=what, training=training, not_finite=not_finite, problems=tuple(problems), **common  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
 def _of_adapter(
     file: TensorFile, found: Contents, names: Mapping[str, ModuleName], common: Mapping[str, object]
 ) -> FileReport:
     algorithms = Counter(module.algorithm.name for module in found.modules)
     ranked = [module for module in found.modules if module.algorithm.has_alpha and not module.flaw]
     not_finite = dict(_not_finite(file))
+    norms = {} if not_finite else _norms.module_norms(file, found)
     return FileReport(
         kind="adapter" if found.modules else "embedding",
         what=_in_words(algorithms, found),
@@ -166,6 +195,8 @@ def _of_adapter(
         tags=_training_facts.tags(file.stored.metadata),
         not_finite=not_finite,
         problems=tuple(_problems(file, found, not_finite)),
+        norms=_norms.by_block(norms, names),
+        suspicions=tuple(_norms.suspicions(norms, names)),
         **common,  # type: ignore[arg-type]
     )
 
@@ -230,13 +261,15 @@ def _not_finite(file: TensorFile) -> Iterator[tuple[str, tuple[int, int]]]:
 
 def _problems(file: TensorFile, found: Contents, not_finite: Mapping[str, tuple[int, int]]) -> Iterator[str]:
     """Yield the problems, a sentence each, with the keys."""
-    from lorapipe.formats._unread_keys import first_few
-
     for module in found.modules:
         if module.flaw:
             yield f"the module {module.name} is invalid: {module.flaw}."
     yield from (problem.what for problem in found.flaws)
     if found.others:
         yield f"it has unknown keys: {first_few(found.others)}."
+    yield from _odd_numbers(file, not_finite)
+
+
+def _odd_numbers(file: TensorFile, not_finite: Mapping[str, tuple[int, int]]) -> Iterator[str]:
     for key, (nan, infinite) in not_finite.items():
         yield f"{key} has {nan} NaN and {infinite} infinite among {file.headers[key].numel()} numbers."

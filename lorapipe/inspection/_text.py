@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from lorapipe.inspection._report import FileReport
 
 WIDTH = 16
+LABEL, BAR = 28, 32
+"""Columns of a block's name and of the longest bar in the chart of norms."""
 MOST = 6
 """Most entries of a list, such as ranks or alphas."""
 FACTS = ("title", "base", "base_file", "network", "rank", "alpha", "steps", "epochs", "rate", "unet_rate",
@@ -27,11 +29,14 @@ def lines(report: FileReport, readings: Sequence[Reading]) -> Iterator[str]:
     for label, value in _rows(report):
         if value:
             yield f"  {label:<{WIDTH}}{value}"
+    yield from _chart(report.norms)
     if readings:
         yield ""
         yield from _table(readings, report.modules)
     for problem in report.problems:
         yield f"  wrong: {problem}"
+    for suspicion in report.suspicions:
+        yield f"  suspicious: {suspicion}"
 
 
 def _rows(report: FileReport) -> Iterator[tuple[str, str]]:
@@ -53,6 +58,18 @@ def _rows(report: FileReport) -> Iterator[tuple[str, str]]:
         ", ".join(f"{fact.replace('_', ' ')} {report.training[fact]}" for fact in FACTS if fact in report.training),
     )
     yield "tags", ", ".join(f"{tag} {count}" for tag, count in report.tags.items())
+
+
+def _chart(norms: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    """Yield a bar for each block, as long as its ‖ΔW‖, on one scale for the whole file."""
+    most = max((norm for blocks in norms.values() for norm in blocks.values()), default=0.0)
+    if not most:
+        return
+    yield "  norms of ΔW by block"
+    for part, blocks in norms.items():
+        for block, norm in blocks.items():
+            label = f"{part}, {block}"
+            yield f"    {label:<{LABEL}}{norm:>9.3g}  {'█' * max(1, round(BAR * norm / most)) if norm else ''}".rstrip()
 
 
 def _counts(counts: Mapping[str, int], form: str) -> str:

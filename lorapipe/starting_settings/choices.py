@@ -206,8 +206,10 @@ class Choices:
         """Return whether pictures are mirrored, and why."""
         if tag := asymmetric_tag(self.facts.captions.texts):
             return False, f"captions say {tag!r}: left and right differ"
-        if self.is_pocket or self.wishes.subject == "style":
-            return True, "also mirrored: twice the pictures, as left and right look the same"
+        if self.wishes.subject == "style":
+            return True, "also mirrored: twice the pictures, and a style has no left and right"
+        if self.is_pocket:
+            return True, "also mirrored: twice the pictures; false where left and right of the subject differ"
         return False, "true where left and right of the subject look the same: twice the pictures"
 
 

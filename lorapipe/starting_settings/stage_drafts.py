@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from lorapipe.starting_settings.caption_facts import CaptionFacts
 from lorapipe.starting_settings.choices import Choices, notes, path_from
 from lorapipe.starting_settings.drafts import PipelineDraft, Setting, StageDraft, literal
+from lorapipe.starting_settings.folder_facts import ENOUGH_TO_HOLD_OUT
 
 POCKET_RATES = (3e-3, 7.5e-4)
 """Learning rates of the pocket base: thirty times SD1.5's."""
@@ -20,7 +22,8 @@ def draft(choices: Choices, folder: Path) -> PipelineDraft:
     wishes = choices.wishes
     kind = choices.base.kind.partition(" ")[2].removesuffix(" checkpoint")
     on = "the bundled pocket base" if choices.is_pocket else kind
-    title = f"A LoRA of a {wishes.subject}, category {wishes.category}, on {on}: {choices.facts.summary()}."
+    how = "" if wishes.subject == "style" else f", category {wishes.category}"
+    title = f"A LoRA of a {wishes.subject}{how}, on {on}: {choices.facts.summary()}."
     stages = [*_datasets(choices), _training(choices), _grid(choices), _file(choices)]
     return PipelineDraft(title, tuple(notes(choices)), tuple(_variables(choices, folder)), tuple(stages))
 
@@ -93,9 +96,9 @@ def _prepare(choices: Choices, name: str, images: str, more: tuple[Setting, ...]
         *_buckets(choices),
         Setting("augment", {"flip": flip}, why_flip),
     ]
-    if choices.words.class_word and choices.facts.captions.kind in ("none", "folder words"):
+    if choices.words.class_word and not all(choices.facts.captions.texts):
         settings.append(Setting("class_word", "${trigger}", "the caption of pictures that have none"))
-    if choices.facts.trained < 0.8 * size.resolution:
+    if choices.facts.usable >= ENOUGH_TO_HOLD_OUT:
         settings.append(Setting("held_out", 0.1, "one picture in ten is kept back, to tell learning from memorising"))
     return StageDraft(name, "prepare", "sorts the pictures by shape and encodes them, once", tuple(settings))
 
@@ -105,21 +108,19 @@ def _buckets(choices: Choices) -> Iterator[Setting]:
     low, high = facts.ratios
     if facts.is_square:
         yield Setting("enable_bucket", True, "all pictures are about square, so there is one bucket")
+    elif high - low < 0.05:
+        yield Setting("enable_bucket", True, f"all pictures have one shape (width / height {low:.2f}), which is kept")
     else:
         yield Setting("enable_bucket", True, f"keeps the shapes (width / height {low:.2f} to {high:.2f}), crops little")
-        if not choices.is_pocket and size.resolution in (512, 576):
-            longest = 768 if low >= 0.5 and high <= 2 else 1024
-            yield Setting("min_bucket_reso", 320, "the shortest side; smaller ones show too little")
-            yield Setting("max_bucket_reso", longest, "the longest side, for the shapes that there are")
     small = facts.smaller_than(size.resolution * 3 // 4)
-    if small and not choices.is_pocket:
-        yield (
-            Setting("bucket_no_upscale", True, f"{small} pictures are smaller, and enlarging teaches blur")
-            if (facts.is_square)
-            else Setting(
-                "min_size", size.resolution // 2, f"{small} pictures are small; still smaller ones are left out"
-            )
-        )
+    if choices.is_pocket:
+        return
+    if small:
+        yield Setting("bucket_no_upscale", True, f"{small} pictures are smaller, and enlarging would teach their blur")
+    elif high - low >= 0.05 and size.resolution in (512, 576):
+        longest = 768 if low >= 0.5 and high <= 2 else 1024
+        yield Setting("min_bucket_reso", 320, "the shortest side; smaller ones show too little")
+        yield Setting("max_bucket_reso", longest, "the longest side, for the shapes that there are")
 
 
 # -------------------------------------------------------------------------------------------------------- the training
@@ -131,7 +132,7 @@ def _training(choices: Choices) -> StageDraft:
     settings = [
         *_given_datasets(choices),
         Setting("subject", wishes.subject, "for check and plan alone: what is compared with the settings"),
-        Setting("difficulty", wishes.category, "the same"),
+        *([] if wishes.subject == "style" else [Setting("difficulty", wishes.category, "the same")]),
         *_adapter(choices),
         *_rates(choices),
         Setting("weighting", {"type": "min_snr", "gamma": 5}, "trains several times faster; 5 suits every subject"),
@@ -196,7 +197,7 @@ def _snapshots(epochs: int) -> object:
 
 def _batch(choices: Choices) -> Iterator[Setting]:
     size, changed = choices.sized
-    what = "several at once, for speed; the rates are as much higher" if size.batch > 1 else "one picture at a time"
+    what = "several at once, for speed; the rates are for so many" if size.batch > 1 else "one picture at a time"
     yield Setting("batch", size.batch, changed.get("batch") or what)
     memory = size.need(choices.base)
     about = f"about {memory / 2**30:.1f} GB by estimate" if memory else "memory is not known for this base"
@@ -206,7 +207,7 @@ def _batch(choices: Choices) -> Iterator[Setting]:
 
 
 def _text(choices: Choices) -> Iterator[Setting]:
-    longest = choices.facts.captions.longest
+    longest = max(choices.facts.captions.longest, CaptionFacts((choices.trigger,)).longest)
     tokens = next((most for most in (75, 150) if longest <= most), 225)
     yield Setting("max_tokens", tokens, f"the longest caption has about {longest} tokens")
     clip_skip, why = choices.clip_skip()

@@ -42,6 +42,12 @@ def loaded(*words: str, folder: Path = ROOT) -> set[str]:
     return set(run.stderr.rpartition("loaded:")[2].split())
 
 
+def test_an_import_loads_nothing_heavy(tmp_path: Path) -> None:
+    script = "accelerate launch train_network.py --optimizer_type=Prodigy --pretrained_model_name_or_path=pocket"
+    (tmp_path / "a.sh").write_text(f"{script}\n", encoding="utf-8")
+    assert not loaded("import", "a.sh", "--to", "a.yaml", folder=tmp_path) & set(HEAVY)
+
+
 @pytest.mark.parametrize(
     "words",
     [

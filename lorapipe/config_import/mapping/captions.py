@@ -7,6 +7,10 @@ from collections.abc import Callable
 from lorapipe.config_import.mapping import Translation
 from lorapipe.config_import.option_values import Options
 
+RAW = ("caption_prefix", "caption_suffix", "enable_wildcard", "secondary_separator")
+"""Options that sd-scripts passes over where it caches text encoder outputs."""
+VARYING = ("shuffle_caption", "caption_dropout_rate", "caption_tag_dropout_rate", "token_warmup_step")
+"""Options at which it stops there."""
 Use = Callable[[str, str, object], None]
 """Writes the option `name` as the setting `knob` of `captions`."""
 TEXTS = {"caption_prefix": "prefix", "caption_suffix": "suffix", "caption_separator": "separator",
@@ -21,33 +25,44 @@ def captioning(made: Translation, view: Options, is_frozen: bool) -> dict[str, t
         found[knob] = (value, view.mark(name, usual=made.usual))
         view.settle(name, "used", f"captions.{knob}: {value}")
 
-    for name, knob in TEXTS.items():
-        if text := view.text(name):
-            use(name, knob, text)
-    if found.get("separator", ("",))[0] == ",":
-        found.pop("separator")
+    _texts(view, use, encodes_raw(made))
     _dropped(view, use)
-    shuffled = view.flag("shuffle_caption")
-    if shuffled:
-        use("shuffle_caption", "shuffle", True)
-    else:
-        view.settle("shuffle_caption", "no effect", "is off")
+    _flag(view, use, "shuffle_caption", "shuffle")
     dropped = view.number("caption_tag_dropout_rate") or 0.0
     if 0 < dropped < 1:
         use("caption_tag_dropout_rate", "tag_dropout", dropped)
     else:
         view.settle("caption_tag_dropout_rate", "no effect", "0 is off")
     warmed = _token_warmup(view, use, is_frozen)
-    _kept(made, view, use, shuffled or 0 < dropped < 1 or warmed)
-    if view.flag("enable_wildcard"):
-        use("enable_wildcard", "wildcards", True)
-    else:
-        view.settle("enable_wildcard", "no effect", "is off")
-    if view.flag("weighted_captions"):
-        use("weighted_captions", "weighted", True)
-    else:
-        view.settle("weighted_captions", "no effect", "is off")
+    _kept(view, use, "shuffle" in found or "tag_dropout" in found or warmed)
+    _flag(view, use, "weighted_captions", "weighted")
     return found
+
+
+def _texts(view: Options, use: Use, is_raw: bool) -> None:
+    """Write prefix, suffix, separators and wildcards; `is_raw`: the original encodes captions as they are in the files."""
+    for name in RAW if is_raw else ():
+        what = "cache_text_encoder_outputs encodes captions as they are in the files, and does not say so"
+        view.settle(name, "no effect", what)
+    for name, knob in TEXTS.items():
+        text = view.text(name)
+        if text and not (is_raw and name in RAW) and (name, text) != ("caption_separator", ","):
+            use(name, knob, text)
+    view.settle("caption_separator", "used", "captions.separator: ,")
+    if not is_raw:
+        _flag(view, use, "enable_wildcard", "wildcards")
+
+
+def _flag(view: Options, use: Use, name: str, knob: str) -> None:
+    if view.flag(name):
+        use(name, knob, True)
+    else:
+        view.settle(name, "no effect", "is off")
+
+
+def encodes_raw(made: Translation) -> bool:
+    """Whether the original caches the text encoders' outputs, which it makes of captions without prefix and the like."""
+    return any(made.options.flag(name) for name in ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk"))
 
 
 def _dropped(view: Options, use: Use) -> None:
@@ -86,7 +101,7 @@ def _token_warmup(view: Options, use: Use, is_frozen: bool) -> bool:
     return True
 
 
-def _kept(made: Translation, view: Options, use: Use, is_rearranged: bool) -> None:
+def _kept(view: Options, use: Use, is_rearranged: bool) -> None:
     """Write the tags that stay in place, which only matters where others move."""
     reason = "tags are neither shuffled nor dropped, so all stay"
     kept, mark = view.whole("keep_tokens"), view.text("keep_tokens_separator")

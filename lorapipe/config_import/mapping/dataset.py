@@ -10,7 +10,7 @@ from lorapipe.config_import import picture_sets
 from lorapipe.config_import.mapping import TRAIN, Translation
 from lorapipe.config_import.mapping.augmentation import augmentation
 from lorapipe.config_import.mapping.buckets import buckets
-from lorapipe.config_import.mapping.captions import captioning
+from lorapipe.config_import.mapping.captions import VARYING, captioning, encodes_raw
 from lorapipe.config_import.option_values import Options
 from lorapipe.config_import.picture_sets import KohyaFolders
 from lorapipe.config_import.user_paths import found, located
@@ -42,6 +42,7 @@ def translate(made: Translation) -> None:
         sets = [PictureSet("./pictures", "train_data_dir", made.options), *sets]
     kept = _with_one_regularisation(made, sets)
     frozen = not _trains_text(made)
+    _say_cached(made, kept)
     captions = [captioning(made, each.view, frozen) for each in kept]
     shared = all(each == captions[0] for each in captions)
     names = [_stage_name(place, each) for place, each in enumerate(kept)]
@@ -51,6 +52,14 @@ def translate(made: Translation) -> None:
         made.draft.put(f"{TRAIN}.captions.{knob}", value, comment)
     _name_datasets(made, names)
     made.pictures = _counts(made, kept)
+
+
+def _say_cached(made: Translation, sets: list[PictureSet]) -> None:
+    """Say which options exclude cached text encoder outputs in the original."""
+    varying = [name for name in VARYING if any(each.view.flag(name) or each.view.number(name) for each in sets)]
+    if encodes_raw(made) and varying:
+        made.conflicts.append(f"cache_text_encoder_outputs and {', '.join(varying)}: sd-scripts stops, since it caches one "
+                              "encoding of a caption. Here captions.variants of each are cached, so both work")  # fmt: skip
 
 
 def _stage_name(place: int, pictures: PictureSet) -> str:
@@ -189,7 +198,11 @@ def _caption_files(made: Translation, name: str, pictures: PictureSet) -> None:
     ending = view.text("caption_extension", ".caption")
     put(f"{name}.caption_extensions", [f".{ending.lstrip('.')}"], view.mark("caption_extension", usual=made.usual))
     view.settle("caption_extension", "used", f"{name}.caption_extensions: [.{ending.lstrip('.')}]")
-    lines = "each" if view.flag("enable_wildcard") else str(made.options.implied.get("caption_lines", "first"))
+    lines = (
+        "each"
+        if view.flag("enable_wildcard") and not encodes_raw(made)
+        else str(made.options.implied.get("caption_lines", "first"))
+    )
     put(f"{name}.caption_lines", lines, "as in the original")
     word = pictures.word if pictures.word is not None else view.text("class_tokens")
     if word:

@@ -222,26 +222,34 @@ def _text_rates(made: Translation) -> list[float]:
 
 
 def _trained(made: Translation, rates: dict[str, float | None]) -> bool:
-    """Set rates of parts that are not trained to 0."""
+    """Set rates of parts that are not trained to 0, and return whether any is trained."""
     options = made.options
-    script = made.configuration.script
-    is_whole = not script.endswith(("train_network", "textual_inversion"))
-    if is_whole and script != "train_db" and not options.flag("train_text_encoder"):
-        rates["text_encoder_lr"] = 0.0
-        rates.pop("text_encoder_2_lr", None)
-        made.idle("train_text_encoder", "is off")
-    elif options.given("train_text_encoder"):
-        made.say("train_text_encoder", "text_encoder_lr")
-    both = options.flag("network_train_unet_only") and options.flag("network_train_text_encoder_only")
-    for flag, part in (("network_train_unet_only", "text_encoder_lr"), ("network_train_text_encoder_only", "unet_lr")):
-        if options.flag(flag) and not (both and part == "unet_lr"):
-            rates[part] = 0.0
-            if part == "text_encoder_lr":
-                rates.pop("text_encoder_2_lr", None)
-            made.say(flag, f"{part}: 0")
+    frozen = _frozen_text(made)
+    for flag, part in (("network_train_unet_only", "text"), ("network_train_text_encoder_only", "unet")):
+        if options.flag(flag) and not (part == "unet" and "text" in frozen):
+            frozen.add(part)
+            made.say(flag, "text_encoder_lr: 0" if part == "text" else "unet_lr: 0")
         else:
-            made.idle(flag, "is off" if not both else "network_train_unet_only counts")
+            made.idle(flag, "is off, or the other part is left out already")
+    rates.update({name: 0.0 for name in rates if name.startswith(tuple(frozen) or "-")})
     return any(rates.values())
+
+
+def _frozen_text(made: Translation) -> set[str]:
+    """Return `{"text"}` where the script or its cache leaves the text encoders out."""
+    options, script = made.options, made.configuration.script
+    made.say("train_text_encoder", "text_encoder_lr")
+    if script == "train_db" and options.given("stop_text_encoder_training"):
+        if options.whole("stop_text_encoder_training") < 0:
+            made.say("stop_text_encoder_training", "text_encoder_lr: 0")
+            return {"text"}
+        made.refuse("stop_text_encoder_training", "it is trained to the end; a lower text_encoder_lr is nearest")
+    if any(options.flag(name) for name in CACHED_TEXT) and not options.flag("network_train_unet_only"):
+        made.conflicts.append("cache_text_encoder_outputs without network_train_unet_only: sd-scripts stops, since encoders "
+                              "whose outputs are cached cannot be trained; text_encoder_lr: 0 is written")  # fmt: skip
+        return {"text"}
+    trains = script.endswith(("train_network", "textual_inversion", "train_db")) or options.flag("train_text_encoder")
+    return set() if trains else {"text"}
 
 
 def _adjust(made: Translation, kind: str, rates: dict[str, float | None]) -> None:
@@ -295,6 +303,7 @@ def _source(made: Translation, name: str) -> str:
     )
 
 
+CACHED_TEXT = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
 TEXT_RATES = ("text_encoder_lr", "text_encoder_lr1", "learning_rate_te", "learning_rate_te1")
 
 

@@ -124,6 +124,13 @@ class Algorithm(ABC):
         """Return tensors of the rows (outputs) `first` to before `last` of ΔW; None where they cannot be taken apart."""
         return None
 
+    def norm(self, tensors: Tensors, alpha: float) -> float | None:
+        """Return ‖ΔW‖ (Frobenius) without computing ΔW; None where that cannot be.
+
+        Tensors may be NumPy's arrays in float32 too, so that a report needs no torch.
+        """
+        return None
+
     def balanced(self, tensors: Tensors) -> dict[str, Tensor]:
         """Return tensors of the bit-identical ΔW whose values lie in float16's range."""
         return dict(tensors)

@@ -32,6 +32,9 @@ class FullAlgorithm(Algorithm):
     def rows(self, tensors: Tensors, first: int, last: int) -> dict[str, Tensor] | None:
         return {name: tensor[first:last] for name, tensor in tensors.items()}
 
+    def norm(self, tensors: Tensors, alpha: float) -> float | None:
+        return float((tensors["diff"] ** 2).sum()) ** 0.5
+
     def scaled(self, tensors: Tensors, factor: float | Tensor) -> dict[str, Tensor]:
         return {name: tensor * factor for name, tensor in tensors.items()}
 

@@ -49,6 +49,12 @@ class LohaAlgorithm(DecomposableAlgorithm):
         halves = {name: tensors[name][first:last] for name in ("w1_a", "w2_a")}
         return {**tensors, **halves} if tensors.keys() == {*FACTORS} else None
 
+    def norm(self, tensors: Tensors, alpha: float) -> float | None:
+        if tensors.keys() != {*FACTORS}:
+            return None
+        product = (tensors["w1_a"] @ tensors["w1_b"]) * (tensors["w2_a"] @ tensors["w2_b"])
+        return abs(alpha) / self.rank(tensors) * float((product**2).sum()) ** 0.5
+
     def balanced(self, tensors: Tensors) -> dict[str, Tensor]:
         return evened(tensors, "w2_a", "w2_b")
 

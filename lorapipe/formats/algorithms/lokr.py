@@ -62,6 +62,12 @@ class LokrAlgorithm(DecomposableAlgorithm):
         name = "w2" if "w2" in tensors else "w2_b"
         return {**tensors, name: tensors[name] * factor}
 
+    def norm(self, tensors: Tensors, alpha: float) -> float | None:
+        if "t2" in tensors or "dora_scale" in tensors:
+            return None
+        squares = [float((whole(tensors, name) ** 2).sum()) for name in ("w1", "w2")]  # ‖w1 ⊗ w2‖ = ‖w1‖ · ‖w2‖
+        return abs(self.scale(tensors, alpha)) * (squares[0] * squares[1]) ** 0.5
+
     def balanced(self, tensors: Tensors) -> dict[str, Tensor]:
         if "w2" not in tensors:
             return evened(tensors, "w2_b", "w2_a")

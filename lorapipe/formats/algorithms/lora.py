@@ -46,6 +46,15 @@ class LoraAlgorithm(DecomposableAlgorithm):
     def rows(self, tensors: Tensors, first: int, last: int) -> dict[str, Tensor] | None:
         return {**tensors, "up": tensors["up"][first:last]} if tensors.keys() == {"down", "up"} else None
 
+    def norm(self, tensors: Tensors, alpha: float) -> float | None:
+        if tensors.keys() != {"down", "up"}:
+            return None
+        down, up = tensors["down"], tensors["up"]
+        rank = down.shape[0]
+        down, up = down.reshape(rank, -1), up.reshape(-1, rank)
+        square = float(((up.T @ up) * (down @ down.T)).sum())  # ‖up · down‖²
+        return abs(alpha) / rank * max(square, 0.0) ** 0.5
+
     def balanced(self, tensors: Tensors) -> dict[str, Tensor]:
         return evened(tensors, "up", "down")
 
