@@ -302,13 +302,13 @@ def test_a_terminal_is_asked_and_a_pipe_is_not(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     errors = Terminal()
-    monkeypatch.setattr("sys.stdin", Terminal("style\nQ\nC\n\n\n8\n"))
+    monkeypatch.setattr("sys.stdin", Terminal("concept\nQ\nD\n\n\n8\n"))
     monkeypatch.setattr("sys.stderr", errors)
     assert main(["new", str(PENNY)]) == 0
     said = capsys.readouterr().out
-    assert "subject: style" in said and "--subject style --difficulty C --vram 8" in said
+    assert "subject: concept" in said and "--subject concept --difficulty D --vram 8" in said
     asked = errors.getvalue()
-    assert "subject [character]:" in asked and asked.count("difficulty []:") == 2, "a wrong answer is asked again"
+    assert "subject [character]:" in asked and asked.count("difficulty [C]:") == 2, "a wrong answer is asked again"
     monkeypatch.setattr("sys.stdin", io.StringIO("style\n"))
     assert main(["new", str(PENNY)]) == 0
     assert "subject: character" in capsys.readouterr().out

@@ -127,20 +127,23 @@ def _asked(given: Mapping[str, str], summary: str) -> dict[str, str]:
     found: dict[str, str] = {}
     by_name = {knob.name: knob for knob in knobs(Wishes)}
     for name in ASKED:
-        if name not in given and (answer := _answer(by_name[name])):
+        if name in given or (name == "difficulty" and _wishes({**given, **found}).subject == "style"):
+            continue
+        default = by_name[name].default()
+        usual = _wishes({**given, **found}).category if name == "difficulty" else default
+        if answer := _answer(by_name[name], "" if usual is None else str(usual)):
             found[name] = answer
     return found
 
 
-def _answer(knob: Knob) -> str:
-    """Ask for one wish until it is valid."""
+def _answer(knob: Knob, usual: str) -> str:
+    """Ask for one wish until it is valid; `usual` is what an empty answer means."""
     from lorapipe.errors import InputError
 
-    default = knob.default()
     for line in knob.param.help.split("; "):
         print(f"  {line}", file=sys.stderr)
     while True:
-        print(f"{knob.name} [{'' if default is None else default}]: ", end="", file=sys.stderr, flush=True)
+        print(f"{knob.name} [{usual}]: ", end="", file=sys.stderr, flush=True)
         answer = sys.stdin.readline().strip()
         try:
             if answer:
