@@ -203,3 +203,17 @@ def test_a_conversion_to_a_lora_tells_its_error(tmp_path: Path, capsys: pytest.C
     assert torch.allclose(product(load_file(to), NAME), diff, atol=2e-3 * float(diff.abs().max()))
     assert main(["convert", str(path), "--to", str(path)]) == 2
     assert "is the file itself" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_as_computed_never_appears(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In bf16, which has 8 bits, the sum is right; in fp16 a factor of a million has no place."""
+    first = written(tmp_path / "a.safetensors", 1)
+    tensors = load_file(first)
+    tensors[f"{NAME}.lora_up.weight"] *= 1e6
+    tensors[f"{NAME}.lora_down.weight"] *= 1e3
+    save_file(tensors, tmp_path / "large.safetensors")
+    command = ["merge", str(tmp_path / "large.safetensors"), str(first), "--to", str(tmp_path / "sum.safetensors")]
+    assert main(command) != 0
+    assert "fp32" in capsys.readouterr().err
+    assert {file.name for file in tmp_path.iterdir()} == {"a.safetensors", "large.safetensors"}
+    assert main([*command, "--set", "dtype=fp32"]) == 0

@@ -15,9 +15,11 @@ from lorapipe import __version__, formats
 from lorapipe.errors import InputError, LorapipeError, counted
 from lorapipe.formats import AdapterWeights, Place
 from lorapipe.inspection import inspect
-from lorapipe.lora_tools.adapter_sum import ROUNDING, Weight, base_weight
+from lorapipe.lora_tools.adapter_sum import ROUNDING, Weight, base_weight, read_back
+from lorapipe.lora_tools.checkpoint_output import require_space
 from lorapipe.lora_tools.file_options import ConvertedFileOptions
 from lorapipe.lora_tools.merge_metadata import STALE
+from lorapipe.lora_tools.publication import unpublished
 from lorapipe.lora_tools.published_base import published_base
 from lorapipe.metadata import hashes
 from lorapipe.models import Family
@@ -38,15 +40,19 @@ def convert_adapter(path: Path, target: Path, options: ConvertedFileOptions) -> 
         ready, error = _converted(weights, base, options)
     dtype = _dtype(found.report.dtypes) if options.dtype == "own" else options.dtype
     metadata = partial(_metadata, found.metadata, options.convert != "own")
-    try:
-        formats.save(ready, names, target, options.format, dtype=dtype, metadata=metadata)
-    except InputError as problem:
-        hint = " Or add --set convert=lora, which every format holds." if options.convert == "own" else ""
-        raise InputError(replace(each, cure=f"{each.cure}{hint}".strip()) for each in problem.problems) from None
-    worst = _worst(ready, formats.open(target, names), base)
-    if not worst <= ROUNDING[dtype]:
-        what = f"was not saved as it is (relative error of ΔW {worst:.1e})."
-        raise LorapipeError(what, where=str(target), cure="Write --set dtype=fp32.")
+    require_space(
+        target, 4 * sum(tensor.numel() for each in ready.modules.values() for tensor in each.tensors.values())
+    )
+    with unpublished(target) as part:
+        try:
+            formats.save(ready, names, part, options.format, dtype=dtype, metadata=metadata)
+        except InputError as problem:
+            hint = " Or add --set convert=lora, which every format holds." if options.convert == "own" else ""
+            raise InputError(replace(each, cure=f"{each.cure}{hint}".strip()) for each in problem.problems) from None
+        worst = _worst(ready, read_back(part, names, target), base)
+        if not worst <= ROUNDING[dtype]:
+            what = f"was not saved as it is (relative error of ΔW {worst:.1e})."
+            raise LorapipeError(what, where=str(target), cure="Write --set dtype=fp32.")
     lost = f", with an error of {error:.1%} (of the norm of ΔW)" if error > 1e-6 else ""
     words = f" and {counted(len(ready.embeddings), 'word')}" if ready.embeddings else ""
     return f"{counted(len(ready.modules), 'module')}{words}, {dtype}{lost}; read back within {worst:.1e}"

@@ -20,6 +20,8 @@ from lorapipe import formats
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.formats import AdapterWeights, Format, ModuleWeights, Names, Place
 from lorapipe.formats._conversion import low_rank
+from lorapipe.lora_tools.checkpoint_output import require_space
+from lorapipe.lora_tools.publication import unpublished
 from lorapipe.lora_tools.weight_file import WeightFile
 from lorapipe.lora_tools.weighted_adapters import Term, WeightedAdapter, WeightedFile, read_adapters
 from lorapipe.models import Family
@@ -215,12 +217,26 @@ def merge_loras(
     adapters = read_adapters(inputs, base, names)
     total, report = summed(adapters, base, rank, base_weight(base))
     fields = metadata(total, adapters)
-    formats.save(total, names, target, format, dtype=dtype, metadata=lambda tensors: fields)
-    worst = max(_errors(total, formats.open(target, names)), default=0.0)
-    if not worst <= ROUNDING[dtype]:
-        what = f"was not saved as it was computed (relative error of ΔW {worst:.1e})."
-        raise LorapipeError(what, where=str(target), cure="Write dtype: fp32.")
+    require_space(
+        target, 4 * sum(tensor.numel() for each in total.modules.values() for tensor in each.tensors.values())
+    )
+    with unpublished(target) as part:
+        formats.save(total, names, part, format, dtype=dtype, metadata=lambda tensors: fields)
+        worst = max(_errors(total, read_back(part, names, target)), default=0.0)
+        if not worst <= ROUNDING[dtype]:
+            what = f"was not saved as it was computed (relative error of ΔW {worst:.1e})."
+            raise LorapipeError(what, where=str(target), cure="Write dtype: fp32.")
     return report
+
+
+def read_back(part: Path, names: Names, target: Path) -> AdapterWeights:
+    """Read a file that was just written. `LorapipeError` where its number type had no place for the numbers."""
+    try:
+        return formats.open(part, names)
+    except InputError as error:
+        what = f"the file written for it {error.problems[0].what}"
+        cure = "Its numbers have no place in fp16: write dtype: fp32 (--set dtype=fp32)."
+        raise LorapipeError(what, where=str(target), cure=cure) from None
 
 
 def _errors(wanted: AdapterWeights, found: AdapterWeights) -> Iterator[float]:
