@@ -11,6 +11,7 @@ PyTorch's import alone takes. The error is ‖ΔW' − ΔW‖ / ‖ΔW‖ over a
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import subprocess
@@ -97,9 +98,10 @@ def _weight(part: str, name: str, shape: tuple[int, ...], planted: bool) -> Any:
 
     if len(shape) == 1:
         return torch.full(shape, float(name.endswith("weight")))
-    generator = torch.Generator().manual_seed(zlib.crc32(f"{part} {name}".encode()))
-    width = math.prod(shape[1:])
-    weight = torch.randn(shape, generator=generator).mul_(width**-0.5).half().float()
+    width, seed = math.prod(shape[1:]), zlib.crc32(f"{part} {name}".encode())
+    block, count = _block().roll(seed % 1000), math.prod(shape)
+    weight = block.repeat(-(-count // len(block)))[:count].reshape(shape).mul(width**-0.5).half().float()
+    generator = torch.Generator().manual_seed(seed)
     if planted:
         rank = min(PLANTED, shape[0], width)
         values = RATIO ** torch.arange(rank)
@@ -107,6 +109,14 @@ def _weight(part: str, name: str, shape: tuple[int, ...], planted: bool) -> Any:
         right = torch.linalg.qr(torch.randn(width, rank, generator=generator))[0]
         weight += ((left * values) @ right.T).reshape(shape)
     return weight
+
+
+@functools.cache
+def _block() -> Any:
+    """Return four million normal values, of which weights are made: drawing billions would take minutes."""
+    import torch
+
+    return torch.randn(1 << 22, generator=torch.Generator().manual_seed(0))
 
 
 def best_error(rank: int) -> float:

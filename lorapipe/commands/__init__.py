@@ -124,3 +124,8 @@ def json_line(value: object) -> str:
     import json
 
     return json.dumps(value, ensure_ascii=False)
+
+
+def takes_rank(parser: argparse.ArgumentParser) -> None:
+    """Add the rank, as `options.rank`; None is the stage's default."""
+    parser.add_argument("--rank", metavar="N", type=int, help="the rank, or the largest one where --set chooses ranks")

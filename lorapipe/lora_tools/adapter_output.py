@@ -1,6 +1,6 @@
 """Write an adapter's file tensor by tensor, read it back, and publish it as a whole.
 
-A file is checked before it appears: every module's ΔW, as read from it, is multiplied with a random vector, and the product
+A file is checked before it appears: every module's ΔW, as read from it, is multiplied with random vectors, and the product
 compared with that of the update which was computed. Nothing is left behind where that fails, or where a user interrupts it.
 """
 
@@ -25,6 +25,7 @@ from lorapipe.models._safetensors_writer import Entry, write
 
 Dtype = Literal["fp32", "fp16", "bf16"]
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+VECTORS = 4
 ROUNDING = {"fp32": 1e-5, "fp16": 2**-8, "bf16": 2**-5}
 """Largest relative error of ΔW · x in a file: rounding of both factors, with a margin."""
 ALPHA = "alpha"
@@ -48,16 +49,16 @@ class ModuleTensors:
 
 
 def probe(count: int) -> Tensor:
-    """Return a standard normal vector (count,), always the same."""
-    return torch.randn(count, generator=torch.Generator().manual_seed(1))
+    """Return standard normal vectors (count, `VECTORS`), always the same."""
+    return torch.randn(count, VECTORS, generator=torch.Generator().manual_seed(1))
 
 
-def product(module: ModuleWeights, vector: Tensor) -> Tensor:
-    """Return ΔW · x (out,) of a LoRA or a dense difference; ΔW itself is computed only for other kinds."""
+def product(module: ModuleWeights, vectors: Tensor) -> Tensor:
+    """Return ΔW · x (out, `VECTORS`) of a LoRA, without a DoRA's magnitudes, or of a dense difference."""
     tensors = module.tensors
-    if module.algorithm == "lora" and tensors.keys() == {"up", "down"}:
-        return module.scale * (tensors["up"].float().flatten(1) @ (tensors["down"].float().flatten(1) @ vector))
-    return module.delta().flatten(1) @ vector
+    if module.algorithm == "lora" and "mid" not in tensors:
+        return module.scale * (tensors["up"].float().flatten(1) @ (tensors["down"].float().flatten(1) @ vectors))
+    return module.delta().flatten(1) @ vectors
 
 
 def bytes_of(shapes: Sequence[Sequence[int]], dtype: Dtype) -> int:

@@ -7,7 +7,7 @@ Each module's difference is approximated by a truncated singular value decomposi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,10 @@ from lorapipe.training.adapter_layers.block_widths import Blocks, Width
 
 TOP = "text_model."
 MOST_RANK = 1 << 20
+SMALL = 2**-6
+"""Factors whose largest value is below this are scaled up for fp16, which is subnormal below 2⁻¹⁴."""
+EDGE = 1.3
+"""Margin on the largest singular value of rounding noise, σ · (√m + √n), which small matrices exceed now and then."""
 Tell = Callable[[int, int], None]
 """Gets the modules done, and those in all; it may raise `Interrupted`."""
 
@@ -115,24 +119,16 @@ def chosen_modules(base: Family, rules: ExtractRules) -> Iterator[tuple[str, Mod
     """Yield part, module and width of every module to extract. `InputError` where `block_ranks` has another length."""
     found = base.footprint() or base.load("cpu")
     blocks = Blocks.of(rules, found.blocks)
-    is_dense = rules.form == "diff"
-    for part in base.trainable:
-        if base.role(part) == "text_encoder" and not rules.text_encoders:
-            continue
-        refs = [*found.modules(part), *found.outer_modules(part)] if is_dense else found.modules(part)
+    parts = [part for part in base.trainable if rules.text_encoders or base.role(part) != "text_encoder"]
+    for part in parts:
+        refs = found.targets(part, convolutions=rules.conv_rank > 0)
+        if rules.form == "diff":
+            refs = [*found.modules(part), *found.outer_modules(part)]
         for ref in refs:
-            if not (is_dense or ref.pointwise or rules.conv_rank) or (
-                ref.group == "conv" and not _has_convolutions(rules)
-            ):
-                continue
-            usual = MOST_RANK if is_dense else rules.rank if ref.pointwise else rules.conv_rank
-            width = blocks.width(Width.of(usual, 0), ref.block, ref.pointwise)
+            usual = rules.rank if ref.pointwise else rules.conv_rank
+            width = blocks.width(Width.of(MOST_RANK if rules.form == "diff" else usual, 0), ref.block, ref.pointwise)
             if width.rank:
                 yield part, ref, width
-
-
-def _has_convolutions(rules: ExtractRules) -> bool:
-    return rules.form == "diff" or rules.conv_rank > 0
 
 
 def _bytes(ref: ModuleRef, width: Width, rules: ExtractRules, dtype: Dtype) -> int:
@@ -196,7 +192,7 @@ class _Module:
         if rules.energy is None and rules.threshold is None:
             return RankRule(width.rank)
         rounding = self.difference.rounding(name)
-        floor = rounding * (math.sqrt(delta.shape[0]) + math.sqrt(delta.shape[1]))
+        floor = EDGE * rounding * (math.sqrt(delta.shape[0]) + math.sqrt(delta.shape[1]))
         return RankRule(width.rank, rules.energy, rules.threshold, floor)
 
     def _factors(self, svd: TruncatedSvd, delta: Tensor) -> tuple[Tensor, Tensor, float]:
@@ -216,10 +212,13 @@ class _Module:
         down = down.reshape(rank, inputs, *kernel)
         up = up.reshape(out, rank, *[1 for _ in kernel])
         wanted = product(ModuleWeights("lora", {"up": up, "down": down}, float(rank)), probe(down[0].numel()))
-        kind = DTYPES[self.dtype]
-        values: dict[str, Tensor] = {"down": down.to(kind).contiguous(), "up": up.to(kind).contiguous()}
+        kind, power = DTYPES[self.dtype], _power(up, down, self.dtype)
+        values: dict[str, Tensor] = {
+            "down": (down * power).to(kind).contiguous(), "up": (up * power).to(kind).contiguous()
+        }  # fmt: skip
         shapes = {short: tuple(tensor.shape) for short, tensor in values.items()}
-        return ModuleTensors("lora", self._keys("lora", values), values, shapes, rank, self._key(ALPHA), wanted)
+        alpha = rank / power**2
+        return ModuleTensors("lora", self._keys("lora", values), values, shapes, alpha, self._key(ALPHA), wanted)
 
     def _dense(self, found: _Extracted) -> None:
         """Add the difference of weight and bias; tensors are computed again when they are written."""
@@ -231,17 +230,13 @@ class _Module:
         if not any(energies.values()):
             found.same += 1
             return
-        first = shorts["weight"]
-        kept = {short: energy for short, energy in energies.items() if energy or short == first}
-        shapes = {first: self.ref.shape, shorts["bias"]: self.ref.shape[:1]}
-        values: dict[str, Callable[[], Tensor]] = {
-            short: partial(self._reshaped, names[short], shapes[short]) for short in kept
-        }
+        first, rows = shorts["weight"], self.ref.shape[:1]
+        kept = [short for short, energy in energies.items() if energy or short == first]
+        shapes = {short: self.ref.shape if short == first else rows for short in kept}
+        values = {short: partial(self._reshaped, names[short], shapes[short]) for short in kept}
         algorithm = "norm" if is_norm else "full"
         wanted = None if is_norm else self._reshaped(names[first], self.ref.shape).flatten(1) @ self._probe
-        found.modules.append(
-            ModuleTensors(algorithm, self._keys(algorithm, kept), values, {s: shapes[s] for s in kept}, wanted=wanted)
-        )
+        found.modules.append(ModuleTensors(algorithm, self._keys(algorithm, kept), values, shapes, wanted=wanted))
         rank = min(self.ref.shape[0], math.prod(self.ref.shape[1:]))
         found.kept.append(KeptModule(self._written, self.place[0], rank, sum(energies.values()), 1.0))
 
@@ -252,12 +247,18 @@ class _Module:
     def _reshaped(self, name: tuple[str, str], shape: tuple[int, ...]) -> Tensor:
         return self.difference.of(name).reshape(shape)
 
-    def _keys(self, algorithm: str, shorts: Mapping[str, object]) -> dict[str, str]:
+    def _keys(self, algorithm: str, shorts: Iterable[str]) -> dict[str, str]:
         suffixes = Algorithm.of(algorithm).keys
         return {short: self._key(suffixes[short]) for short in shorts}
 
     def _key(self, suffix: str) -> str:
         return Kohya().key(self._own_place, suffix, self.table)
+
+
+def _power(up: Tensor, down: Tensor, dtype: Dtype) -> float:
+    """Return a power of two for both factors, 1 unless they are so small that fp16 would lose digits; alpha undoes it."""
+    largest = min(float(up.abs().max()), float(down.abs().max()))
+    return 2.0 ** -math.floor(math.log2(largest)) if dtype == "fp16" and 0 < largest < SMALL else 1.0
 
 
 def quantile(values: Tensor, share: float) -> Tensor:

@@ -53,20 +53,26 @@ class KeptReport(NamedTuple):
 
     def lines(self) -> Iterator[str]:
         """Yield the report as sentences: in all, by part, the modules that lose most, and what is left out."""
-        ranks = sorted({module.rank for module in self.modules if module.rank})
-        ranked = f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {ranks[0]} to {ranks[-1]}" if ranks else "no rank"
         count = sum(module.rank > 0 for module in self.modules)
-        yield f"{counted(count, 'module')} of {ranked} keep {self.kept:.2%} of the energy (error {self.error:.4f})"
-        parts = dict.fromkeys(module.part for module in self.modules)
-        if len(parts) > 1:
-            shares = (KeptReport([each for each in self.modules if each.part == part]).kept for part in parts)
-            yield "by part: " + ", ".join(f"{part} {share:.2%}" for part, share in zip(parts, shares, strict=True))
+        keep = f"keep {self.kept:.2%} of the energy (error {self.error:.4f})"
+        yield f"{counted(count, 'module')} of {self._ranks()} {keep}"
+        yield from self._part_lines()
         worst = sorted((each for each in self.modules if each.kept < NOTABLE), key=lambda each: each.kept)
         if worst:
             named = listed([f"{each.name} {each.kept:.0%}" for each in worst], MOST_NAMED)
             yield f"less than half is kept of {counted(len(worst), 'module')}: {named}"
         yield from self.remarks
         yield from self._left_out_lines()
+
+    def _ranks(self) -> str:
+        ranks = sorted({module.rank for module in self.modules if module.rank}) or [0]
+        return f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {ranks[0]} to {ranks[-1]}"
+
+    def _part_lines(self) -> Iterator[str]:
+        parts = dict.fromkeys(module.part for module in self.modules)
+        if len(parts) > 1:
+            shares = (KeptReport([each for each in self.modules if each.part == part]).kept for part in parts)
+            yield "by part: " + ", ".join(f"{part} {share:.2%}" for part, share in zip(parts, shares, strict=True))
 
     def _left_out_lines(self) -> Iterator[str]:
         whole = sum(each.energy for each in self.modules) + sum(each.energy for each in self.left_out)

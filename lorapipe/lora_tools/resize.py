@@ -169,12 +169,7 @@ def _own_dtype(file: WeightFile) -> Dtype:
 
 
 def _resize_module(file: WeightFile, module: NamedModule, rules: ResizeRules, dtype: Dtype, found: _Resized) -> None:
-    keys = {**module.keys, **({"alpha": module.alpha_key} if module.alpha_key else {})}
-    own = {short: file.read(key) for short, key in module.keys.items()}
-    flags = module.algorithm.flags
-    tensors = {short: each if short in flags else each.float() for short, each in own.items()}
-    if odd := [keys[short] for short, each in tensors.items() if not bool(each.isfinite().all())]:
-        raise InputError(f"{odd[0]} has NaN or infinite numbers.", where=str(file.path), cure="Take another file.")
+    tensors = _numbers(file, module)
     alpha = float(file.read(module.alpha_key)) if module.alpha_key else module.usual_alpha(Stored({}, file.metadata))
     resized = _factored(module, tensors, alpha, rules)
     if resized is None:
@@ -190,6 +185,16 @@ def _resize_module(file: WeightFile, module: NamedModule, rules: ResizeRules, dt
         found.turned[module.algorithm.name] += 1
     values = {"down": down, "up": up} | {short: tensors[short] for short in (MAGNITUDE,) if short in tensors}
     found.modules.append(_file_tensors(module, values, scale * svd.rank, dtype))
+
+
+def _numbers(file: WeightFile, module: NamedModule) -> dict[str, Tensor]:
+    """Return a module's tensors in float32. `InputError` where they are not finite."""
+    flags = module.algorithm.flags
+    own = {short: file.read(key) for short, key in module.keys.items()}
+    tensors = {short: each if short in flags else each.float() for short, each in own.items()}
+    if odd := [module.keys[short] for short, each in tensors.items() if not bool(each.isfinite().all())]:
+        raise InputError(f"{odd[0]} has NaN or infinite numbers.", where=str(file.path), cure="Take another file.")
+    return tensors
 
 
 def _keep(file: WeightFile, module: NamedModule, found: _Resized) -> None:

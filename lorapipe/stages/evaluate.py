@@ -188,7 +188,7 @@ class Evaluate(Stage):
         from lorapipe.evaluation.probe import Prober, compared, training_pictures
         from lorapipe.evaluation.sampler import Sampler
         from lorapipe.models import TextReading
-        from lorapipe.training.adapter_layers.weights_adapter import WeightsAdapter
+        from lorapipe.training.adapter_layers.weights_adapter import ReplaceableWeights
         from lorapipe.training.data.cache import Cache
         from lorapipe.training.data.latents import Scene
         from lorapipe.training.data.manifest import Manifest
@@ -206,7 +206,7 @@ class Evaluate(Stage):
             adapter, parts, reading = adapter_of(record), tuple(record.rates), record.reading
         else:
             last = formats.open(self.weights.snapshots[-1].path, model.kohya_names())
-            adapter, parts, reading = WeightsAdapter(last), last.parts, dict(READING)
+            adapter, parts, reading = ReplaceableWeights(last), last.parts, dict(READING)
         options, plan = self._sampling_options(base, reading), self._plan(base, parts, context)
         scene = Scene(dataset.images, manifest.background, dataset.masks)
         cache, captioning = Cache(context.cache), captioning_of(record, manifest)

@@ -182,6 +182,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest", *FRONT, *ENGINE
     ),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
+    "lorapipe.commands.extract": ("lorapipe.lora_tools", *FRONT, *ENGINE),
+    "lorapipe.commands.resize": ("lorapipe.lora_tools", *FRONT, *ENGINE),
     "lorapipe.commands.merge": ("lorapipe.lora_tools", *FRONT, *ENGINE),
     "lorapipe.commands.convert": ("lorapipe.lora_tools", *FRONT, *ENGINE),
     "lorapipe.commands._one_stage": ("=lorapipe.stages", *FRONT, *ENGINE),

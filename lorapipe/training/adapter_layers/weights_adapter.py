@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from lorapipe.training.adapter_layers.target_knobs import TargetKnobs
 from lorapipe.training.adapters import Adapter, Attached
 
 if TYPE_CHECKING:
-    from torch.nn import Module
+    from torch.nn import Module, Parameter
 
     from lorapipe.models import Model
     from lorapipe.training.adapter_layers.layer import AdapterLayer
@@ -43,6 +43,40 @@ class WeightsAdapter:
                 each.detach()
             raise
         return found[0] if len(found) == 1 else TogetherAttached(found)
+
+
+@dataclass(frozen=True)
+class ReplaceableWeights(WeightsAdapter):
+    """The same, but `load` takes weights of any modules, ranks and kinds: snapshots that no one training has made."""
+
+    def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
+        return _Replaceable(model, parts, super().attach(model, parts, seed))
+
+
+class _Replaceable(Attached):
+    """Attached weights that are detached when others are loaded."""
+
+    def __init__(self, model: Model, parts: Sequence[str], inner: Attached) -> None:
+        self._model, self._parts, self._inner = model, parts, inner
+
+    def parameters(self) -> dict[str, list[Parameter]]:
+        return self._inner.parameters()
+
+    def learned(self) -> AdapterWeights:
+        return self._inner.learned()
+
+    def load(self, weights: AdapterWeights) -> None:
+        self._inner.detach()
+        self._inner = WeightsAdapter(weights).attach(self._model, self._parts)
+
+    def set_strength(self, strengths: Mapping[str, float]) -> None:
+        self._inner.set_strength(strengths)
+
+    def limit_norms(self, maximum: float) -> None:
+        self._inner.limit_norms(maximum)
+
+    def detach(self) -> None:
+        self._inner.detach()
 
 
 def _layer_of(base: Module, module: ModuleWeights) -> AdapterLayer:
