@@ -131,8 +131,8 @@ def _inputs(each: Input, kind: Any, where: GraphPaths) -> Iterator[Any]:
             yield _named(io.Float.Input(each.name, **common, **limits, step=widget.step, round=1e-6), each)
         case "choice" | "shelf":
             options = list(dict.fromkeys([*widget.words, *(where.options(widget.shelf) if widget.shelf else [])]))
-            if each.required:
-                common["default"] = EXAMPLES[0] if widget.shelf == SHELF else options[0]
+            if each.required:  # without any file there is none to begin with
+                common["default"] = EXAMPLES[0] if widget.shelf == SHELF else next(iter(options), None)
             yield _named(io.Combo.Input(each.name, options=options, **common), each)
         case _:
             text = io.String.Input(each.name, **common, multiline=widget.multiline, dynamic_prompts=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.judging.grids import BASE, LOW, Bench, Cell
+from benchmarks.judging.parts_found import parts_found
 from benchmarks.judging.trainings import planted
 from lorapipe.drawing.sheet import FAINT, Sheet
 from lorapipe.drawing.text import width
@@ -97,6 +98,10 @@ def draw_all(work: Path, out: Path) -> Iterator[str]:
         file = out / f"{strip.name}.png"
         drawn(strip, bench).quantize(COLOURS).save(file, optimize=True)
         yield f"{file}: {file.stat().st_size / 1000:.0f} kB"
+    lantern = benches["concept0-good"]
+    if lantern.done:
+        parts_found(lantern, _training(lantern)).quantize(COLOURS).save(out / "parts-found.png", optimize=True)
+        yield f"{out / 'parts-found.png'}"
 
 
 def drawn(strip: Strip, bench: Bench) -> Image:

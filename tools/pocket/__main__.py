@@ -79,8 +79,13 @@ def train_base(options: argparse.Namespace) -> None:
 
 
 def print_score(options: argparse.Namespace) -> None:
-    """Print the table of attribute accuracies."""
-    from tools.pocket.clip_score import score
+    """Print what the CLIP sees in the examples' drawings, then the table of attribute accuracies."""
+    from lorapipe.pocket.examples import EXAMPLES
+    from tools.pocket.clip_score import said_tags, score
+
+    for example in EXAMPLES:
+        shares = said_tags(CLIP, example)
+        print(f"{example:12}" + ", ".join(f"{name} {share:.1%}" for name, share in shares.items()), flush=True)
 
     print(f"{'attribute':12}{'drawings':>10}{'samples':>10}")
     for name, drawn, sampled in score(BASE, CLIP, options.count):

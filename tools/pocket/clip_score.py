@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import torch
@@ -9,8 +10,9 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer
 
-from lorapipe.pocket.world import tags
-from tools.pocket.clip import Contrast, attribute_accuracy, unseen
+from lorapipe.pocket.examples import EXAMPLES
+from lorapipe.pocket.world import ATTRIBUTES, tags
+from tools.pocket.clip import Contrast, attribute_accuracy, attribute_logits, unseen
 from tools.pocket.pictures import to_tensor
 
 STEPS, GUIDANCE, BATCH = 25, 4.0, 20
@@ -43,6 +45,26 @@ def pictures(
         )
         parts.append(np.stack([np.asarray(image) for image in result.images]))
     return to_tensor(np.concatenate(parts))
+
+
+@torch.no_grad()
+def said_tags(clip: Path, example: str, count: int = 450) -> dict[str, float]:
+    """Return how often (0..1) the tag that the caption of an example's drawing says is the most similar of its attribute."""
+    judge, rng, scenes = load_clip(clip), Random(f"clip {example}"), ATTRIBUTES["background"]
+    drawn = [EXAMPLES[example](rng, scenes[number % len(scenes)], (64, 64)) for number in range(count)]
+    said = [caption.split(", ") for _, caption in drawn]
+    seen = torch.cat(
+        [judge.see(part) for part in to_tensor(np.stack([np.asarray(each) for each, _ in drawn])).split(100)]
+    )
+    shares = {}
+    for (name, values), likely in zip(
+        ATTRIBUTES.items(), attribute_logits(seen @ judge.read(judge.tags).T), strict=True
+    ):
+        best = [values[place] for place in likely.argmax(1).tolist()]
+        right = [tag in tags for tag, tags in zip(best, said, strict=True) if not set(values).isdisjoint(tags)]
+        if right:
+            shares[name] = sum(right) / len(right)
+    return shares
 
 
 def score(base: Path, clip: Path, count: int) -> Iterator[tuple[str, float, float]]:
