@@ -246,6 +246,8 @@ def test_folders_without_a_number_are_left_out_as_the_original_does(project: Pat
     ("run", "text", "words"),
     [
         (bash.run, 'a=(x "y z")\na+=(w)\ntrain.py "${a[@]}" ${b:-1} $((2*3))', ["train.py", "x", "y z", "w", "1", "6"]),
+        (bash.run, 'a=("--b 1")\nif [[ $x == 1 ]]; then a+=(no); fi\na+=("--c $x2")\ntrain.py ${a[@]} "${a[0]}"',
+         ["train.py", "--b", "1", "--c", "--b 1"]),
         (bash.run, "[[ -z $x && 1 -lt 2 ]] && train.py yes || train.py no", ["train.py", "yes"]),
         (bash.run, "train.py a\\ b 'c d' \"e'f\" # g", ["train.py", "a b", "c d", "e'f"]),
         (powershell.run, '$a = @("x", "y")\n$a += "z"\n$n = $a.Length\npython train.py $a "$($n * 2)"',

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lorapipe.pipeline import loader
+
 ROOT = Path(__file__).parents[1]
 PAGES = [
     file for file in [ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))] if ".ko" not in file.name
@@ -62,6 +64,14 @@ def test_every_link_of_a_translation_leads_somewhere(page: Path) -> None:
     for file in (page, translated(page)):
         for link in re.findall(r"\]\(([^)\s:]+)\)", file.read_text("utf-8")):
             assert (file.parent / link.partition("#")[0]).exists(), f"{file.name}: {link}"
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "pipelines" / "guide").glob("*.yaml")), ids=lambda file: file.stem)
+def test_a_pipeline_of_the_guide_is_valid_and_has_its_figure(file: Path) -> None:
+    stages = loader.load(file).stages
+    assert [str(each) for stage in stages.values() for each in stage.findings(stages)] == []
+    assert (ROOT / "docs" / "guide" / f"{file.stem}.png").is_file()
+    assert f"pipelines/guide/{file.name}" in (ROOT / "docs" / "guide" / "README.md").read_text("utf-8")
 
 
 def test_the_korean_pages_are_korean() -> None:

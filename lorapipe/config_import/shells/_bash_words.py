@@ -208,10 +208,13 @@ def _add(fields: list[Field], text: str, quoted: bool, array: Sequence[Word] | N
         fields[-1].text += text
     elif array is None:
         _split_onto(fields, text, line)
-    elif array:
-        fields[-1].text += array[0].text
-        fields[-1].line = array[0].line
-        fields += [Field(word.text, word.line) for word in array[1:]]
+    else:
+        parts = [Word(part, word.line) for word in array for part in ([word.text] if quoted else word.text.split())]
+        for place, part in enumerate(parts):
+            if place:
+                fields.append(Field(part.text, part.line))
+            else:
+                fields[-1] = Field(fields[-1].text + part.text, part.line)
 
 
 def _split_onto(fields: list[Field], text: str, line: int) -> None:
