@@ -223,16 +223,15 @@ class _Module:
     def _dense(self, found: _Extracted) -> None:
         """Add the difference of weight and bias; tensors are computed again when they are written."""
         is_norm = self.ref.kind == "norm"
-        shorts = {"weight": "weight", "bias": "bias"} if is_norm else {"weight": "diff", "bias": "diff_b"}
-        names = {short: (self.place[0], f"{self.place[1]}.{kind}") for kind, short in shorts.items()}
+        first, second = ("weight", "bias") if is_norm else ("diff", "diff_b")
+        names = {first: (self.place[0], f"{self.place[1]}.weight"), second: (self.place[0], f"{self.place[1]}.bias")}
         energies = {short: self.difference.energy(name) for short, name in names.items() if name in self.difference}
         found.held.update(names[short] for short in energies)
         if not any(energies.values()):
             found.same += 1
             return
-        first, rows = shorts["weight"], self.ref.shape[:1]
-        kept = [short for short, energy in energies.items() if energy or short == first]
-        shapes = {short: self.ref.shape if short == first else rows for short in kept}
+        kept = [first, *([second] if energies.get(second) else [])]
+        shapes = dict(zip(kept, (self.ref.shape, self.ref.shape[:1]), strict=False))
         values = {short: partial(self._reshaped, names[short], shapes[short]) for short in kept}
         algorithm = "norm" if is_norm else "full"
         wanted = None if is_norm else self._reshaped(names[first], self.ref.shape).flatten(1) @ self._probe
