@@ -64,12 +64,18 @@ def suspicions(norms: Mapping[str, float], names: Mapping[str, ModuleName]) -> I
         yield f"{_counted(idle)} no effect, since the update is 0: {_some(idle)}."
     for part in dict.fromkeys(name.part for name in names.values()):
         own = {module: norm for module, norm in norms.items() if names[module].part == part and norm > 0}
-        if len(own) >= FEW:
-            usual = median(own.values())
-            strong = [module for module, norm in own.items() if norm > OUTLIER * usual]
-            if strong:
-                most = max(own[module] for module in strong) / usual
-                yield f"{_counted(strong)} an update of up to {most:.0f} times the median of its part: {_some(strong)}."
+        yield from _outliers(own)
+
+
+def _outliers(norms: Mapping[str, float]) -> Iterator[str]:
+    """Yield a sentence on the modules of one part whose update is far above the median, if there are any."""
+    if len(norms) < FEW:
+        return
+    usual = median(norms.values())
+    strong = [module for module, norm in norms.items() if norm > OUTLIER * usual]
+    if strong:
+        most = max(norms[module] for module in strong) / usual
+        yield f"{_counted(strong)} an update of up to {most:.0f} times the median of its part: {_some(strong)}."
 
 
 def _counted(modules: list[str]) -> str:

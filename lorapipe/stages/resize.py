@@ -64,7 +64,7 @@ class Resize(Stage):
         if len(given) > 1:
             what = f"{' and '.join(given)} all choose ranks."
             yield Problem(what, cure="Keep one of them.", path=(given[1],))
-        if isinstance(self.lora, Source):
+        if isinstance(self.lora, Source) and not self.lora.path.is_dir():
             from lorapipe.formats import complaints
 
             for problem in complaints(self.lora.path):
