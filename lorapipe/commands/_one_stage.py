@@ -34,14 +34,40 @@ def settings(texts: Sequence[str]) -> dict[str, object]:
     return found
 
 
-def may_replace(path: Path, force: bool) -> None:
-    """Raise `InputError` if something is at the path that lorapipe has not made, unless `force` is given."""
+MODEL_FOLDERS = ("model_index.json", "adapter_config.json")
+"""A folder with one of these files is a diffusers model or a PEFT adapter; no other folder is ever replaced."""
+
+
+def may_replace(path: Path, force: bool, *, folder: bool = False) -> None:
+    """Raise `InputError` if something is at the path that may not go: what lorapipe has not made needs `force`.
+
+    `folder` says that the result is one. A folder that has anything in it, and is no model's, is kept also with `force`.
+    """
     from lorapipe.errors import InputError
     from lorapipe.pipeline.delivery_log import is_as_exported
 
-    if path.exists() and not force and not (path.is_file() and is_as_exported(path)):
+    if folder and path.suffix.lower() == ".safetensors":
+        raise InputError("ends like a file, and the result is a folder.", where=str(path), cure=f"Write {path.stem}/.")
+    if path.is_dir():
+        _may_replace_folder(path, force, folder)
+    elif path.exists() and folder:
+        raise InputError("is a file, and the result is a folder.", where=str(path), cure="Name another folder.")
+    elif path.exists() and not force and not is_as_exported(path):
         what = "is there already, and lorapipe has not made it, or it was changed since."
         raise InputError(what, where=str(path), cure="Name another file, or add --force.")
+
+
+def _may_replace_folder(path: Path, force: bool, folder: bool) -> None:
+    from lorapipe.errors import InputError
+
+    if not folder:
+        raise InputError("is a folder.", where=str(path), cure="Name a file in it.")
+    if not any(path.iterdir()):
+        return
+    is_model = any((path / name).is_file() for name in MODEL_FOLDERS)
+    if not (force and is_model):
+        more = ", or add --force" if is_model else ""
+        raise InputError("is a folder with something in it.", where=str(path), cure=f"Name another folder{more}.")
 
 
 def parsed(name: str, document: Mapping[str, object]) -> Stage:

@@ -30,8 +30,8 @@ def main(options: argparse.Namespace) -> int:
 
     if options.to.exists() and options.file.exists() and options.to.samefile(options.file):
         raise InputError("is the file itself.", where=str(options.to), cure="Name another file.")
-    may_replace(options.to, options.force)
     knobs = ready(ConvertedFileOptions, {"format": options.format, **settings(options.set)}, options.to)
+    may_replace(options.to, options.force, folder=not knobs.format.ending)
     found = convert_adapter(options.file, options.to, knobs)
     Printer(sys.stdout).line(f"{options.to}: {found}")
     return DONE

@@ -32,16 +32,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Merge, by what the files are."""
     from lorapipe.commands._one_stage import may_replace, settings
-    from lorapipe.lora_tools.detected_base import are_bases
+    from lorapipe.lora_tools.detected_base import are_bases, is_folder
 
     files = [weighted_path(text) for text in options.files]
-    may_replace(options.to, options.force)
     _refuse_inputs(files, options.to)
     bases = are_bases([file.path for file in files])
     sets = settings(options.set)
     if not any(bases):
-        _merge_loras(files, options.to, sets)
-    elif all(bases):
+        _merge_loras(files, options, sets)
+        return DONE
+    may_replace(options.to, options.force, folder=is_folder(files[0].path))
+    if all(bases):
         _merge_checkpoints(files, options, sets)
     else:
         _merge_adapters(files, bases, options, sets)
@@ -105,7 +106,8 @@ def _merge_checkpoints(files: Sequence[WeightedPath], options: argparse.Namespac
     run_alone(stage, options.to, lambda made: made.path, quiet=options.quiet)  # type: ignore[attr-defined]
 
 
-def _merge_loras(files: Sequence[WeightedPath], to: Path, sets: dict[str, object]) -> None:
+def _merge_loras(files: Sequence[WeightedPath], options: argparse.Namespace, sets: dict[str, object]) -> None:
+    from lorapipe.commands._one_stage import may_replace
     from lorapipe.lora_tools.adapter_sum import merge_loras
     from lorapipe.lora_tools.file_options import MergedFileOptions, ready
     from lorapipe.lora_tools.merge_metadata import lora_metadata
@@ -113,7 +115,9 @@ def _merge_loras(files: Sequence[WeightedPath], to: Path, sets: dict[str, object
     from lorapipe.lora_tools.weighted_adapters import Strengths, WeightedFile
     from lorapipe.terminal import Printer
 
+    to: Path = options.to
     knobs = ready(MergedFileOptions, sets, to)
+    may_replace(to, options.force, folder=not knobs.format.ending)
     base = published_base([Path(file.path) for file in files])
     inputs = [
         WeightedFile(

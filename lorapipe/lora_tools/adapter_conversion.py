@@ -20,7 +20,7 @@ from lorapipe.lora_tools.checkpoint_output import require_space
 from lorapipe.lora_tools.file_options import ConvertedFileOptions
 from lorapipe.lora_tools.merge_metadata import STALE
 from lorapipe.lora_tools.publication import unpublished
-from lorapipe.lora_tools.published_base import published_base
+from lorapipe.lora_tools.published_base import module_shapes, published_base
 from lorapipe.metadata import hashes
 from lorapipe.models import Family
 from lorapipe.pipeline.delivery_log import OURS, SEAL, seal
@@ -61,7 +61,7 @@ def convert_adapter(path: Path, target: Path, options: ConvertedFileOptions) -> 
 def _converted(weights: AdapterWeights, base: Family, options: ConvertedFileOptions) -> tuple[AdapterWeights, float]:
     assert options.convert != "own"
     weight = base_weight(base)
-    shapes = _shapes(base)
+    shapes = module_shapes(base)
     found = formats.converted(
         weights, options.convert, options.convert_rank, shapes.__getitem__,
         partial(_tensor, weight, "weight"), partial(_tensor, weight, "bias"),
@@ -71,14 +71,6 @@ def _converted(weights: AdapterWeights, base: Family, options: ConvertedFileOpti
 
 def _tensor(weight: Weight, kind: str, place: Place) -> Tensor:
     return weight(place, kind)
-
-
-def _shapes(base: Family) -> dict[Place, tuple[int, ...]]:
-    """Return the shape of each module's weight."""
-    found = base.footprint()
-    assert found is not None
-    parts = [(part, [*found.modules(part), *found.outer_modules(part)]) for part in base.trainable]
-    return {(part, ref.path): ref.shape for part, modules in parts for ref in modules}
 
 
 def _dtype(types: Mapping[str, int]) -> str:
@@ -96,7 +88,7 @@ def _metadata(own: Mapping[str, str], is_another: bool, tensors: Mapping[str, Te
 
 def _worst(wanted: AdapterWeights, found: AdapterWeights, base: Family) -> float:
     """Return the largest relative error of a module's ΔW; where it depends on W, with a random W."""
-    shapes, worst = _shapes(base), 0.0
+    shapes, worst = module_shapes(base), 0.0
     for place, module in wanted.modules.items():
         weight = None
         if module.needs_weight:

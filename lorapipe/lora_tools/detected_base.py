@@ -39,6 +39,11 @@ def detected_base(path: Path | str) -> Family:
     return cls(checkpoint=Checkpoint(found))
 
 
+def is_folder(path: Path | str) -> bool:
+    """Return whether a base is a folder, as the bundled one is."""
+    return str(path) == "pocket" or Path(path).is_dir()
+
+
 def is_base(path: Path | str) -> bool:
     """Return whether a file or folder is a base of a registered family. `InputError` where it cannot be read."""
     return str(path) == "pocket" or _family(kind_of(Path(path))) is not None

@@ -1,4 +1,7 @@
-"""The family that adapters are made for, as a base that does not exist: enough for the names of its modules."""
+"""The family that adapters are made for, as a base that does not exist: enough for the names of its modules.
+
+Sizes are the published ones, or those of the bundled pocket base.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,22 @@ from pathlib import Path
 
 from lorapipe import formats
 from lorapipe.errors import InputError, Problem
+from lorapipe.formats import Place
 from lorapipe.inspection import inspect
+from lorapipe.inspection._base_family import inputs
 from lorapipe.inspection.training_pipeline import family_of
-from lorapipe.lora_tools.detected_base import families
+from lorapipe.lora_tools.detected_base import detected_base, families
 from lorapipe.models import Family
 from lorapipe.spec import Ref
 
+POCKET = "pocket"
 NOT_KNOWN = "Merge it in a pipeline (merge_loras), with its base."
 
 
 def published_base(paths: Sequence[Path]) -> Family:
-    """Return the family of adapters' files, by names and shapes of their modules, in its published size.
+    """Return the family of adapters' files, by names and shapes of their modules, in its published size or as pocket.
 
-    `InputError` if the files are of several families, or of none that is known here; its checkpoint is pending.
+    `InputError` if the files are of several families, or of none that is known here. A published checkpoint is pending.
     """
     found: dict[str, Path] = {}
     problems: list[Problem] = []
@@ -47,7 +53,7 @@ def _family(path: Path) -> str:
         return name
     if report.base:
         raise InputError(f"is made for {report.base}, which is not known here.", where=str(path))
-    fitting = [name for name in families() if _reads(path, name)]
+    fitting = [name for name in (*families(), POCKET) if _reads(path, name)]
     if not fitting:
         what = "has modules of no family that is known here."
         raise InputError(what, where=str(path), cure=NOT_KNOWN)
@@ -55,12 +61,26 @@ def _family(path: Path) -> str:
 
 
 def _reads(path: Path, name: str) -> bool:
+    """Return whether the family has a file's modules, with as many inputs."""
+    base = _pending(name)
     try:
-        formats.open(path, _pending(name).module_names())
+        found = formats.open(path, base.module_names())
     except InputError:
         return False
-    return True
+    shapes = module_shapes(base)
+    pairs = ((inputs(module.tensors), shapes[place][1:2]) for place, module in found.modules.items())
+    return all(not told or not wanted or wanted == (told,) for told, wanted in pairs)
+
+
+def module_shapes(base: Family) -> dict[Place, tuple[int, ...]]:
+    """Return (part, path) → the shape of each module's weight."""
+    found = base.footprint()
+    assert found is not None
+    parts = [(part, [*found.modules(part), *found.outer_modules(part)]) for part in base.trainable]
+    return {(part, ref.path): ref.shape for part, modules in parts for ref in modules}
 
 
 def _pending(name: str) -> Family:
+    if name == POCKET:
+        return detected_base(POCKET)
     return families()[name](checkpoint=Ref("base"))  # type: ignore[arg-type]  # its size is the published one

@@ -15,7 +15,7 @@ from lorapipe.pipeline.delivery import Delivery
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Destination, param
 from lorapipe.stages import Stage
-from lorapipe.stages._merge_inputs import AdapterWeight, file_problems, told
+from lorapipe.stages._merge_inputs import AdapterWeight, base_place, file_problems, told
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Merge(Stage):
     )
 
     def problems(self) -> Iterator[Problem]:
-        if self.to is not None and not self._is_folder and (found := self.to.complaint(".safetensors")) is not None:
-            yield Problem(found[0], cure=found[1], path=("to",))
+        if self.to is not None:
+            yield from base_place(self.to, self._is_folder)
 
     def problems_among(self, stages: Mapping[str, Stage]) -> Iterator[Problem]:
         return file_problems(self.adapters)

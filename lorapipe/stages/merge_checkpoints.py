@@ -15,7 +15,7 @@ from lorapipe.pipeline.delivery import Delivery
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Destination, param
 from lorapipe.stages import Stage
-from lorapipe.stages._merge_inputs import CheckpointWeight, told
+from lorapipe.stages._merge_inputs import CheckpointWeight, base_place, told
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class MergeCheckpoints(Stage):
                 if not other.is_pending:
                     found = (problem for problem in other.problems() if problem.path[:1] == ("checkpoint",))
                     yield from (problem.under("others", place) for problem in found)
-        if self.to is not None and not self._is_folder and (told := self.to.complaint(".safetensors")) is not None:
-            yield Problem(told[0], cure=told[1], path=("to",))
+        if self.to is not None:
+            yield from base_place(self.to, self._is_folder)
 
     @property
     def _is_folder(self) -> bool:

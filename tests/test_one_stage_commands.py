@@ -1,0 +1,72 @@
+"""Commands that make one file or folder: what they may replace, and LoRAs of the pocket base, which the quickstart makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_merge import drawn, saved
+
+from lorapipe import formats
+from lorapipe.cli import main
+from lorapipe.models import Checkpoint, Model
+from lorapipe.models.sd15 import SD15
+from lorapipe.training.adapters.locon import LoCon
+
+
+@pytest.fixture(scope="module")
+def pocket() -> Model:
+    return SD15(checkpoint=Checkpoint.parse("pocket", Path())).load("cpu")
+
+
+@pytest.fixture
+def lora(pocket: Model, tmp_path: Path) -> Path:
+    return saved(drawn(LoCon(rank=2), pocket), pocket, tmp_path / "penny.safetensors")
+
+
+def test_a_folder_with_anything_but_a_model_is_never_replaced(
+    lora: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "diary.txt").write_text("dear diary")
+    for command in (
+        ["merge", "pocket", str(lora)],
+        ["convert", str(lora), "--format", "peft"],
+        ["convert", str(lora)],
+        ["resize", str(lora), "--rank", "1"],
+    ):
+        assert main([*command, "--to", str(mine), "--force"]) == 2
+    assert [each.name for each in mine.iterdir()] == ["diary.txt"]
+    assert "something in it" in capsys.readouterr().err
+
+
+def test_a_model_folder_goes_only_with_force(lora: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    merge = ["merge", "pocket", f"{lora}:0.5", "--quiet", "--to", str(tmp_path / "merged")]
+    assert main(merge) == 0
+    before = (tmp_path / "merged" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
+    assert main(merge) == 2 and "--force" in capsys.readouterr().err
+    merge[2] = f"{lora}:0.25"
+    assert main([*merge, "--force"]) == 0
+    assert (tmp_path / "merged" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() != before
+
+
+def test_what_is_a_folder_is_not_named_like_a_file(
+    lora: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["merge", "pocket", str(lora), "--to", str(tmp_path / "merged.safetensors")]) == 2
+    assert "Write merged/." in capsys.readouterr().err
+    assert not (tmp_path / "merged.safetensors").exists()
+
+
+def test_a_lora_of_the_pocket_base_is_converted_and_merged_with_another(
+    lora: Path, pocket: Model, tmp_path: Path
+) -> None:
+    converted, both = tmp_path / "diffusers.safetensors", tmp_path / "both.safetensors"
+    assert main(["convert", str(lora), "--format", "diffusers", "--to", str(converted)]) == 0
+    assert main(["merge", f"{lora}:0.5", f"{converted}:0.5", "--to", str(both)]) == 0
+    one, sum_of_halves = (formats.open(path, pocket.kohya_names()) for path in (lora, both))
+    assert one.modules.keys() == sum_of_halves.modules.keys()
+    for place, module in one.modules.items():
+        delta = module.delta(None)
+        assert (sum_of_halves.modules[place].delta(None) - delta).norm() < 2e-3 * delta.norm()
