@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from lorapipe.models import Family
     from lorapipe.picture_files import Contents
     from lorapipe.stages.prepare import Prepare
-    from lorapipe.training.caption_augment import Captioning
 
 
 def findings(train: TrainingOptions, stages: Mapping[str, Stage]) -> Iterator[Problem]:
@@ -38,11 +37,20 @@ def facts_of(train: TrainingOptions, stages: Mapping[str, Stage]) -> Facts:
     """Collect the facts. It reads the names of the folders' files, their captions, and the headers of their pictures."""
     base = next(iter(bases_among(train, stages)))
     subject = [each for each in train.datasets if each is not train.regularisation]
-    datasets = tuple(found for each in subject if (found := _pictures(train, each, stages)) is not None)
+    datasets = _datasets(train, subject, stages)
     reg = _pictures(train, train.regularisation, stages) if train.regularisation else None
     is_known = len(datasets) == len(subject) and all(each.count for each in datasets)
     total, per_epoch = _length(train, datasets if is_known else ())
     return Facts(base, _base_name(base), datasets, reg, total, per_epoch)
+
+
+def _datasets(
+    train: TrainingOptions, subject: Sequence[Dataset | Ref], stages: Mapping[str, Stage]
+) -> tuple[Pictures, ...]:
+    """Return what is known of the datasets, each as often as it is named."""
+    named = [each for each in subject if isinstance(each, Ref)]
+    known = {each: _pictures(train, each, stages) for each in dict.fromkeys(named)}
+    return tuple(found for each in named if (found := known[each]) is not None)
 
 
 def _length(train: TrainingOptions, datasets: Sequence[Pictures]) -> tuple[int | None, float]:
@@ -71,32 +79,22 @@ def _pictures(train: TrainingOptions, dataset: Dataset | Ref, stages: Mapping[st
     if prepare.base.is_pending:
         return None
     try:
-        contents = prepare.folder.contents()
-        found = prepare.forecast()
+        read = prepare.folder_facts
     except (InputError, OSError):
         return None
-    captions, written = _captions(prepare, prepare.captions or train.captions, contents)
+    captioning = prepare.captions or train.captions
     return Pictures(
         stage=dataset.stage,
-        count=found.training,
-        showings=found.per_epoch,
-        repeats=_repeats(prepare, contents),
-        sizes=found.sizes,
-        captions=captions,
-        written=written,
-        resolution=prepare.buckets().resolution,
+        count=read.forecast.training,
+        showings=read.forecast.per_epoch,
+        repeats=_repeats(prepare, read.contents),
+        sizes=read.forecast.sizes,
+        captions=tuple(captioning.canonical(each.text) for each in read.captions),
+        written=sum(each.from_file for each in read.captions),
+        resolution=read.resolution,
         flip=prepare.augment.flip,
         enlarges=not prepare.bucket_no_upscale,
     )
-
-
-def _captions(prepare: Prepare, captioning: Captioning, contents: Contents) -> tuple[tuple[str, ...], int]:
-    """Return the captions as the trainer reads them, and how many come from files."""
-    from lorapipe.training.data.captions import CaptionFiles
-
-    files = CaptionFiles(prepare.images.path, contents.captions, prepare.caption_lines)
-    found = [files.of(picture, prepare.class_word) for picture in contents.pictures]
-    return tuple(captioning.canonical(each.text) for each in found), sum(each.from_file for each in found)
 
 
 def _repeats(prepare: Prepare, contents: Contents) -> tuple[int, int]:

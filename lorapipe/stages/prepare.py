@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.errors import InputError, Problem
@@ -22,6 +23,7 @@ from lorapipe.training.data.images import WHITE, Colour
 
 if TYPE_CHECKING:
     from lorapipe.picture_files import Contents
+    from lorapipe.stages._folder_facts import FolderFacts
     from lorapipe.training.data.filter import Rules
     from lorapipe.training.data.forecast import Forecast
     from lorapipe.training.data.image_folder import ImageFolder
@@ -217,6 +219,13 @@ class Prepare(Stage):
             contact_sheet=context.out / "contact_sheet.jpg",
             masks=self.masks.path if self.masks else None,
         )
+
+    @cached_property
+    def folder_facts(self) -> FolderFacts:
+        """What the folder tells before a run, as it was when this was asked first."""
+        from lorapipe.stages._folder_facts import FolderFacts
+
+        return FolderFacts.read(self)
 
     def forecast(self) -> Forecast:
         """Forecast the dataset from the headers of the folder's files."""
