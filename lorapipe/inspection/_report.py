@@ -13,7 +13,7 @@ from lorapipe.formats import _embeddings, _hypernetwork, all_formats
 from lorapipe.formats._reader import Contents, NamedModule, contents
 from lorapipe.formats._unread_keys import first_few
 from lorapipe.formats.peft import Peft
-from lorapipe.inspection import _base_family, _norms, _training_facts
+from lorapipe.inspection import _norms, _training_facts, base_family
 from lorapipe.inspection._module_names import ModuleName, parsed
 from lorapipe.inspection._tensor_file import AGAIN, TensorFile
 from lorapipe.models import _folder_detection, _model_detection
@@ -142,7 +142,7 @@ def _other_kind(file: TensorFile, found: Contents) -> str | None:
         return None  # a damaged adapter
     if "LoRA" in kind.what:
         return None
-    family = _base_family.of_names(file.headers)
+    family = base_family.of_names(file.headers)
     return f"an adapter of {family}, which is not read" if family and "Stable" in kind.what else kind.what
 
 
@@ -215,11 +215,9 @@ def _in_words(algorithms: Mapping[str, int], found: Contents) -> str:
 
 def _base(file: TensorFile, found: Contents, names: Mapping[str, ModuleName]) -> str:
     if found.modules:
-        of_modules = _base_family.of_modules((module, names[module.name]) for module in found.modules)
-        return of_modules or _base_family.of_names(file.headers)
-    return _base_family.of_vectors(
-        file.headers[key].shape[-1] for keys in found.words.values() for key in keys.values()
-    )
+        of_modules = base_family.of_modules((module, names[module.name]) for module in found.modules)
+        return of_modules or base_family.of_names(file.headers)
+    return base_family.of_vectors(file.headers[key].shape[-1] for keys in found.words.values() for key in keys.values())
 
 
 def _parts(names: Mapping[str, ModuleName]) -> dict[str, PartReport]:

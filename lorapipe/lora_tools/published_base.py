@@ -12,7 +12,7 @@ from lorapipe import formats
 from lorapipe.errors import InputError, Problem
 from lorapipe.formats import Place
 from lorapipe.inspection import inspect
-from lorapipe.inspection._base_family import inputs
+from lorapipe.inspection.base_family import inputs
 from lorapipe.inspection.training_pipeline import family_of
 from lorapipe.lora_tools.detected_base import detected_base, families
 from lorapipe.models import Family
