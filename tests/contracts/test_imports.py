@@ -116,7 +116,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "=lorapipe.inspection", "=lorapipe.models", "lorapipe.metadata",
         "lorapipe.models._checkpoint_writer", "lorapipe.models._folder_detection", "lorapipe.models._model_detection",
         "lorapipe.models._safetensors_writer", "lorapipe.models._tensor_index", "lorapipe.models._weight_files",
-        "lorapipe.inspection.training_pipeline",
+        "lorapipe.inspection.base_family", "lorapipe.inspection.training_pipeline",
         "=lorapipe.pocket", "lorapipe.pipeline.delivery_log", "lorapipe.atomic", "lorapipe.fsync", *LIGHT
     ),
     "lorapipe.evaluation": (
