@@ -55,7 +55,7 @@ def test_what_is_a_folder_is_not_named_like_a_file(
     lora: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["merge", "pocket", str(lora), "--to", str(tmp_path / "merged.safetensors")]) == 2
-    assert "Write merged/." in capsys.readouterr().err
+    assert "Write merged." in capsys.readouterr().err
     assert not (tmp_path / "merged.safetensors").exists()
 
 

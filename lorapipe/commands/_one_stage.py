@@ -47,7 +47,7 @@ def may_replace(path: Path, force: bool, *, folder: bool = False) -> None:
     from lorapipe.pipeline.delivery_log import is_as_exported
 
     if folder and path.suffix.lower() == ".safetensors":
-        raise InputError("ends like a file, and the result is a folder.", where=str(path), cure=f"Write {path.stem}/.")
+        raise InputError("ends like a file, and the result is a folder.", where=str(path), cure=f"Write {path.stem}.")
     if path.is_dir():
         _may_replace_folder(path, force, folder)
     elif path.exists() and folder:

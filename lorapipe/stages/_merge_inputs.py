@@ -57,7 +57,7 @@ def base_place(to: Destination, is_folder: bool) -> Iterator[Problem]:
     """Yield what is wrong with the place of a merged base, which is a folder where the first base is one."""
     if is_folder and to.path.suffix.lower() == ".safetensors":
         what = f"{to.path.name} has the ending of a file; of a base in a folder the result is a folder too."
-        yield Problem(what, cure=f"Write {to.path.stem}/.", path=("to",))
+        yield Problem(what, cure=f"Write {to.path.stem}.", path=("to",))
     elif not is_folder and (told := to.complaint(".safetensors")) is not None:
         yield Problem(told[0], cure=told[1], path=("to",))
 
