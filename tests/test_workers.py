@@ -16,6 +16,7 @@ from outcomes import ends
 
 from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import Event, Failed, Log, Started, readable
+from lorapipe.pipeline.execution import job
 from lorapipe.pipeline.execution.launchers._subprocess import Process
 from lorapipe.pipeline.execution.pool import Lines, Pool, Slot, Unreadable
 from lorapipe.pipeline.execution.runner import Run
@@ -138,3 +139,11 @@ def test_lines_are_whole_wherever_they_are_cut() -> None:
     assert Lines().of(b'{"event": "prog') == []
     with pytest.raises(Unreadable):
         Lines().of(b"x" * ((16 << 20) + 1) + b"\n")
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_command_that_installs_it() -> None:
+    with pytest.raises(ModuleNotFoundError) as missing:
+        __import__("no_such_package.inner")
+    told = job.failure("train", missing.value)
+    assert told.message == "no_such_package is not installed in the Python that runs this stage."
+    assert told.hint.endswith("-m pip install no_such_package") and sys.executable in told.hint

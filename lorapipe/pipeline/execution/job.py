@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -68,6 +69,10 @@ def _classify(error: BaseException) -> tuple[Cause, str, str]:
         full = error.errno == errno.ENOSPC
         hint = "Make room and run the same command again." if full else ""
         return "error", f"{error.strerror}{f': {error.filename}' if error.filename else ''}", hint
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("lorapipe"):
+        package = error.name.partition(".")[0]
+        hint = f'Install it there: "{sys.executable}" -m pip install {package}'
+        return "error", f"{package} is not installed in the Python that runs this stage.", hint
     return "error", f"{type(error).__name__}: {_first_line(error)}", "This is a bug in the stage, or a broken file."
 
 
