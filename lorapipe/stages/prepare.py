@@ -222,10 +222,17 @@ class Prepare(Stage):
 
     @cached_property
     def folder_facts(self) -> FolderFacts:
-        """What the folder tells before a run, as it was when this was asked first."""
-        from lorapipe.stages._folder_facts import FolderFacts
+        """What the folder tells before a run, as it was when this was asked first: names, captions and headers.
 
-        return FolderFacts.read(self)
+        Raises `InputError` or `OSError` if the folder cannot be read.
+        """
+        from lorapipe.stages._folder_facts import FolderFacts
+        from lorapipe.training.data.captions import CaptionFiles
+
+        contents = self.folder.contents()
+        files = CaptionFiles(self.images.path, contents.captions, self.caption_lines)
+        captions = tuple(files.of(picture, self.class_word) for picture in contents.pictures)
+        return FolderFacts(contents, self._forecast(contents), captions, self.buckets().resolution)
 
     def forecast(self) -> Forecast:
         """Forecast the dataset from the headers of the folder's files."""
