@@ -65,15 +65,20 @@ def _classify(error: BaseException) -> tuple[Cause, str, str]:
         return "oom" if isinstance(error, OutOfMemory) else "error", str(error), ""
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "out of memory" in str(error).lower():
         return "oom", _first_line(error), "There was not enough memory: use a smaller batch or smaller pictures."
+    return "error", *_unforeseen(error)
+
+
+def _unforeseen(error: BaseException) -> tuple[str, str]:
+    """Return the message and the hint of an error that no stage has foreseen."""
     if isinstance(error, OSError) and error.strerror:
         full = error.errno == errno.ENOSPC
         hint = "Make room and run the same command again." if full else ""
-        return "error", f"{error.strerror}{f': {error.filename}' if error.filename else ''}", hint
+        return f"{error.strerror}{f': {error.filename}' if error.filename else ''}", hint
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("lorapipe"):
         package = error.name.partition(".")[0]
         hint = f'Install it there: "{sys.executable}" -m pip install {package}'
-        return "error", f"{package} is not installed in the Python that runs this stage.", hint
-    return "error", f"{type(error).__name__}: {_first_line(error)}", "This is a bug in the stage, or a broken file."
+        return f"{package} is not installed in the Python that runs this stage.", hint
+    return f"{type(error).__name__}: {_first_line(error)}", "This is a bug in the stage, or a broken file."
 
 
 def _first_line(error: BaseException) -> str:
