@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lorapipe.fsync import make_folder, sync_file, sync_folder
+from lorapipe.fsync import make_folder, sync_all, sync_file, sync_folder
 
 PART_SUFFIX = ".part"
 """The suffix of files that are being written; a killed process leaves one behind."""
@@ -35,6 +35,20 @@ def replacing(path: Path, *, synced: bool = True) -> Iterator[Path]:
             sync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def publish(part: Path, target: Path) -> None:
+    """Give a finished file or folder its name, in place of the file or folder that has it; it survives a power cut.
+
+    A folder that is replaced is removed before, so between the two there is none.
+    """
+    sync_all([part])
+    if target.is_dir():
+        import shutil  # which loads three packers, and is seldom needed
+
+        shutil.rmtree(target)
+    part.replace(target)
+    sync_all([target])
 
 
 def write_bytes(data: bytes, path: Path, *, synced: bool = True) -> None:

@@ -18,7 +18,8 @@ from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights, Format, ModuleWeights
 from lorapipe.formats.diffusers import Diffusers
 from lorapipe.formats.kohya import Kohya
-from lorapipe.lora_tools.resize import ResizeRules, factor_svd, resize
+from lorapipe.lora_tools.resize import ResizeRules, resize
+from lorapipe.lora_tools.truncated_svd import factor_svd
 from lorapipe.models import Model, ModuleRef
 from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset

@@ -114,9 +114,8 @@ def may_write(path: Path, force: bool) -> None:
     if path.is_dir():
         raise InputError("is a folder.", where=str(path), cure=f"Name a file in it: {path / 'pipeline.yaml'}.")
     if path.exists() and not force:
-        raise InputError(
-            "is there already, and is not replaced.", where=str(path), cure="Name another file, or add --force."
-        )
+        what = "exists already: what is there already is not replaced."
+        raise InputError(what, where=str(path), cure="Name another file, or add --force.")
 
 
 def json_line(value: object) -> str:

@@ -97,7 +97,8 @@ def run_alone(stage: Stage, to: Path, file: Callable[[Artifact], Path], *, quiet
 
     Nothing is left where it fails or is interrupted.
     """
-    from lorapipe.fsync import make_folder, sync_all
+    from lorapipe.atomic import publish
+    from lorapipe.fsync import make_folder
     from lorapipe.pipeline.context import Context
     from lorapipe.pipeline.events import Event, Log
     from lorapipe.run_display import Display
@@ -116,11 +117,7 @@ def run_alone(stage: Stage, to: Path, file: Callable[[Artifact], Path], *, quiet
     try:
         (work / "out").mkdir(parents=True)
         context = Context(work / "out", work / "resume", work / "cache", show, lambda: False)
-        made = file(stage.run(context))
-        if to.is_dir():
-            shutil.rmtree(to)
-        made.replace(to)
-        sync_all([to])
+        publish(file(stage.run(context)), to)
     finally:
         display.close()
         shutil.rmtree(work, ignore_errors=True)

@@ -23,13 +23,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Convert, and say what the file holds."""
     from lorapipe.commands._one_stage import may_replace, settings
-    from lorapipe.errors import InputError
     from lorapipe.lora_tools.adapter_conversion import convert_adapter
     from lorapipe.lora_tools.file_options import ConvertedFileOptions, ready
+    from lorapipe.lora_tools.publication import require_other
     from lorapipe.terminal import Printer
 
-    if options.to.exists() and options.file.exists() and options.to.samefile(options.file):
-        raise InputError("is the file itself.", where=str(options.to), cure="Name another file.")
+    require_other(options.to, [options.file])
     knobs = ready(ConvertedFileOptions, {"format": options.format, **settings(options.set)}, options.to)
     may_replace(options.to, options.force, folder=not knobs.format.ending)
     found = convert_adapter(options.file, options.to, knobs)

@@ -25,10 +25,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Extract, and say how much is kept."""
     from lorapipe.commands._one_stage import may_replace, parsed, run_alone, settings
-    from lorapipe.lora_tools.adapter_output import require_new
     from lorapipe.lora_tools.detected_base import detected_base
+    from lorapipe.lora_tools.publication import require_other
 
-    require_new(options.to, [Path(options.tuned), Path(options.base)])
+    require_other(options.to, [Path(options.tuned), Path(options.base)])
     may_replace(options.to, options.force)
     base = {"family": detected_base(options.base).name, "checkpoint": options.base}
     rank = {} if options.rank is None else {"rank": options.rank}

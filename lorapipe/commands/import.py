@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lorapipe.commands import DONE, json_line, takes_force, takes_json, takes_target
+from lorapipe.commands import DONE, json_line, may_write, takes_force, takes_json, takes_target
 
 HELP = (
     "turn kohya's scripts and settings, or OneTrainer's and ai-toolkit's, into a pipeline, with a report of every key"
@@ -24,7 +24,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Write the pipeline to the file, or print it; print the report, to stderr where the pipeline is printed."""
-    from lorapipe.commands import may_write
     from lorapipe.config_import.translation import import_files
     from lorapipe.terminal import Printer
 

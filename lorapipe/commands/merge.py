@@ -33,9 +33,10 @@ def main(options: argparse.Namespace) -> int:
     """Merge, by what the files are."""
     from lorapipe.commands._one_stage import may_replace, settings
     from lorapipe.lora_tools.detected_base import are_bases, is_folder
+    from lorapipe.lora_tools.publication import require_other
 
     files = [weighted_path(text) for text in options.files]
-    _refuse_inputs(files, options.to)
+    require_other(options.to, [Path(file.path) for file in files])
     bases = are_bases([file.path for file in files])
     sets = settings(options.set)
     if not any(bases):
@@ -47,15 +48,6 @@ def main(options: argparse.Namespace) -> int:
     else:
         _merge_adapters(files, bases, options, sets)
     return DONE
-
-
-def _refuse_inputs(files: Sequence[WeightedPath], to: Path) -> None:
-    """Raise `InputError` if the target is one of the inputs."""
-    from lorapipe.errors import InputError
-
-    for file in files:
-        if Path(file.path).exists() and to.exists() and Path(file.path).samefile(to):
-            raise InputError("is an input, and would be overwritten.", where=str(to), cure="Name another file.")
 
 
 def _merge_adapters(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorapipe.commands import DONE
+from lorapipe.commands import DONE, may_write, takes_force, takes_target
 
 if TYPE_CHECKING:
     from lorapipe.spec import Knob
@@ -38,13 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for name in WISHES:
         parser.add_argument(f"--{FLAGS.get(name, name)}", dest=name, metavar=name.upper(), help=helps[name])
     takes_target(parser)
-
-
-def takes_target(parser: argparse.ArgumentParser) -> None:
-    """Add the file to write, `options.to`, and `options.force`."""
-    for flag, more in (("--to", {"metavar": "FILE", "type": Path}), ("--force", {"action": "store_true"})):
-        told = "the pipeline to write; by default it is printed" if flag == "--to" else "replace an existing file"
-        parser.add_argument(flag, help=told, **more)
+    takes_force(parser)
 
 
 def main(options: argparse.Namespace) -> int:
@@ -56,7 +50,8 @@ def main(options: argparse.Namespace) -> int:
     from lorapipe.starting_settings.stage_drafts import draft
     from lorapipe.terminal import Printer
 
-    _require_free(options.to, options.force)
+    if options.to is not None:
+        may_write(options.to, options.force)
     given = {name: value for name in WISHES if (value := getattr(options, name)) is not None}
     wishes = _wishes(given)
     facts = facts_of(options.folder)
@@ -71,20 +66,9 @@ def main(options: argparse.Namespace) -> int:
         return DONE
     from lorapipe.atomic import write_text
 
-    target.parent.mkdir(parents=True, exist_ok=True)
     write_text(text, target)
     _tell(target)
     return DONE
-
-
-def _require_free(target: Path | None, force: bool) -> None:
-    """Raise `InputError` if the file to write exists."""
-    from lorapipe.errors import InputError
-
-    if target is not None and target.is_dir():
-        raise InputError("is a folder.", where=str(target), cure=f"Write --to {target / 'pipeline.yaml'}.")
-    if target is not None and target.exists() and not force:
-        raise InputError("exists already.", where=str(target), cure="Name another file, or add --force to replace it.")
 
 
 def _wishes(given: Mapping[str, str]) -> Wishes:

@@ -25,9 +25,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Resize, and say how much is kept."""
     from lorapipe.commands._one_stage import may_replace, parsed, run_alone, settings
-    from lorapipe.lora_tools.adapter_output import require_new
+    from lorapipe.lora_tools.publication import require_other
 
-    require_new(options.to, [Path(options.lora)])
+    require_other(options.to, [Path(options.lora)])
     may_replace(options.to, options.force)
     rank = {} if options.rank is None else {"rank": options.rank}
     base = {"family": "sd15", "checkpoint": "pocket"}  # the stage names one for its result; a file needs none

@@ -8,22 +8,21 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from lorapipe import __version__, formats
-from lorapipe.errors import InputError, LorapipeError, counted
+from lorapipe.errors import InputError, counted
 from lorapipe.formats import AdapterWeights, Place
 from lorapipe.inspection import inspect
-from lorapipe.lora_tools.adapter_sum import ROUNDING, Weight, base_weight, read_back
-from lorapipe.lora_tools.checkpoint_output import require_space
+from lorapipe.lora_tools.adapter_sum import Weight, base_weight
 from lorapipe.lora_tools.file_options import ConvertedFileOptions
 from lorapipe.lora_tools.merge_metadata import STALE
 from lorapipe.lora_tools.publication import unpublished
 from lorapipe.lora_tools.published_base import module_shapes, published_base
+from lorapipe.lora_tools.saved_adapter import require_room, require_saved
 from lorapipe.metadata import hashes
 from lorapipe.models import Family
-from lorapipe.pipeline.delivery_log import OURS, SEAL, seal
+from lorapipe.pipeline.delivery_log import OURS, sealed
 
 OWN = {"F16": "fp16", "BF16": "bf16"}
 """safetensors' types of a file → ours; others are written as fp32."""
@@ -40,19 +39,14 @@ def convert_adapter(path: Path, target: Path, options: ConvertedFileOptions) -> 
         ready, error = _converted(weights, base, options)
     dtype = _dtype(found.report.dtypes) if options.dtype == "own" else options.dtype
     metadata = partial(_metadata, found.metadata, options.convert != "own")
-    require_space(
-        target, 4 * sum(tensor.numel() for each in ready.modules.values() for tensor in each.tensors.values())
-    )
+    require_room(target, ready)
     with unpublished(target) as part:
         try:
             formats.save(ready, names, part, options.format, dtype=dtype, metadata=metadata)
         except InputError as problem:
             hint = " Or add --set convert=lora, which every format holds." if options.convert == "own" else ""
             raise InputError(replace(each, cure=f"{each.cure}{hint}".strip()) for each in problem.problems) from None
-        worst = _worst(ready, read_back(part, names, target), base)
-        if not worst <= ROUNDING[dtype]:
-            what = f"was not saved as it is (relative error of ΔW {worst:.1e})."
-            raise LorapipeError(what, where=str(target), cure="Write --set dtype=fp32.")
+        worst = require_saved(ready, part, names, target, dtype, module_shapes(base))
     lost = f", with an error of {error:.1%} (of the norm of ΔW)" if error > 1e-6 else ""
     words = f" and {counted(len(ready.embeddings), 'word')}" if ready.embeddings else ""
     return f"{counted(len(ready.modules), 'module')}{words}, {dtype}{lost}; read back within {worst:.1e}"
@@ -82,18 +76,4 @@ def _metadata(own: Mapping[str, str], is_another: bool, tensors: Mapping[str, Te
     """Return the file's own metadata with new hashes; of a file in another form without its network settings."""
     network = "ss_network_" if is_another else "\0"
     kept = {key: value for key, value in own.items() if key not in STALE and not key.startswith(network)}
-    chosen = {**kept, OURS: __version__, **hashes(formats.serialize(tensors, {}))}
-    return {**chosen, SEAL: seal(chosen)}
-
-
-def _worst(wanted: AdapterWeights, found: AdapterWeights, base: Family) -> float:
-    """Return the largest relative error of a module's ΔW; where it depends on W, with a random W."""
-    shapes, worst = module_shapes(base), 0.0
-    for place, module in wanted.modules.items():
-        weight = None
-        if module.needs_weight:
-            weight = torch.randn(shapes[place], generator=torch.Generator().manual_seed(0))
-        delta = module.delta(weight)
-        apart = found.modules[place].delta(weight).reshape(delta.shape) - delta
-        worst = max(worst, float(apart.norm() / delta.norm().clamp(min=1e-12)))
-    return worst
+    return sealed({**kept, OURS: __version__, **hashes(formats.serialize(tensors, {}))})

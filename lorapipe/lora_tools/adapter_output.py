@@ -20,11 +20,12 @@ from lorapipe.atomic import replacing
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.formats import ModuleWeights
 from lorapipe.formats.algorithms import Algorithm
+from lorapipe.lora_tools.publication import require_other
 from lorapipe.lora_tools.weight_file import WeightFile
 from lorapipe.models._safetensors_writer import Entry, write
+from lorapipe.models._weight_files import torch_dtype
 
 Dtype = Literal["fp32", "fp16", "bf16"]
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 VECTORS = 4
 ROUNDING = {"fp32": 1e-5, "fp16": 2**-8, "bf16": 2**-5}
 """Largest relative error of ΔW · x in a file: rounding of both factors, with a margin."""
@@ -63,7 +64,7 @@ def product(module: ModuleWeights, vectors: Tensor) -> Tensor:
 
 def bytes_of(shapes: Sequence[Sequence[int]], dtype: Dtype) -> int:
     """Return the size of tensors in a file."""
-    return sum(map(math.prod, shapes)) * DTYPES[dtype].itemsize
+    return sum(map(math.prod, shapes)) * torch_dtype(dtype).itemsize
 
 
 def write_adapter(
@@ -82,7 +83,7 @@ def write_adapter(
     for module in modules:
         precise = Algorithm.of(module.algorithm).precise
         for short, key in module.keys.items():
-            kind = torch.float32 if short in precise else DTYPES[dtype]
+            kind = torch.float32 if short in precise else torch_dtype(dtype)
             numbers = partial(_in_range, key, module.values[short], kind)
             entries[key] = Entry(module.shapes[short], kind, numbers)
         if module.alpha_key:
@@ -126,6 +127,4 @@ def require_new(target: Path, sources: Sequence[Path]) -> None:
     """Raise `InputError` if a file to write is a source or a folder."""
     if target.is_dir():
         raise InputError("is a folder.", where=str(target), cure="Name a file, such as style.safetensors.")
-    for source in sources:
-        if target.exists() and source.exists() and target.samefile(source):
-            raise InputError("is read, and cannot be written too.", where=str(target), cure="Name another file.")
+    require_other(target, sources)

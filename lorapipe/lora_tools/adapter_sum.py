@@ -7,9 +7,9 @@ both factors and the singular values of their small core, so no matrix of the mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,17 +17,16 @@ import torch
 from torch import Tensor
 
 from lorapipe import formats
-from lorapipe.errors import InputError, LorapipeError
+from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights, Format, ModuleWeights, Names, Place
 from lorapipe.formats._conversion import low_rank
-from lorapipe.lora_tools.checkpoint_output import require_space
+from lorapipe.lora_tools.checkpoint_tensors import CheckpointTensors
 from lorapipe.lora_tools.publication import unpublished
-from lorapipe.lora_tools.weight_file import WeightFile
-from lorapipe.lora_tools.weighted_adapters import Term, WeightedAdapter, WeightedFile, read_adapters
+from lorapipe.lora_tools.saved_adapter import require_room, require_saved
+from lorapipe.lora_tools.truncated_svd import factor_svd
+from lorapipe.lora_tools.weighted_adapters import Term, WeightedAdapter, WeightedFile, read_adapters, terms_by_module
 from lorapipe.models import Family
 
-ROUNDING = {"fp32": 4e-6, "fp16": 2**-8, "bf16": 2**-5}
-"""Largest relative error of ΔW in a written file: that of both factors, with a margin."""
 Weight = Callable[[Place, str], Tensor]
 """Returns a tensor of the base, by place and `weight` or `bias`, in float32."""
 
@@ -67,11 +66,7 @@ def summed(
     Without `rank`, LoRAs are concatenated, and sums with other kinds are dense differences: both are exact. With it, every
     module is the best LoRA of that rank. `weight` is needed where ΔW depends on the base's W (DoRA, OFT).
     """
-    terms: dict[Place, list[Term]] = {}
-    for adapter in adapters:
-        for place, term in adapter.terms(base):
-            terms.setdefault(place, []).append(term)
-    loss = _Loss()
+    terms, loss = terms_by_module(adapters, base), _Loss()
     modules = {place: _module(of_place, rank, partial(weight, place), loss) for place, of_place in terms.items()}
     if not modules:
         raise InputError("nothing is left: all strengths are 0.", cure="Give a strength above 0.")
@@ -141,13 +136,11 @@ def _lora(up: Tensor, down: Tensor) -> ModuleWeights:
 
 def _recompressed(up: Tensor, down: Tensor, rank: int, loss: _Loss) -> ModuleWeights:
     """Return the best approximation of up · down of a lower rank, by QR of both factors."""
-    left, right = torch.linalg.qr(up), torch.linalg.qr(down.flatten(1).T)
-    u, values, v = torch.linalg.svd(left.R @ right.R.T)
-    root = values[:rank].sqrt()
-    loss.whole += float(values.square().sum())
-    loss.lost += float(values[rank:].square().sum())
-    lower = (root[:, None] * v[:rank]) @ right.Q.T
-    return _lora(left.Q @ u[:, :rank] * root, lower.reshape(rank, *down.shape[1:]))
+    found = factor_svd(up, down.flatten(1), lambda values: rank)
+    loss.whole += found.total
+    loss.lost += found.total * (1 - found.kept)
+    upper, lower = found.factors()
+    return _lora(upper, lower.reshape(rank, *down.shape[1:]))
 
 
 def _square(up: Tensor, down: Tensor) -> Tensor:
@@ -185,19 +178,19 @@ def _norm(terms: Sequence[Term]) -> ModuleWeights:
 
 def base_weight(base: Family) -> Weight:
     """Return a function that reads tensors of the base's files. `InputError`, when called, where there is no base."""
-    files: dict[Path, WeightFile] = {}
+
+    @cache
+    def tensors() -> CheckpointTensors:
+        return CheckpointTensors(base)
 
     def read(place: Place, kind: str) -> Tensor:
         if base.is_pending:
             what = "depends on the base's weights (DoRA, OFT …), and no base is given."
             raise InputError(what, where=" ".join(place), cure="Use the stage merge_loras with a base.")
-        stored = base.tensor_places().get((place[0], f"{place[1]}.{kind}"))
-        if stored is None:
+        name = (place[0], f"{place[1]}.{kind}")
+        if name not in tensors():
             raise InputError(f"has no {kind} of {' '.join(place)}.", where=str(base.checkpoint.path))
-        file = files.setdefault(stored.file, WeightFile(stored.file))
-        height = file.tensors[stored.key].shape[0] // stored.slices
-        first = stored.slice_index * height
-        return file.rows(stored.key, first, first + height).float()
+        return tensors().stored(name).float()
 
     return read
 
@@ -217,32 +210,8 @@ def merge_loras(
     adapters = read_adapters(inputs, base, names)
     total, report = summed(adapters, base, rank, base_weight(base))
     fields = metadata(total, adapters)
-    require_space(
-        target, 4 * sum(tensor.numel() for each in total.modules.values() for tensor in each.tensors.values())
-    )
+    require_room(target, total)
     with unpublished(target) as part:
         formats.save(total, names, part, format, dtype=dtype, metadata=lambda tensors: fields)
-        worst = max(_errors(total, read_back(part, names, target)), default=0.0)
-        if not worst <= ROUNDING[dtype]:
-            what = f"was not saved as it was computed (relative error of ΔW {worst:.1e})."
-            raise LorapipeError(what, where=str(target), cure="Write dtype: fp32.")
+        require_saved(total, part, names, target, dtype)
     return report
-
-
-def read_back(part: Path, names: Names, target: Path) -> AdapterWeights:
-    """Read a file that was just written. `LorapipeError` where its number type had no place for the numbers."""
-    try:
-        return formats.open(part, names)
-    except InputError as error:
-        what = f"the file written for it {error.problems[0].what}"
-        cure = "Its numbers have no place in fp16: write dtype: fp32 (--set dtype=fp32)."
-        raise LorapipeError(what, where=str(target), cure=cure) from None
-
-
-def _errors(wanted: AdapterWeights, found: AdapterWeights) -> Iterator[float]:
-    """Yield the relative error of each module's ΔW."""
-    read = {(part, path.removeprefix("text_model.")): module for (part, path), module in found.modules.items()}
-    for (part, path), module in wanted.modules.items():
-        delta = module.delta()
-        apart = (read[part, path.removeprefix("text_model.")].delta().reshape(delta.shape) - delta).norm()
-        yield float(apart / delta.norm().clamp(min=1e-12))

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.formats import Place
-from lorapipe.lora_tools.checkpoint_output import CheckpointOutput, Dtype, Pieces, Tell, silent
+from lorapipe.lora_tools.checkpoint_output import CheckpointOutput, Dtype, Pieces
 from lorapipe.lora_tools.merge_metadata import MergedPart, merged_metadata
+from lorapipe.lora_tools.progress import Tell, silent
 from lorapipe.lora_tools.weight_file import WeightFile
-from lorapipe.lora_tools.weighted_adapters import Term, WeightedAdapter, WeightedFile, read_adapters
+from lorapipe.lora_tools.weighted_adapters import Term, WeightedFile, read_adapters, terms_by_module
 from lorapipe.models import Family, TensorPlace
 
 Changes = dict[Path, dict[str, Pieces]]
@@ -47,9 +48,8 @@ def merge_adapters(
     adapters = read_adapters(files, base, base.module_names())
     parts = [MergedPart(each.path, each.strengths.in_words()) for each in adapters]
     metadata = partial(merged_metadata, base, title, "adapters", parts)
-    changes = merged_changes(base, adapters)
-    CheckpointOutput(base, changes, metadata, dtype).write(target, tell)
-    layers = {place for adapter in adapters for place, _ in adapter.terms(base)}
+    layers = terms_by_module(adapters, base)
+    CheckpointOutput(base, merged_changes(base, layers), metadata, dtype).write(target, tell)
     return MergeSummary(len(layers), tuple(word for adapter in adapters for word in adapter.weights.embeddings))
 
 
@@ -93,12 +93,12 @@ def _needs(term: Term, is_bias: bool) -> bool:
     return term.module.needs_bias if is_bias else term.module.needs_weight
 
 
-def merged_changes(base: Family, adapters: Sequence[WeightedAdapter]) -> Changes:
-    """Return the changed tensors of a base with adapters. `InputError` for modules that its files lack."""
+def merged_changes(base: Family, layers: Mapping[Place, Sequence[Term]]) -> Changes:
+    """Return the changed tensors of a base with updates of its modules. `InputError` for modules that its files lack."""
     places = base.tensor_places()
     sums: dict[tuple[Path, str], list[_Sum]] = {}
     missing: dict[str, list[str]] = {}
-    for (part, path), kind, terms in _by_tensor(base, adapters):
+    for (part, path), kind, terms in _by_tensor(layers):
         stored = places.get((part, f"{path}.{kind}"))
         if stored is not None:
             sums.setdefault((stored.file, stored.key), []).append(_Sum(stored, terms, kind == "bias"))
@@ -116,21 +116,13 @@ def merged_changes(base: Family, adapters: Sequence[WeightedAdapter]) -> Changes
 
 
 def _by_tensor(
-    base: Family, adapters: Sequence[WeightedAdapter]
+    layers: Mapping[Place, Sequence[Term]],
 ) -> Iterator[tuple[Place, Literal["weight", "bias"], tuple[Term, ...]]]:
     """Yield each changed tensor of a module with its updates, in the order of the adapters."""
-    for place, terms in _by_module(base, adapters).items():
+    for place, terms in layers.items():
         yield place, "weight", tuple(terms)
         if of_bias := tuple(term for term in terms if _has_bias(term)):
             yield place, "bias", of_bias
-
-
-def _by_module(base: Family, adapters: Sequence[WeightedAdapter]) -> Mapping[Place, list[Term]]:
-    found: dict[Place, list[Term]] = {}
-    for adapter in adapters:
-        for place, term in adapter.terms(base):
-            found.setdefault(place, []).append(term)
-    return found
 
 
 def _has_bias(term: Term) -> bool:

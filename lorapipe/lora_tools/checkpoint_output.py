@@ -12,29 +12,24 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from lorapipe.atomic import replacing
 from lorapipe.errors import InputError, LorapipeError, Problem
-from lorapipe.fsync import sync_tree
+from lorapipe.lora_tools.progress import Tell, silent
+from lorapipe.lora_tools.publication import unpublished
 from lorapipe.lora_tools.weight_file import WeightFile
 from lorapipe.models import Checkpoint, Family
 from lorapipe.models._checkpoint_writer import copy_settings
 from lorapipe.models._safetensors_writer import Entry, write
+from lorapipe.models._weight_files import torch_dtype
 
 Dtype = Literal["own", "fp32", "fp16", "bf16"]
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-Tell = Callable[[int, int], None]
-"""Gets the bytes done, and those in all; it may raise `Interrupted`."""
 Pieces = Callable[[WeightFile], Iterator[Tensor]]
 """Yields the new values of one tensor, float32, in pieces whose elements follow each other."""
-
-
-def silent(done: int, total: int) -> None:
-    """Tell nothing."""
 
 
 ROOM = 64 << 20
@@ -78,10 +73,8 @@ class CheckpointOutput:
 
     def _folder(self, target: Path, sources: list[WeightFile], meter: _Meter) -> None:
         root = self.base.checkpoint.path
-        part = target.with_name(f".{target.name}.part")
-        shutil.rmtree(part, ignore_errors=True)
-        try:
-            part.mkdir(parents=True)
+        with unpublished(target) as part:
+            part.mkdir()
             copy_settings(root, part)
             _without_safety_checker(part / "model_index.json")
             for source in sources:
@@ -90,11 +83,6 @@ class CheckpointOutput:
                 if index.is_file():
                     shutil.copyfile(index, part / index.relative_to(root))
             self._require_base(part, target)
-            sync_tree(part)
-            shutil.rmtree(target, ignore_errors=True)
-            part.replace(target)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
 
     # ------------------------------------------------------------------------------------------------------- one file
 
@@ -118,17 +106,14 @@ class CheckpointOutput:
         return Entry(stored.shape, dtype, read, changed or plain)
 
     def _dtype(self, own: torch.dtype) -> torch.dtype:
-        return own if self.dtype == "own" or not own.is_floating_point else DTYPES[self.dtype]
+        return own if self.dtype == "own" or not own.is_floating_point else torch_dtype(self.dtype)
 
     def _size(self, source: WeightFile, key: str) -> int:
         return source.tensors[key].count * self._dtype(source.tensors[key].dtype).itemsize
 
     def _require_base(self, path: Path, target: Path) -> None:
         """Raise `LorapipeError` unless the written checkpoint is a whole base of the family."""
-        described: dict[str, Any] = (
-            {"config": getattr(self.base, "config", None)} if hasattr(self.base, "config") else {}
-        )
-        read = replace(self.base, checkpoint=Checkpoint(path), **described)
+        read = replace(self.base, checkpoint=Checkpoint(path))
         if problems := [*read.problems()]:
             raise LorapipeError(Problem(f"was not written as a base: {each.what}", str(target)) for each in problems)
 

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.formats import Place
-from lorapipe.lora_tools.checkpoint_output import CheckpointOutput, Dtype, Pieces, Tell, silent
+from lorapipe.lora_tools.checkpoint_output import CheckpointOutput, Dtype, Pieces
 from lorapipe.lora_tools.merge_metadata import MergedPart, merged_metadata
+from lorapipe.lora_tools.progress import Tell, silent
 from lorapipe.lora_tools.weight_file import WeightFile
 from lorapipe.models import Family, TensorPlace
 
@@ -44,9 +45,8 @@ class _Source:
 
     def whole(self) -> Tensor:
         """Return weight · M of the tensor as its part has it."""
-        shape = self.file.tensors[self.place.key].shape
-        tensor = self.file.read(self.place.key) if not shape else self.rows(0, self.height)
-        return tensor.float().T if self.place.is_transposed else tensor.float()
+        tensor = self.file.at(self.place).float()
+        return tensor.T if self.place.is_transposed else tensor
 
     def rows(self, first: int, last: int) -> Tensor:
         """Return rows of the stored tensor."""

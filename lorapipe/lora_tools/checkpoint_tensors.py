@@ -47,14 +47,13 @@ class CheckpointTensors:
 
     def read(self, name: Name) -> Tensor:
         """Return a tensor in its file's number type, in the shape of `shape`."""
+        found = self.stored(name)
+        return found.T.contiguous() if self.places[name].is_transposed else found.reshape(self.shape(name))
+
+    def stored(self, name: Name) -> Tensor:
+        """Return a tensor as its file has it, of a stack its slice."""
         place = self.places[name]
-        file, shape = self._file(place), self.shape(name)
-        if place.is_transposed:
-            return file.read(place.key).T.contiguous()
-        if place.slices == 1:
-            return file.read(place.key).reshape(shape)
-        first = place.slice_index * shape[0]
-        return file.rows(place.key, first, first + shape[0]).reshape(shape)
+        return self._file(place).at(place)
 
     def pieces(self, name: Name) -> Iterator[tuple[int, Tensor]]:
         """Yield the rows of a tensor in pieces, each with the number of its first row."""

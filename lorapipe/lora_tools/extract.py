@@ -7,7 +7,7 @@ Each module's difference is approximated by a truncated singular value decomposi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,6 @@ from lorapipe.formats.algorithms import Algorithm
 from lorapipe.formats.kohya import Kohya
 from lorapipe.lora_tools.adapter_output import (
     ALPHA,
-    DTYPES,
     Dtype,
     ModuleTensors,
     bytes_of,
@@ -35,18 +34,17 @@ from lorapipe.lora_tools.checkpoint_difference import CheckpointDifference
 from lorapipe.lora_tools.checkpoint_output import require_space
 from lorapipe.lora_tools.extract_metadata import extract_metadata
 from lorapipe.lora_tools.kept_report import KeptModule, KeptReport
+from lorapipe.lora_tools.progress import Tell, silent
 from lorapipe.lora_tools.truncated_svd import RankRule, TruncatedSvd, energy_of, truncated_svd
 from lorapipe.models import Family, ModuleRef
+from lorapipe.models._weight_files import TOP, torch_dtype
 from lorapipe.training.adapter_layers.block_widths import Blocks, Width
 
-TOP = "text_model."
 MOST_RANK = 1 << 20
 SMALL = 2**-6
 """Factors whose largest value is below this are scaled up for fp16, which is subnormal below 2⁻¹⁴."""
 EDGE = 1.3
 """Margin on the largest singular value of rounding noise, σ · (√m + √n), which small matrices exceed now and then."""
-Tell = Callable[[int, int], None]
-"""Gets the modules done, and those in all; it may raise `Interrupted`."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def extract(
     target: Path,
     *,
     dtype: Dtype = "fp16",
-    tell: Tell = lambda done, total: None,
+    tell: Tell = silent,
     device: str = "cpu",
 ) -> KeptReport:
     """Write the difference of two checkpoints as an adapter's file in kohya's format, and return what it keeps.
@@ -212,7 +210,7 @@ class _Module:
         down = down.reshape(rank, inputs, *kernel)
         up = up.reshape(out, rank, *[1 for _ in kernel])
         wanted = product(ModuleWeights("lora", {"up": up, "down": down}, float(rank)), probe(down[0].numel()))
-        kind, power = DTYPES[self.dtype], _power(up, down, self.dtype)
+        kind, power = torch_dtype(self.dtype), _power(up, down, self.dtype)
         values: dict[str, Tensor] = {
             "down": (down * power).to(kind).contiguous(), "up": (up * power).to(kind).contiguous()
         }  # fmt: skip

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lorapipe import __version__
 from lorapipe.formats import AdapterWeights, ModuleWeights
 from lorapipe.metadata import modelspec, untrained_metadata
-from lorapipe.pipeline.delivery_log import HASH, OURS, SEAL, seal
+from lorapipe.pipeline.delivery_log import HASH, OF_BYTES, OURS, sealed
 
 if TYPE_CHECKING:
     from lorapipe.lora_tools.adapter_output import ModuleTensors
@@ -53,13 +53,7 @@ def extract_metadata(
         "ss_sd_model_hash": model_hash(base.checkpoint.path),
         EXTRACT: json.dumps(told, ensure_ascii=False),
     }
-    return sealed({key: value for key, value in chosen.items() if value}, digest)
-
-
-def sealed(chosen: Mapping[str, str], digest: str) -> dict[str, str]:
-    """Return metadata with the digest of the tensors, and the seal by which lorapipe knows its own files."""
-    whole = {**chosen, OURS: __version__, HASH: digest}
-    return {**whole, SEAL: seal(whole)}
+    return sealed({key: value for key, value in chosen.items() if value} | _own(digest))
 
 
 def as_weights(modules: Sequence[ModuleTensors]) -> AdapterWeights:
@@ -73,8 +67,9 @@ def as_weights(modules: Sequence[ModuleTensors]) -> AdapterWeights:
     return AdapterWeights(found)
 
 
-STALE = ("sshs_legacy_hash", "modelspec.hash_sha256", HASH, SEAL, OURS)
-"""Fields that are not true of a resized file."""
+def _own(digest: str) -> dict[str, str]:
+    """Return what is true of this file alone: lorapipe's version, and the digest of its tensors."""
+    return {OURS: __version__, HASH: digest}
 
 
 def resize_metadata(
@@ -83,7 +78,7 @@ def resize_metadata(
     """Return a resized file's metadata: its source's, with the new rank, hashes, and how it was made."""
     ranks = [module.rank for module in report.modules]
     told = {key: value for key, value in settings.items() if value is not None}
-    kept = {key: value for key, value in own.items() if key not in STALE}
+    kept = {key: value for key, value in own.items() if key not in OF_BYTES}
     before = kept.get("ss_network_dim", "")
     alpha = _number(kept.get("ss_network_alpha", ""))
     changed = {"ss_network_dim": str(max(ranks))}
@@ -92,7 +87,7 @@ def resize_metadata(
     if kept.get("ss_network_module", "").startswith("lycoris") and any("LoRAs now" in each for each in report.remarks):
         changed["ss_network_args"] = json.dumps({"algo": "locon"})
     told = {**told, "from": before, "kept": round(report.kept, 6)}
-    return sealed({**kept, **changed, RESIZE: json.dumps(told, ensure_ascii=False)}, digest)
+    return sealed({**kept, **changed, RESIZE: json.dumps(told, ensure_ascii=False), **_own(digest)})
 
 
 def _number(text: str) -> float | None:

@@ -13,11 +13,11 @@ from lorapipe.formats import AdapterWeights
 from lorapipe.inspection import inspect
 from lorapipe.lora_tools.weighted_adapters import WeightedAdapter
 from lorapipe.models import Family
-from lorapipe.pipeline.delivery_log import HASH, OURS, SEAL, seal
+from lorapipe.pipeline.delivery_log import HASH, OF_BYTES, OURS, sealed
 
 RECIPE = "lorapipe_merge"
 """The field that has the recipe of a merge: `{"method": …, "parts": [{"file": …, "weight": …}]}`."""
-STALE = ("modelspec.hash_sha256", "modelspec.thumbnail", "modelspec.usage_hint", HASH, "sshs_legacy_hash", SEAL, OURS)
+STALE = (*OF_BYTES, "modelspec.thumbnail", "modelspec.usage_hint")
 """Fields of the base that are not true of the merged file."""
 
 
@@ -74,10 +74,9 @@ def merged_metadata(
     prediction = "v_prediction" if predicts in ("v", "v_prediction") else "epsilon"
     named = {"modelspec.title": title} if title else {}
     first = [MergedPart(base.checkpoint.path, "base"), *parts] if method == "adapters" else [*parts]
-    chosen = {
+    return sealed({
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": base.architecture(prediction),
         **kept, **named, **recipe(method, first), OURS: __version__, HASH: digest,
         "modelspec.hash_sha256": f"0x{digest}",
-    }  # fmt: skip
-    return {**chosen, SEAL: seal(chosen)}
+    })  # fmt: skip

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lorapipe.fsync import make_folder, sync_all
+from lorapipe.atomic import publish
+from lorapipe.errors import InputError
+from lorapipe.fsync import make_folder
+
+
+def require_other(target: Path, sources: Iterable[Path]) -> None:
+    """Raise `InputError` if a path to write is one that is read."""
+    for source in sources:
+        if target.exists() and source.exists() and target.samefile(source):
+            what = "is the file itself: it is read, and cannot be written too."
+            raise InputError(what, where=str(target), cure="Name another.")
 
 
 @contextmanager
@@ -18,11 +28,7 @@ def unpublished(target: Path) -> Iterator[Path]:
     part = target.absolute().with_name(f".{os.getpid()}-{os.urandom(4).hex()}{target.suffix}")
     try:
         yield part
-        if target.is_dir():
-            shutil.rmtree(target)
-        sync_all([part])
-        part.replace(target)
-        sync_all([target])
+        publish(part, target)
     finally:
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)

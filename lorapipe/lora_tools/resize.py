@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,6 @@ from lorapipe.formats._weights import Stored
 from lorapipe.formats.algorithms import Algorithm
 from lorapipe.formats.algorithms._weight_decomposition import MAGNITUDE, DecomposableAlgorithm
 from lorapipe.lora_tools.adapter_output import (
-    DTYPES,
     Dtype,
     ModuleTensors,
     bytes_of,
@@ -39,10 +38,11 @@ from lorapipe.lora_tools.adapter_output import (
 from lorapipe.lora_tools.checkpoint_output import require_space
 from lorapipe.lora_tools.extract_metadata import resize_metadata
 from lorapipe.lora_tools.kept_report import KeptModule, KeptReport
-from lorapipe.lora_tools.truncated_svd import RankRule, TruncatedSvd, energy_of, exact_svd, truncated_svd
+from lorapipe.lora_tools.progress import Tell, silent
+from lorapipe.lora_tools.truncated_svd import RankRule, TruncatedSvd, energy_of, exact_svd, factor_svd, truncated_svd
 from lorapipe.lora_tools.weight_file import WeightFile
+from lorapipe.models._weight_files import torch_dtype
 
-Tell = Callable[[int, int], None]
 LARGE = re.compile(r"(?:^|[._])(?:conv|conv1|conv2|conv_in|conv_out|op)$")
 """Names of modules whose kernel is 3×3; LoHa and LoKr do not always say so."""
 TEXT = re.compile(r"^(lora_te|text_encoder)")
@@ -114,7 +114,7 @@ def resize(
     target: Path,
     *,
     dtype: Dtype | Literal["own"] = "own",
-    tell: Tell = lambda done, total: None,
+    tell: Tell = silent,
 ) -> KeptReport:
     """Write an adapter with lower ranks, under the names of its modules in the file, and return what it keeps.
 
@@ -238,18 +238,6 @@ def _most(rules: ResizeRules, shape: Sequence[int]) -> int:
     return rules.conv_rank if is_large and rules.conv_rank is not None else rules.rank
 
 
-def factor_svd(up: Tensor, down: Tensor, chosen: Callable[[Tensor], int]) -> TruncatedSvd:
-    """Return the truncated SVD of up · down, (m, r) and (r, n), by QR decomposition of both.
-
-    `chosen` returns how many directions to keep, for all singular values.
-    """
-    left, right = torch.linalg.qr(up), torch.linalg.qr(down.T)
-    u, values, v = torch.linalg.svd(left.R @ right.R.T, full_matrices=False)
-    rank = chosen(values)
-    total = float(values.double().square().sum())
-    return TruncatedSvd(left.Q @ u[:, :rank], values[:rank], v[:rank] @ right.Q.T, total)
-
-
 def _dense_svd(delta: Tensor, rules: ResizeRules, most: int) -> TruncatedSvd:
     if rules.is_fixed or (rules.share is not None and rules.like == "exact"):
         return truncated_svd(delta, RankRule(most, energy=rules.share))
@@ -281,7 +269,7 @@ def _file_tensors(module: NamedModule, values: dict[str, Tensor], alpha: float, 
         keys = {short: f"{stem}{suffixes[short]}" for short in values}
     rank = len(values["down"])
     wanted = product(ModuleWeights("lora", {name: values[name] for name in ("up", "down")}, alpha), _probe(values))
-    ready = {short: tensor.to(DTYPES[dtype]) if short != MAGNITUDE else tensor for short, tensor in values.items()}
+    ready = {short: tensor.to(torch_dtype(dtype)) if short != MAGNITUDE else tensor for short, tensor in values.items()}
     shapes = {short: tuple(tensor.shape) for short, tensor in ready.items()}
     return ModuleTensors("lora", keys, ready, shapes, alpha if module.alpha_key else rank, module.alpha_key, wanted)
 

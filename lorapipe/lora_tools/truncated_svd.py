@@ -1,4 +1,4 @@
-"""Truncated singular value decomposition of a matrix, by rank, by share of energy, or by Frobenius norm.
+"""Truncated singular value decomposition of a matrix or a product, by rank, by share of energy, or by Frobenius norm.
 
 Large matrices get the randomised range finder with power iterations (Halko, Martinsson & Tropp 2011, arXiv:0909.4061,
 algorithms 4.4 and 5.1). Since ‖A − QQᵀA‖² = ‖A‖² − ‖QᵀA‖², the error is known exactly, and the iterations end where another
@@ -8,6 +8,7 @@ one would no longer lower it by the stated tolerance.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -114,6 +115,18 @@ def truncated_svd(
         columns = min(width, 2 * columns)
     left, values, right = exact_svd(matrix)
     return _cut(left, values, right, rule.enough(values, total) or 0, total)
+
+
+def factor_svd(up: Tensor, down: Tensor, chosen: Callable[[Tensor], int]) -> TruncatedSvd:
+    """Return the truncated SVD of up · down, (m, r) and (r, n), by QR decomposition of both.
+
+    `chosen` returns how many directions to keep, for all singular values.
+    """
+    left, right = torch.linalg.qr(up), torch.linalg.qr(down.T)
+    u, values, v = torch.linalg.svd(left.R @ right.R.T, full_matrices=False)
+    rank = chosen(values)
+    total = float(values.double().square().sum())
+    return TruncatedSvd(left.Q @ u[:, :rank], values[:rank], v[:rank] @ right.Q.T, total)
 
 
 def _cut(left: Tensor, values: Tensor, right: Tensor, rank: int, total: float) -> TruncatedSvd:

@@ -13,13 +13,12 @@ import torch
 from torch import Tensor
 
 from lorapipe.errors import InputError
+from lorapipe.models import TensorPlace
+from lorapipe.models._safetensors_writer import NAMES
 from lorapipe.models._tensor_index import AGAIN, SAFETENSORS, Shape, format_of, keys_of
 from lorapipe.models._weight_files import read_tensors
 
-DTYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
-    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
-}  # fmt: skip
+DTYPES = {short: getattr(torch, name) for name, short in NAMES.items()}
 """safetensors' dtypes → torch's."""
 PIECE = 1 << 17
 """Most elements that are read at once, where rows can be taken apart: 512 kB in float32, which stays in a core's cache."""
@@ -61,6 +60,13 @@ class WeightFile:
         shape = self.tensors[key].shape
         width = math.prod(shape[1:])
         return self._elements(key, first * width, last * width).reshape(last - first, *shape[1:])
+
+    def at(self, place: TensorPlace) -> Tensor:
+        """Return the tensor at a place as it is stored: of a stack, its slice."""
+        if place.slices == 1:
+            return self.read(place.key)
+        height = self.tensors[place.key].shape[0] // place.slices
+        return self.rows(place.key, place.slice_index * height, (place.slice_index + 1) * height)
 
     def pieces(self, key: str, first: int = 0, last: int | None = None) -> Iterator[tuple[int, Tensor]]:
         """Yield the rows from `first` to before `last` of a tensor, piece by piece: (first row of the piece, rows)."""

@@ -12,8 +12,7 @@ from lorapipe.errors import InputError, Problem
 from lorapipe.formats import AdapterWeights, ModuleWeights, Names, Place
 from lorapipe.inspection import inspect
 from lorapipe.models import Family
-
-TOP = "text_model."
+from lorapipe.models._weight_files import TOP
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,15 @@ class WeightedAdapter:
                 yield place, Term(module, strength)
 
 
+def terms_by_module(adapters: Sequence[WeightedAdapter], base: Family) -> dict[Place, list[Term]]:
+    """Return each module of the base with its updates, in the order of the adapters."""
+    found: dict[Place, list[Term]] = {}
+    for adapter in adapters:
+        for place, term in adapter.terms(base):
+            found.setdefault(place, []).append(term)
+    return found
+
+
 def block_of(base: Family) -> Mapping[Place, int]:
     """Return place → number of its block, for the modules of the denoiser's blocks."""
     found = base.footprint()
@@ -111,8 +119,8 @@ def _without_place(file: WeightedFile, weights: AdapterWeights, base: Family) ->
         yield Problem("holds a hypernetwork, which is no change of weights.", str(file.path), "Leave it out.")
     elif not weights.modules:
         yield Problem("holds only words (textual inversion), no change of weights.", str(file.path), "Leave it out.")
-    given, blocks = len(file.strengths.blocks), block_count(base)
-    if given and given != blocks:
+    given = len(file.strengths.blocks)
+    if given and given != (blocks := block_count(base)):
         what = f"has {given} strengths by block, but the base has {blocks} blocks."
         yield Problem(what, str(file.path), "Give one for each block, in the order of block_ranks.")
 

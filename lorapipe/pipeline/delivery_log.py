@@ -30,6 +30,8 @@ MOST_HEADER = 100_000_000
 """Bytes of a safetensors header: the format allows no more."""
 OURS, HASH, SEAL = "lorapipe_version", "sshs_model_hash", "lorapipe_seal"
 """Keys in an exported file's metadata: lorapipe's version, the digest of the tensors, and that of the metadata."""
+OF_BYTES = (HASH, "sshs_legacy_hash", "modelspec.hash_sha256", SEAL, OURS)
+"""Keys whose values are true of one file alone."""
 
 TRIES = 20
 FOREIGN = "a file that lorapipe has not made is already there."
@@ -185,6 +187,11 @@ class DeliveryLog:
 def seal(metadata: Mapping[str, str]) -> str:
     """Return the digest of a file's metadata, which includes the digest of its tensors; it is stored under `SEAL`."""
     return hashlib.sha256(canonical({key: value for key, value in metadata.items() if key != SEAL})).hexdigest()
+
+
+def sealed(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return a file's metadata with its seal."""
+    return {**metadata, SEAL: seal(metadata)}
 
 
 def is_as_exported(path: Path) -> bool:

@@ -10,7 +10,7 @@ from lorapipe.errors import Problem
 from lorapipe.models import Checkpoint
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Progress
-from lorapipe.spec import Destination, Source, Spec, param
+from lorapipe.spec import Source, Spec, param
 
 if TYPE_CHECKING:
     from lorapipe.lora_tools.weighted_adapters import WeightedFile
@@ -51,15 +51,6 @@ class AdapterWeight(Spec):
         return WeightedFile(
             self.file.path, Strengths(self.strength, self.text_encoder_strength, tuple(self.block_strengths))
         )
-
-
-def base_place(to: Destination, is_folder: bool) -> Iterator[Problem]:
-    """Yield what is wrong with the place of a merged base, which is a folder where the first base is one."""
-    if is_folder and to.path.suffix.lower() == ".safetensors":
-        what = f"{to.path.name} has the ending of a file; of a base in a folder the result is a folder too."
-        yield Problem(what, cure=f"Write {to.path.stem}.", path=("to",))
-    elif not is_folder and (told := to.complaint(".safetensors")) is not None:
-        yield Problem(told[0], cure=told[1], path=("to",))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from lorapipe.formats import Format
 from lorapipe.pipeline.artifacts import Artifact, Base, File, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.delivery import Delivery
-from lorapipe.pipeline.delivery_log import HASH, SEAL, seal
+from lorapipe.pipeline.delivery_log import HASH, sealed
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Destination, Source, param
 from lorapipe.stages import Stage, _checkpoint_export, _compatibility
@@ -165,8 +165,7 @@ class Export(Stage):
             chosen = about | {HASH: digest}
             if self.metadata == "none":
                 return chosen
-            chosen |= {"modelspec.hash_sha256": f"0x{digest}"}
-            return {**chosen, SEAL: seal(chosen)}
+            return sealed(chosen | {"modelspec.hash_sha256": f"0x{digest}"})
 
         worst = found.write(path, self._is_folder, metadata)
         changed = f"{len(learned.modules)} layers changed at strength {strength:g}"
@@ -222,7 +221,7 @@ class Export(Stage):
         from lorapipe.metadata import hashes
 
         chosen = {**self._about(snapshot, learned, prediction), **hashes(serialize(tensors, {}))}
-        return chosen if self.metadata == "none" else {**chosen, SEAL: seal(chosen)}
+        return chosen if self.metadata == "none" else sealed(chosen)
 
     def _about(self, snapshot: Snapshot, learned: AdapterWeights, prediction: str) -> dict[str, str]:
         """Return the metadata that does not depend on the file's bytes."""

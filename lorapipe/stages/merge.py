@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import ClassVar, Literal
 
 from lorapipe.errors import Problem, counted
 from lorapipe.models import Family
 from lorapipe.pipeline.artifacts import Artifact, Base
 from lorapipe.pipeline.context import Context
-from lorapipe.pipeline.delivery import Delivery
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Destination, param
 from lorapipe.stages import Stage
-from lorapipe.stages._merge_inputs import AdapterWeight, base_place, file_problems, told
+from lorapipe.stages._merge_inputs import AdapterWeight, file_problems, told
+from lorapipe.stages._merged_base import MergedBase
 
 
 @dataclass(frozen=True)
-class Merge(Stage):
+class Merge(MergedBase, Stage):
     """Add adapters to a base at chosen strengths: a style in a checkpoint, or a base to train on (`checkpoint: $merged`)."""
 
     makes: ClassVar[type[Artifact]] = Base
@@ -48,25 +47,15 @@ class Merge(Stage):
     )
 
     def problems(self) -> Iterator[Problem]:
-        if self.to is not None:
-            yield from base_place(self.to, self._is_folder)
+        return self._problems_of_place()
 
     def problems_among(self, stages: Mapping[str, Stage]) -> Iterator[Problem]:
         return file_problems(self.adapters)
 
-    @property
-    def _is_folder(self) -> bool:
-        return not self.base.is_pending and self.base.checkpoint.path.is_dir()
-
-    def deliveries(self) -> Iterator[Delivery]:
-        if self.to is not None:
-            ending = "" if self._is_folder else ".safetensors"
-            yield Delivery("to", self.to, attrgetter("path"), ending, self.overwrite, is_folder=self._is_folder)
-
     def run(self, context: Context) -> Base:
         from lorapipe.lora_tools.checkpoint_merge import merge_adapters
 
-        path = context.out / ("merged" if self._is_folder else "merged.safetensors")
+        path = self._path(context)
         files = [each.weighted() for each in self.adapters]
         found = merge_adapters(self.base, files, path, dtype=self.dtype, title=self.title, tell=told(context))
         mix = ", ".join(f"{each.path.name} {each.strengths.in_words()}" for each in files)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import ClassVar, Literal
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.models import Family
 from lorapipe.pipeline.artifacts import Artifact, Base
 from lorapipe.pipeline.context import Context
-from lorapipe.pipeline.delivery import Delivery
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Destination, param
 from lorapipe.stages import Stage
-from lorapipe.stages._merge_inputs import CheckpointWeight, base_place, told
+from lorapipe.stages._merge_inputs import CheckpointWeight, told
+from lorapipe.stages._merged_base import MergedBase
 
 
 @dataclass(frozen=True)
-class MergeCheckpoints(Stage):
+class MergeCheckpoints(MergedBase, Stage):
     """Mix base models of one family: a weighted sum, or with a weight below 0 the difference of two added to a third."""
 
     makes: ClassVar[type[Artifact]] = Base
@@ -52,24 +51,14 @@ class MergeCheckpoints(Stage):
                 if not other.is_pending:
                     found = (problem for problem in other.problems() if problem.path[:1] == ("checkpoint",))
                     yield from (problem.under("others", place) for problem in found)
-        if self.to is not None:
-            yield from base_place(self.to, self._is_folder)
-
-    @property
-    def _is_folder(self) -> bool:
-        return not self.base.is_pending and self.base.checkpoint.path.is_dir()
-
-    def deliveries(self) -> Iterator[Delivery]:
-        if self.to is not None:
-            ending = "" if self._is_folder else ".safetensors"
-            yield Delivery("to", self.to, attrgetter("path"), ending, self.overwrite, is_folder=self._is_folder)
+        yield from self._problems_of_place()
 
     def run(self, context: Context) -> Base:
         from lorapipe.lora_tools.checkpoint_sum import WeightedBase, first_weight, merge_checkpoints
 
         if problems := [*self.problems()]:
             raise InputError(problems)
-        path = context.out / ("merged" if self._is_folder else "merged.safetensors")
+        path = self._path(context)
         others = [WeightedBase(replace(self.base, checkpoint=each.checkpoint), each.weight) for each in self.others]
         count = merge_checkpoints(self.base, others, path, dtype=self.dtype, title=self.title, tell=told(context))
         shares = [first_weight([each.weight for each in self.others]), *(each.weight for each in self.others)]
