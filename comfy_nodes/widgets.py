@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lorapipe.errors import InputError
+from lorapipe.pipeline.variables import literal
 from lorapipe.pipeline.yaml_document import parse
 from lorapipe.pipeline.yaml_values import scalar
 from lorapipe.spec import Knob, Param, Shape, Source, plain
@@ -188,7 +189,7 @@ def _unquoted(line: str) -> str:
 def _literal(value: object) -> object:
     """Escape the text of a widget for a document, where `${name}` would be a variable."""
     if isinstance(value, str):
-        return value.replace("${", "$${")
+        return literal(value)
     if isinstance(value, Mapping):
         return {key: _literal(item) for key, item in value.items()}
     return [_literal(item) for item in value] if isinstance(value, list) else value

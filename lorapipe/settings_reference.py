@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lorapipe import rules
@@ -41,18 +41,14 @@ def overview() -> str:
 
 def of_presets() -> str:
     """List all presets, a line each."""
-    rows = [(name, presets.purpose_of(name)) for name in presets.names()]
-    width = max(len(name) for name, _ in rows)
     head = "preset: a pipeline that comes with lorapipe; extends: lorapipe:NAME builds on it."
-    return "\n".join([head, "", *(f"  {name:<{width}}  {line}" for name, line in rows)])
+    return _listing(head, [(name, presets.purpose_of(name)) for name in presets.names()])
 
 
 def of_rules() -> str:
     """List all rules, a line each."""
-    rows = [(name, first_line(Rule.registry.get(name))) for name in rules.names()]
-    width = max(len(name) for name, _ in rows)
     head = "rule: what check and plan look for in a training's settings; allow: [NAME] in the training silences one."
-    return "\n".join([head, "", *(f"  {name:<{width}}  {line}" for name, line in rows)])
+    return _listing(head, [(name, first_line(Rule.registry.get(name))) for name in rules.names()])
 
 
 def of_rule(name: str) -> str:
@@ -67,8 +63,13 @@ def of_kind(kind: str) -> str:
     contract = _contract(kind)
     registry = registry_of(contract)
     rows = [(name, first_line(registry.get(name))) for name in registry.names()]
+    return _listing(f"{kind}: {first_line(contract)}", rows)
+
+
+def _listing(head: str, rows: Sequence[tuple[str, str]]) -> str:
+    """Return a heading, and a line for each name, aligned."""
     width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join([f"{kind}: {first_line(contract)}", "", *(f"  {name:<{width}}  {line}" for name, line in rows)])
+    return "\n".join([head, "", *(f"  {name:<{width}}  {line}" for name, line in rows)])
 
 
 def of_name(kind: str, name: str) -> str:

@@ -151,8 +151,3 @@ def number(value: float) -> str:
             f"{float(short[0]):g}e{int(short[2])}" if float(f"{float(short[0]):g}e{int(short[2])}") == value else text
         )
     return text
-
-
-def literal_text(text: str) -> str:
-    """Return a text of the user's for the pipeline language, where `$` begins a reference and `${` a variable."""
-    return text.replace("${", "$${")

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from lorapipe.config_import.draft import literal_text
+from lorapipe.pipeline.variables import literal
 
 DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 HUB = re.compile(r"[\w.-]+/[\w.-]+")
@@ -30,8 +30,8 @@ def found(text: str, folder: Path) -> Path | None:
 def located(text: str, folder: Path, target: Path) -> tuple[str, str]:
     """Return a path for the pipeline in `target`, and a remark where it does not exist here."""
     if (path := found(text, folder)) is not None:
-        return literal_text(_from(path, target)), ""
-    plain = literal_text(text.strip().strip("\"'").replace("\\", "/"))
+        return literal(_from(path, target)), ""
+    plain = literal(text.strip().strip("\"'").replace("\\", "/"))
     if DRIVE.match(text) and os.sep == "/":
         return plain, "; a path of Windows: write where it is here"
     if HUB.fullmatch(plain) and not plain.startswith("."):

@@ -16,6 +16,11 @@ VARIABLE = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
 FILLED = "with its variables filled in"
 
 
+def literal(text: str) -> str:
+    """Return a text in which `${` is no variable: it is escaped."""
+    return text.replace("${", "$${")
+
+
 class Variables:
     """The `vars` of a document. Values may contain other variables."""
 

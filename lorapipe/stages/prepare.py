@@ -235,8 +235,8 @@ class Prepare(Stage):
         return FolderFacts(contents, self._forecast(contents), captions, self.buckets().resolution)
 
     def forecast(self) -> Forecast:
-        """Forecast the dataset from the headers of the folder's files."""
-        return self._forecast(self.folder.contents())
+        """Forecast the dataset from the headers of the folder's files, read once: see `folder_facts`."""
+        return self.folder_facts.forecast
 
     def _forecast(self, found: Contents) -> Forecast:
         from lorapipe.training.data.forecast import of_folder
@@ -250,8 +250,7 @@ class Prepare(Stage):
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         from lorapipe.training.data import messages
 
-        contents = self.folder.contents()
-        found = self._forecast(contents)
+        contents, found = self.folder_facts.contents, self.folder_facts.forecast
         if found.training:
             yield from self._showings(found)
         else:

@@ -14,14 +14,15 @@ from lorapipe.errors import InputError, counted
 from lorapipe.picture_files import is_picture
 from lorapipe.starting_settings.caption_facts import CaptionFacts
 from lorapipe.starting_settings.picture_facts import PictureFacts, look, near_duplicates
+from lorapipe.training.data.filter import ENOUGH_TO_HOLD_OUT
 
 if TYPE_CHECKING:
     from lorapipe.picture_files import Contents
 
 REGULARISATION = ("reg", "regularisation", "regularization", "class_images")
 """Names of subfolders with pictures of the class."""
-ENOUGH_TO_HOLD_OUT, HELD_OUT = 10, 0.1
-"""Those of `prepare`."""
+HELD_OUT = 0.1
+"""The share that `prepare` holds out by default."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 from lorapipe.starting_settings.caption_facts import CaptionFacts
 from lorapipe.starting_settings.choices import Choices, notes, path_from
 from lorapipe.starting_settings.drafts import PipelineDraft, Setting, StageDraft, literal
-from lorapipe.starting_settings.folder_facts import ENOUGH_TO_HOLD_OUT
+from lorapipe.starting_settings.folder_facts import HELD_OUT
+from lorapipe.training.data.filter import ENOUGH_TO_HOLD_OUT
 
 POCKET_RATES = (3e-3, 7.5e-4)
 """Learning rates of the pocket base: thirty times SD1.5's."""
@@ -99,7 +100,9 @@ def _prepare(choices: Choices, name: str, images: str, more: tuple[Setting, ...]
     if choices.words.class_word and not all(choices.facts.captions.texts):
         settings.append(Setting("class_word", "${trigger}", "the caption of pictures that have none"))
     if choices.facts.usable >= ENOUGH_TO_HOLD_OUT:
-        settings.append(Setting("held_out", 0.1, "one picture in ten is kept back, to tell learning from memorising"))
+        settings.append(
+            Setting("held_out", HELD_OUT, "one picture in ten is kept back, to tell learning from memorising")
+        )
     return StageDraft(name, "prepare", "sorts the pictures by shape and encodes them, once", tuple(settings))
 
 

@@ -21,6 +21,7 @@ from lorapipe.pipeline import loader
 from lorapipe.pipeline.extends import EXTENDS, open_layers
 from lorapipe.pipeline.overrides import put, split
 from lorapipe.pipeline.pipeline import Pipeline
+from lorapipe.pipeline.variables import literal
 from lorapipe.pipeline.yaml_document import open_document
 from lorapipe.regular_files import open_inside, read_regular
 from lorapipe.spec import Address
@@ -276,7 +277,7 @@ def _text(
 
 def _meant(value: object) -> object:
     """Escape `${` in a value: names may contain it literally."""
-    return value.replace("${", "$${") if isinstance(value, str) else value
+    return literal(value) if isinstance(value, str) else value
 
 
 def _plain(text: str) -> str:

@@ -70,7 +70,7 @@ CASES: dict[str, Case] = {
         {"optimizer": "dadapt_adam", **lora(rank=32, alpha=32)}, {"optimizer": "dadapt_adam", **lora(rank=32, alpha=1)}
     ),
     "caption_dropout_high": Case({"captions": {"dropout": 0.5}}, {"captions": {"dropout": 0.1}}),
-    "captions_missing": Case({}, {"captions": {"trigger": "penny"}}, known(many(captions=("",) * 50))),
+    "uncaptioned_pictures": Case({}, {"captions": {"trigger": "penny"}}, known(many(captions=("",) * 50))),
     "clip_skip_for_base": Case({}, {"clip_skip": 2}, replace(of("sd15"), base_name="animefull-pruned.safetensors")),
     "d_coef_for_adapter": Case(
         {"optimizer": {"type": "prodigy", "d_coef": 8}},

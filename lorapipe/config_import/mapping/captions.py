@@ -11,6 +11,7 @@ RAW = ("caption_prefix", "caption_suffix", "enable_wildcard", "secondary_separat
 """Options that sd-scripts passes over where it caches text encoder outputs."""
 VARYING = ("shuffle_caption", "caption_dropout_rate", "caption_tag_dropout_rate", "token_warmup_step")
 """Options at which it stops there."""
+CACHED_TEXT = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
 Use = Callable[[str, str, object], None]
 """Writes the option `name` as the setting `knob` of `captions`."""
 TEXTS = {"caption_prefix": "prefix", "caption_suffix": "suffix", "caption_separator": "separator",
@@ -62,7 +63,7 @@ def _flag(view: Options, use: Use, name: str, knob: str) -> None:
 
 def encodes_raw(made: Translation) -> bool:
     """Whether the original caches the text encoders' outputs, which it makes of captions without prefix and the like."""
-    return any(made.options.flag(name) for name in ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk"))
+    return any(made.options.flag(name) for name in CACHED_TEXT)
 
 
 def _dropped(view: Options, use: Use) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from lorapipe.config_import.draft import number
 from lorapipe.config_import.mapping import TRAIN, Translation
+from lorapipe.config_import.mapping.captions import encodes_raw
 from lorapipe.config_import.option_values import converted, literal
 from lorapipe.pipeline.contracts import contracts
 from lorapipe.spec import Knob, Spec, knobs, registry_of
@@ -244,7 +245,7 @@ def _frozen_text(made: Translation) -> set[str]:
             made.say("stop_text_encoder_training", "text_encoder_lr: 0")
             return {"text"}
         made.refuse("stop_text_encoder_training", "it is trained to the end; a lower text_encoder_lr is nearest")
-    if any(options.flag(name) for name in CACHED_TEXT) and not options.flag("network_train_unet_only"):
+    if encodes_raw(made) and not options.flag("network_train_unet_only"):
         made.conflicts.append("cache_text_encoder_outputs without network_train_unet_only: sd-scripts stops, since encoders "
                               "whose outputs are cached cannot be trained; text_encoder_lr: 0 is written")  # fmt: skip
         return {"text"}
@@ -303,7 +304,6 @@ def _source(made: Translation, name: str) -> str:
     )
 
 
-CACHED_TEXT = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
 TEXT_RATES = ("text_encoder_lr", "text_encoder_lr1", "learning_rate_te", "learning_rate_te1")
 
 

@@ -160,14 +160,7 @@ class Expressions:
     def _rest(self, scanner: Scanner) -> Word:
         """Pass over a command whose output is unknown."""
         line, start = scanner.line, scanner.place
-        while not scanner.is_over() and scanner.rest[0] not in "\n;":
-            if scanner.rest[0] in "({[":
-                scanner.block()
-            elif scanner.rest[0] in "\"'":
-                scanner.string()
-            else:
-                scanner.place += 1
-            scanner.skip()
+        scanner.to_end()
         text = " ".join(scanner.text[start : scanner.place].split())
         return Word("", line, f"the output of `{text[:80]}`" if text else "an empty value")
 

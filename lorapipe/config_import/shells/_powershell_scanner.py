@@ -39,6 +39,17 @@ class Scanner:
         if found := (ANY_SPACE if ends else SPACE).match(self.text, self.place):
             self.place = found.end()
 
+    def to_end(self) -> None:
+        """Pass over the rest of a statement, with its brackets and texts."""
+        while not self.is_over() and self.rest[0] not in "\n;":
+            if self.rest[0] in "({[":
+                self.block()
+            elif self.rest[0] in "\"'":
+                self.string()
+            else:
+                self.place += 1
+            self.skip()
+
     def take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
         """Read what matches the pattern here."""
         found = pattern.match(self.text, self.place)

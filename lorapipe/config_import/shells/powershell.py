@@ -143,14 +143,7 @@ class _PowerShell:
     def _to_end(self, scanner: Scanner) -> None:
         """Pass over the rest of a statement, such as `| Out-Null`."""
         scanner.skip()
-        while not scanner.is_over() and scanner.rest[0] not in "\n;":
-            if scanner.rest[0] in "({[":
-                scanner.block()
-            elif scanner.rest[0] in "\"'":
-                scanner.string()
-            else:
-                scanner.place += 1
-            scanner.skip()
+        scanner.to_end()
 
     def _command(self, scanner: Scanner) -> None:
         """Read a command's words, with arrays spread out, and keep it if it may be a training."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lorapipe.training.options import TrainingOptions
 
 
-class CaptionsMissing(Rule):
+class UncaptionedPictures(Rule):
     """Something calls the subject: a caption, a folder name, a class word or a trigger."""
 
     why: ClassVar[str] = "Without words the subject is learnt for every prompt, and none can call it or leave it out."
