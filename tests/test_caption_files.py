@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -28,7 +27,7 @@ def test_the_first_text_is_kept_and_no_later_one(tmp_path: Path) -> None:
     assert (tmp_path / "cat.txt").read_text() == "second\n"
     assert (tmp_path / "cat.txt.bak").read_text() == "by hand"
     assert not changes(tmp_path, {"cat.txt": "second"})
-    assert sorted(os.listdir(tmp_path)) == ["cat.txt", "cat.txt.bak"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["cat.txt", "cat.txt.bak"]
 
 
 def test_a_file_that_another_program_has_changed_meanwhile_is_not_written(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,9 @@ def own_names(pictures: Sequence[str], extension: str = ".txt") -> dict[str, str
     Windows and macOS.
     """
     stems = [(folder_of(each), same_name(stem_of(each)).casefold()) for each in pictures]
-    twice = {stem for stem in stems if stems.count(stem) > 1} if len({*stems}) < len(stems) else set()
+    times = Counter(stems)
     return {
-        picture: f"{picture if stem in twice else _without_suffix(picture)}{extension}"
+        picture: f"{picture if times[stem] > 1 else _without_suffix(picture)}{extension}"
         for picture, stem in zip(pictures, stems, strict=True)
     }
 
