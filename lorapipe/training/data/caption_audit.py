@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from lorapipe.training.data.trigger_word import SHARED, compared_tags
+from lorapipe.captioning.tags import compared_tags
+from lorapipe.training.data.trigger_word import SHARED
 
 FEWEST = 8
 """Fewest captions for an audit."""
