@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
+from lorapipe.captioning.edits import Edit
 from lorapipe.errors import InputError, Problem
 from lorapipe.models import Family
 from lorapipe.picture_files.captions import Lines
 from lorapipe.pipeline.artifacts import Artifact, Dataset
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.references import needs
-from lorapipe.spec import Source, param, to_dict
+from lorapipe.spec import Ref, Source, param, to_dict
 from lorapipe.stages import Stage
+from lorapipe.stages._caption_folder import CaptionFolder
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.augment import Augmentation
 from lorapipe.training.data.buckets import Buckets, Resolution
@@ -24,6 +26,7 @@ from lorapipe.training.data.images import WHITE, Colour
 if TYPE_CHECKING:
     from lorapipe.picture_files import Contents
     from lorapipe.stages._folder_facts import FolderFacts
+    from lorapipe.training.data.captions import Caption
     from lorapipe.training.data.filter import Rules
     from lorapipe.training.data.forecast import Forecast
     from lorapipe.training.data.image_folder import ImageFolder
@@ -140,6 +143,16 @@ class Prepare(Stage):
     alpha_mask: bool = param(
         False, "use the pictures' transparency as masks: the loss counts only where they are opaque"
     )
+    captions_from: CaptionFolder | None = param(
+        None,
+        "the captions of a caption stage, as $tags, or a folder of caption files that are named like the pictures; by "
+        "default the caption files beside the pictures",
+    )
+    caption_edits: tuple[Edit, ...] = param(
+        (),
+        "changes of the captions, in order: [{type: add_trigger, trigger: penny}, {type: remove, tags: [hat]}, dedupe]. "
+        "The caption files stay as they are",
+    )
 
     def problems(self) -> Iterator[Problem]:
         yield from self._file_problems()
@@ -161,8 +174,8 @@ class Prepare(Stage):
         """Yield problems of the named folders and endings."""
         from lorapipe.training.data.image_folder import no_folder
 
-        for name, source in (("images", self.images), ("masks", self.masks)):
-            if source is not None and (problem := no_folder(source.path)):
+        for name, source in (("images", self.images), ("masks", self.masks), ("captions_from", self.captions_from)):
+            if isinstance(source, Source) and (problem := no_folder(source.path)):
                 yield replace(problem, where="", path=(name,))
         if self.masks and self.alpha_mask:
             what = "masks and alpha_mask are both given."
@@ -227,12 +240,21 @@ class Prepare(Stage):
         Raises `InputError` or `OSError` if the folder cannot be read.
         """
         from lorapipe.stages._folder_facts import FolderFacts
-        from lorapipe.training.data.captions import CaptionFiles
 
-        contents = self.folder.contents()
-        files = CaptionFiles(self.images.path, contents.captions, self.caption_lines)
-        captions = tuple(files.of(picture, self.class_word) for picture in contents.pictures)
-        return FolderFacts(contents, self._forecast(contents), captions, self.buckets().resolution)
+        return FolderFacts(self.contents, self._forecast(self.contents), self.known_captions, self.buckets().resolution)
+
+    @cached_property
+    def contents(self) -> Contents:
+        """The files of the folder, as they were when this was asked first. `InputError` if it cannot be read."""
+        return self.folder.contents()
+
+    @cached_property
+    def known_captions(self) -> tuple[Caption, ...]:
+        """The caption of each picture, in the order of `contents`; none while a caption stage has not run yet."""
+        if isinstance(self.captions_from, Ref):
+            return ()
+        found, _ = self.folder.caption_files(self.contents).of_all(self.contents.pictures, self.class_word)
+        return tuple(found.values())
 
     def forecast(self) -> Forecast:
         """Forecast the dataset from the headers of the folder's files, read once: see `folder_facts`."""
@@ -275,7 +297,10 @@ class Prepare(Stage):
         from lorapipe.training.data.image_folder import ImageFolder
 
         masks = self.masks.path if self.masks else None
-        return ImageFolder(self.images.path, self.exclude, self.caption_extensions, self.caption_lines, masks)
+        return ImageFolder(
+            self.images.path, self.exclude, self.caption_extensions, self.caption_lines, masks,
+            self.captions_from.path if isinstance(self.captions_from, Source) else None, self.caption_edits,
+        )  # fmt: skip
 
     @property
     def rules(self) -> Rules:

@@ -13,7 +13,6 @@ from lorapipe.training.data import contact_sheet, messages
 from lorapipe.training.data.augment import Augmentation, face
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.caption_audit import audit
-from lorapipe.training.data.captions import CaptionFiles
 from lorapipe.training.data.encoders import PICTURE_PARTS, encoder_digest
 from lorapipe.training.data.filter import Rules, select, with_latents
 from lorapipe.training.data.image_folder import ImageFolder
@@ -22,7 +21,7 @@ from lorapipe.training.data.manifest import ALPHA, Manifest, Mask, Picture
 from lorapipe.training.data.masks import masks_in
 from lorapipe.training.data.prefetch import prefetched
 from lorapipe.training.data.progress import with_progress
-from lorapipe.training.data.scan import closer, examine
+from lorapipe.training.data.scan import ImageInfo, closer, examine
 from lorapipe.training.device import Compute
 
 if TYPE_CHECKING:
@@ -58,8 +57,11 @@ def _select(images: ImageFolder, rules: Rules, min_pictures: int, cache: Cache, 
     root, found, background = images.root, images.contents(), rules.background
     examined = examine(root, found.pictures, cache, background)
     infos = list(with_progress(examined, len(found.pictures), "pictures examined", context))
-    captions = CaptionFiles(root, found.captions, images.caption_lines)
-    manifest, complaints = select(infos, captions, rules, lambda info: closer(root, info, cache, background))
+    readable = [info.path for info in infos if isinstance(info, ImageInfo)]
+    captioned, edits = images.caption_files(found).of_all(readable, rules.class_word)
+    for line in (line for report in edits for line in report.lines()):
+        context.emit(Log(text=f"caption edit {line}" if not line.startswith(" ") else line))
+    manifest, complaints = select(infos, captioned, rules, lambda info: closer(root, info, cache, background))
     manifest = replace(manifest, not_used=found.left_out)
     for log in images.unused_files(found):
         context.emit(log)
