@@ -66,6 +66,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "=lorapipe.formats", "lorapipe.formats.algorithms", *LIGHT
     ),
     "lorapipe.training.data": ("lorapipe.training.data", "lorapipe.training.seeds", "=lorapipe.models", *SHARED, *LIGHT),
+    "lorapipe.training.data.caption_audit": ("lorapipe.caption_analysis.tag_index",),
     "lorapipe.training.noise": ("lorapipe.training.diffusion", "lorapipe.training.seeds"),
     "lorapipe.training.seeds": (),
     "lorapipe.training.data_parallel": (),
@@ -158,6 +159,14 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.evaluation.prompts", "=lorapipe.models", "=lorapipe.pocket", "lorapipe.training.data",
         "lorapipe.training.subjects", "lorapipe.training.memory_estimate", "lorapipe.user_folders",
         "lorapipe.watch.folder_names", *SHARED, *LIGHT
+    ),
+    "lorapipe.caption_analysis": (
+        "lorapipe.caption_analysis", "lorapipe.training.data.caption_kinds", "lorapipe.training.data.trigger_word",
+        "lorapipe.whole_words", *LIGHT
+    ),
+    "lorapipe.commands.tags": (
+        "lorapipe.caption_analysis", "lorapipe.starting_settings.picture_facts", "lorapipe.training.data", *SHARED,
+        *FRONT, *ENGINE
     ),
     "lorapipe.commands.new": (
         "lorapipe.starting_settings", "=lorapipe.models", "=lorapipe.pocket", *FRONT, *ENGINE
