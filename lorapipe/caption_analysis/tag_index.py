@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from lorapipe.training.data.trigger_word import COUNTS, SHARED, compared_tags
+from lorapipe.captioning.tags import compared_tags
+from lorapipe.training.data.trigger_word import COUNTS, SHARED
 
 MOST_PAIRED = 300
 """Most tags, the most frequent ones, whose co-occurrence is counted: pairs grow with the square."""
