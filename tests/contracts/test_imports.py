@@ -68,6 +68,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "=lorapipe.formats", "lorapipe.formats.algorithms", *LIGHT
     ),
     "lorapipe.training.data": ("lorapipe.training.data", "lorapipe.training.seeds", "=lorapipe.models", *SHARED, *LIGHT),
+    "lorapipe.training.data.caption_audit": ("lorapipe.caption_analysis.tag_index",),
     "lorapipe.training.noise": ("lorapipe.training.diffusion", "lorapipe.training.seeds"),
     "lorapipe.training.seeds": (),
     "lorapipe.training.data_parallel": (),
@@ -180,6 +181,15 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.training.subjects", "lorapipe.training.memory_estimate", "lorapipe.user_folders",
         "lorapipe.watch.folder_names", *SHARED, *LIGHT
     ),
+    "lorapipe.caption_analysis": (
+        "lorapipe.caption_analysis", "lorapipe.captioning.tags", "lorapipe.training.data.caption_kinds",
+        "lorapipe.training.data.trigger_word",
+        "lorapipe.whole_words", *LIGHT
+    ),
+    "lorapipe.commands.tags": (
+        "lorapipe.caption_analysis", "lorapipe.starting_settings.picture_facts", "lorapipe.training.data", *SHARED,
+        *FRONT, *ENGINE
+    ),
     "lorapipe.commands.new": (
         "lorapipe.starting_settings", "=lorapipe.models", "=lorapipe.pocket", *FRONT, *ENGINE
     ),
@@ -190,8 +200,12 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.__main__": FRONT,
     "lorapipe.cli": (*FRONT, *ENGINE),
-    "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
-    "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", *ENGINE),
+    "lorapipe.commands": (*FRONT, *JOBS, "lorapipe.tuning", *ENGINE),
+    "lorapipe.tuning": (
+        "lorapipe.tuning", "lorapipe.evaluation.html_page", "lorapipe.evaluation.grid_plan", "lorapipe.training_record",
+        *ENGINE
+    ),
+    "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", "lorapipe.tuning", *ENGINE),
     "lorapipe.series": (),
     "lorapipe.watch": (
         "lorapipe.watch", "lorapipe.starting_settings.trigger_settings",
@@ -222,7 +236,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.commands.import": ("lorapipe.config_import", *FRONT, *ENGINE),
     "lorapipe": ("lorapipe.api",),
-    "lorapipe.api": ENGINE,
+    "lorapipe.api": ("lorapipe.tuning", *ENGINE),
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
     "comfy_nodes.paths": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
 }  # fmt: skip
