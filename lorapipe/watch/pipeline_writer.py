@@ -24,10 +24,10 @@ from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.variables import literal
 from lorapipe.pipeline.yaml_document import open_document
 from lorapipe.regular_files import open_inside, read_regular
-from lorapipe.spec import Address
+from lorapipe.spec import Address, to_dict
 from lorapipe.starting_settings.trigger_settings import steps_for, trigger_settings
 from lorapipe.watch.allowed_paths import AllowedPaths, places_of, targets_of
-from lorapipe.watch.captions import captions_in, lacking
+from lorapipe.watch.captions import captions_in, has_caption_files, lacking
 from lorapipe.watch.folder_names import is_kohyas, repeats_of, trigger_of
 from lorapipe.watch.folder_state import REGULARISATION, is_picture, is_reg
 from lorapipe.watch.resource_limits import asked, too_much
@@ -88,16 +88,31 @@ def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str],
         layers += _layers_for_regularisation(template, dropped, base)
         variables["reg"] = str(reg)
     path = dropped.folder / FILE
-    write_text(_text(dropped, layers, variables, _stages(base, sets)), path)
+    stages = _stages(base, sets)
+    if (tagging := _tagging(template, dropped.images, changes or {}, sets)) is not None:
+        layers.append(BUILT_IN.parent / "layers" / "captioning.yaml")
+        stages |= {"tags": tagging} if tagging else {}
+        variables |= {"lacked": {**wanted, **variables}["trigger"]}  # taggers do not know it
+    write_text(_text(dropped, layers, variables, stages), path)
     pipeline = owners = loader.load(path)
     if changes is not None:
-        write_text(_text(dropped, [*layers, own], variables, _stages(base, sets)), path)
+        write_text(_text(dropped, [*layers, own], variables, stages), path)
         owners = _tried(template, dropped.images, "name")
         pipeline = _with_own(path, own, places_of((pipeline, owners), dropped.images, dropped.folder))
     if said := lacking(str({**wanted, **variables}.get("trigger", "")), captions, pipeline):
         tell(said)
     _require_affordable(pipeline, owners, dropped, len(captions), template.watching)
     return pipeline
+
+
+def _tagging(
+    template: InboxPipeline, images: Path, changes: Mapping[str, object], sets: Sequence[str]
+) -> dict[str, object] | None:
+    """Return the settings of the stage that captions a folder, without its own; None if it has captions or none is set."""
+    if template.watching.captioning is None or has_caption_files(images, _endings(changes, sets)):
+        return None
+    ours = to_dict(template.watching.captioning)
+    return {knob: value for knob, value in ours.items() if not _is_in(("stages", "tags", knob), changes)}
 
 
 def _variables_in(sets: Iterable[str]) -> dict[str, object]:
@@ -158,6 +173,10 @@ def check(template: InboxPipeline, inbox: Path) -> None:
     """Raise `InputError` for mistakes that would affect every folder, before one is dropped."""
     first, second = _tried(template, inbox, "one"), _tried(template, inbox, "two")
     if template.pipeline is not None:
+        if template.watching.captioning is not None:
+            what = f"is for the built-in pipeline, not for {template.pipeline.name}."
+            cure = "Write a stage in it: {uses: caption, images: ${images}, tagger: …}, and captions_from in prepare."
+            raise InputError(what, where="--set watch.captioning", cure=cure)
         elsewhere = targets_of(second)
         same = [
             Problem(f"{value} is the same for every folder.", f"{template.pipeline} {place}", "Write ${name} in it.")

@@ -208,7 +208,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", "lorapipe.tuning", *ENGINE),
     "lorapipe.series": (),
     "lorapipe.watch": (
-        "lorapipe.watch", "lorapipe.starting_settings.trigger_settings",
+        "lorapipe.watch", "lorapipe.starting_settings.trigger_settings", "=lorapipe.captioning.edits",
+        "=lorapipe.captioning.taggers",
         "lorapipe.job_queue", "lorapipe.code_pages", "lorapipe.kohya_folders", "lorapipe.picture_files",
         "lorapipe.whole_words", *ENGINE
     ),
