@@ -52,6 +52,8 @@ class Choices:
     facts: FolderFacts
     wishes: Wishes
     base: Family
+    may_balance: bool = True
+    """Whether there may be a dataset for each subfolder."""
 
     # ------------------------------------------------------------------------------------------------------ what it is
 
@@ -151,23 +153,23 @@ class Choices:
     @property
     def showings(self) -> int:
         """Pictures shown in an epoch, repeats and regularisation included."""
-        total = sum(each.count for each in self.facts.groups) or 1
-        once = sum(each.count * self.repeats(each) for each in self.facts.groups) or total
-        subject = max(1, round(self.facts.trained * once / total))
+        groups, once = self.facts.groups, self.facts.shown
+        if self.is_balanced:
+            once = sum(each.count * self.repeats(each) for each in groups) / sum(each.count for each in groups)
+        subject = max(1, round(self.facts.trained * once))
         return subject * (2 if self.is_regularised else 1)
 
     def repeats(self, group: Group) -> int:
-        """Return how often a picture of a subfolder is shown in an epoch: as its name says, or so that all count alike."""
-        if group.repeats is not None:
-            return max(1, group.repeats)
-        return max(1, round(max(each.count for each in self.facts.groups) / group.count)) if self.is_uneven else 1
+        """Return how often a picture of a subfolder is shown in an epoch, so that all subfolders count alike."""
+        return max(1, round(max(each.count for each in self.facts.groups) / group.count))
 
     @property
-    def is_uneven(self) -> bool:
-        """Whether subfolders without repeats in their names have different numbers of pictures."""
+    def is_balanced(self) -> bool:
+        """Whether subfolders without repeats in their names have different numbers of pictures, which repeats balance."""
         counts = [each.count for each in self.facts.groups]
-        plain = all(each.repeats is None for each in self.facts.groups)
-        return plain and 2 <= len(counts) <= 8 and max(counts) >= UNEVEN * min(counts)
+        plain = not any(each.is_named for each in self.facts.groups)
+        uneven = plain and 2 <= len(counts) <= 8 and max(counts) >= UNEVEN * min(counts)
+        return uneven and self.may_balance
 
     def epochs(self) -> tuple[int, str]:
         """Return the number of epochs and its reason."""
@@ -233,6 +235,12 @@ def path_from(path: Path, folder: Path) -> str:
 def notes(choices: Choices) -> Iterator[str]:
     """Yield what the user should know or do about the pictures."""
     facts, captions = choices.facts, choices.facts.captions
+    if facts.unseen:
+        seen = len(facts.pictures) - facts.unseen
+        what = (
+            "near-duplicates, transparent and grey ones are counted among these alone; the stage prepare looks at all"
+        )
+        yield f"only {seen} of {len(facts.pictures)} pictures were looked at, evenly spaced, as all would take long: {what}"
     if captions.kind == "none":
         yield f"no captions: every picture is learnt as {choices.trigger!r} alone; captions make the LoRA more flexible"
     if facts.transparent:

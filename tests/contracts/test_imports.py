@@ -173,7 +173,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", *ENGINE),
     "lorapipe.series": (),
     "lorapipe.watch": (
-        "lorapipe.watch", "lorapipe.starting_settings.trigger_settings",
+        "lorapipe.watch", "lorapipe.starting_settings", "=lorapipe.models", "=lorapipe.pocket", "lorapipe.training.subjects",
         "lorapipe.job_queue", "lorapipe.code_pages", "lorapipe.kohya_folders", "lorapipe.picture_files",
         "lorapipe.whole_words", *ENGINE
     ),
