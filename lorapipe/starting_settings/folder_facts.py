@@ -63,8 +63,8 @@ class FolderFacts:
 
     @property
     def shown(self) -> float:
-        """How often a picture is shown in an epoch, on average, as the names of folders say."""
-        said = [named.repeats if (named := _named(name)) else self.repeats for name in self.pictures]
+        """How often a picture is shown in an epoch, on average, as the names of subfolders say."""
+        said = [named.repeats if (named := _named(name)) else 1 for name in self.pictures]
         return sum(said) / (sum(map(bool, said)) or 1)
 
     @property

@@ -83,8 +83,8 @@ def _excluded(choices: Choices) -> tuple[Setting, ...]:
 
 
 def _repeated(choices: Choices) -> Iterator[Setting]:
-    if choices.facts.repeats > 1:
-        yield Setting("repeats", choices.facts.repeats, "times in an epoch, as the folder's name says")
+    if choices.own_repeats > 1:
+        yield Setting("repeats", choices.own_repeats, "times in an epoch, as the folder's name says")
 
 
 def _base(choices: Choices) -> dict[str, object]:
@@ -136,7 +136,7 @@ def _buckets(choices: Choices) -> Iterator[Setting]:
 
 def _training(choices: Choices) -> StageDraft:
     wishes = choices.wishes
-    epochs, why_epochs = choices.epochs()
+    length, why_length = choices.length()
     settings = [
         *_given_datasets(choices),
         Setting("subject", wishes.subject, "for check and plan alone: what is compared with the settings"),
@@ -144,8 +144,8 @@ def _training(choices: Choices) -> StageDraft:
         *_adapter(choices),
         *_rates(choices),
         Setting("weighting", {"type": "min_snr", "gamma": 5}, "trains several times faster; 5 suits every subject"),
-        Setting("steps", f"{epochs} epochs", why_epochs),
-        Setting("snapshots", _snapshots(epochs), "the report says which is the best"),
+        Setting("steps", length, why_length),
+        Setting("snapshots", _snapshots(choices.epochs()[0]), "the report says which is the best"),
         *_batch(choices),
         *_text(choices),
         Setting(

@@ -214,10 +214,10 @@ def _endings(changes: Mapping[str, object], sets: Sequence[str]) -> Sequence[str
 
 
 def _shown(images: Path) -> tuple[int, int]:
-    """Return the number of pictures in a folder, and the largest number of repeats in its folders' names."""
+    """Return the number of pictures in a folder, and the largest number of repeats in names of folders below it."""
     files = [file for file in images.rglob("*") if is_picture(file.name)]
     folders = {parent for file in files for parent in file.relative_to(images).parents}
-    named = map(kohya_folders.parse, (images.name, *(folder.name for folder in folders)))
+    named = map(kohya_folders.parse, (folder.name for folder in folders))
     return len(files), max((each.repeats for each in named if each), default=1)
 
 

@@ -117,7 +117,7 @@ def _of_inbox(made: PipelineDraft, choices: Choices, watching: WatchSettings, na
         else checkpoint,
         Setting("trigger", literal(choices.trigger), "the folder's name, unless vars.trigger says it"),
         Setting("family", choices.base.name, "the base's, by its tensors, unless --set vars.family says it"),
-        Setting("steps", training.plain()["steps"], choices.epochs()[1]),
+        Setting("steps", training.plain()["steps"], choices.length()[1]),
         Setting("name", literal(name), "of the file; the inbox sets it"),
         Setting("folder", ".", "of the results; the inbox sets it"),
     )
