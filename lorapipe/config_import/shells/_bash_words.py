@@ -6,13 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lorapipe.config_import.shells import LONGEST, MOST_WORDS, ShellSyntaxError, Word
+from lorapipe.config_import.shells import LONGEST, MOST_TURNS, MOST_WORDS, ShellSyntaxError, Word
 from lorapipe.config_import.shells._arithmetic import evaluate, spelled
 
-OPERATORS = ("&&", "||", ";;", ">>", "<<", "2>&1", ";", "|", "&", "(", ")", ">", "<", "\n")
-VARIABLE = re.compile(r"\$(?:\{([#!]?)([A-Za-z_]\w*)(?:\[([@*]|\d+)\])?([^{}]*)\}|([A-Za-z_]\w*)|([@*#?$!0-9]))")
+OPERATORS = ("&&", "||", ";;", ">>", "<<<", "<<", "2>&1", ";", "|", "&", "(", ")", ">", "<", "\n")
+HERE = re.compile(r"<<(-?)\s*([\"']?)(\w+)\2")
+VARIABLE = re.compile(
+    r"\$(?:\{([#!]?)([A-Za-z_]\w*|\d+|[@*])(?:\[([@*]|\d+)\])?([^{}]*)\}|([A-Za-z_]\w*)|([@*#?$!0-9]))"
+)
 CALCULATION = re.compile(r"\s*echo\s+[\"']?([^\"'|;]*)[\"']?\s*\|\s*bc(?:\s+-l)?\s*|\s*expr\s+(.*)", re.DOTALL)
 PYTHON = re.compile(r"\s*python3?\s+-c\s+[\"']print\((.*)\)[\"']\s*", re.DOTALL)
+SEQUENCE = re.compile(r"\s*seq((?:\s+-?\d+){1,3})\s*")
 CLOSING = {"(": ")", "{": "}"}
 
 
@@ -29,6 +33,7 @@ def tokens_of(text: str) -> list[Token]:
     """Return the tokens of a script. `ShellSyntaxError` for a quote or bracket that is not closed."""
     found: list[Token] = []
     place, line = 0, 1
+    documents: list[str] = []
     while place < len(text):
         char = text[place]
         if text.startswith("\\\n", place):
@@ -40,8 +45,15 @@ def tokens_of(text: str) -> list[Token]:
             place = len(text) if end < 0 else end
         elif operator := next((each for each in OPERATORS if text.startswith(each, place)), ""):
             found.append(Token(operator, line, True))
+            if operator == "<<" and (here := HERE.match(text, place)):
+                documents.append(here[3])
             place += len(operator)
             line += operator == "\n"
+            while operator == "\n" and documents:
+                last = re.compile(rf"^\t*{documents.pop(0)}$", re.MULTILINE).search(text, place)
+                after = last.end() if last else len(text)
+                line += text.count("\n", place, after)
+                place = after
         else:
             end = _end_of_word(text, place, line)
             found.append(Token(text[place:end], line))
@@ -172,6 +184,8 @@ class Expansion:
         whole = inner.startswith("(") and inner.endswith(")")
         found = CALCULATION.fullmatch(inner) or PYTHON.fullmatch(inner)
         formula = inner[1:-1] if whole else next(filter(None, found.groups()), "") if found else ""
+        if (numbers := SEQUENCE.fullmatch(self.text(Token(f'"{inner}"', 0)).text)) and "$" not in numbers[1]:
+            return _sequence([int(each) for each in numbers[1].split()]), quoted, "", None
         if formula:
             named = re.sub(r"(?<![\w$])([A-Za-z_]\w*)", r"$\1", formula) if whole else formula
             word = self.text(Token(named.replace('"', "").replace("'", ""), 0))
@@ -184,6 +198,8 @@ class Expansion:
         self, name: str, index: str | None, mark: str, rest: str, quoted: bool
     ) -> tuple[str, bool, str, Sequence[Word] | None]:
         value = self.variables.get(name)
+        if name in ("@", "*") and value is not None:
+            return "", quoted, "", value
         fallback = re.fullmatch(r":?-(.*)", rest, re.DOTALL)
         if fallback and not (value and value[0].text):
             return self.text(Token(fallback[1], 0)).text, quoted, "", None
@@ -196,6 +212,13 @@ class Expansion:
         at = int(index) if index else 0
         word = value[at] if at < len(value) else Word("", 0)
         return word.text, quoted, word.unknown, None
+
+
+def _sequence(numbers: list[int]) -> str:
+    """Return what `seq [FIRST [STEP]] LAST` prints."""
+    first, step, last = {1: (1, 1, *numbers), 2: (numbers[0], 1, numbers[-1])}.get(len(numbers), numbers)
+    found = range(first, last + (1 if step > 0 else -1), step or 1)
+    return "\n".join(map(str, found[: MOST_TURNS + 1]))
 
 
 def _unknown(words: Sequence[Word]) -> str:
