@@ -261,10 +261,10 @@ def test_folders_without_a_number_are_left_out_as_the_original_does(project: Pat
     ],
 )
 def test_what_is_not_interpreted_is_refused_by_name_and_line(
-    project: Path, name: str, text: str, line: int, said: str
+    tmp_path: Path, name: str, text: str, line: int, said: str
 ) -> None:
     """And what it would set is refused too, never taken from before it."""
-    found = configs.imported(text.replace("TRAIN", "python train_network.py --seed=1"), project, name)
+    found = configs.imported(text.replace("TRAIN", "python train_network.py --seed=1"), tmp_path, name)
     assert configs.outcomes(found)["--unet_lr"] == "refused"
     assert any(remark.startswith(f"{name}:{line}: refused: ") and said in remark for remark in found.report.remarks)
 
@@ -279,9 +279,9 @@ def test_what_is_not_interpreted_is_refused_by_name_and_line(
     ],
 )  # fmt: skip
 def test_of_several_trainings_the_first_is_imported_and_the_others_are_told(
-    project: Path, name: str, text: str
+    tmp_path: Path, name: str, text: str
 ) -> None:
-    found = configs.imported(text.replace("TRAIN", "python train_network.py --seed=1"), project, name)
+    found = configs.imported(text.replace("TRAIN", "python train_network.py --seed=1"), tmp_path, name)
     assert "rank: 4 " in found.pipeline and "penny-4.safetensors" in found.pipeline
     said = "another training, which is not imported: as the first, but --network_dim 8, --output_name penny-8"
     assert [remark for remark in found.report.remarks if "refused" in remark] == []
@@ -317,7 +317,8 @@ def test_a_training_in_a_part_that_is_not_interpreted_is_said(tmp_path: Path) ->
          ["train.py", "1234"]),
         (bash.run, 'f() { train.py "$2" "${@}" $#; }\nf a "b c"', ["train.py", "b c", "a", "b c", "2"]),
         (bash.run, "if [[ 1 == 1 ]]; then train.py a; exit; fi\ntrain.py b", ["train.py", "a"]),
-        (powershell.run, "for ($i = 1; $i -le 2; $i++) { $w += \"$i\" }\npython train.py $w", ["python", "train.py", "12"]),
+        (powershell.run, 'for ($i = 1; $i -le 2; $i++) { $w += "a$i" }\npython train.py $w',
+         ["python", "train.py", "a1a2"]),
         (cmd.run, "set W=x\nfor /l %%i in (1,1,3) do set W=!W!%%i\npython train.py %W%", ["python", "train.py", "x123"]),
         (cmd.run, "set W=x\nfor %%i in (a b) do (\nset W=%%i\npython train.py %W%\n)", ["python", "train.py", "x"]),
         (cmd.run, "set W=1\ngoto on\nset W=2\n:on\npython train.py %W%\ngoto :eof\npython train.py no",

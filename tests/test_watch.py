@@ -364,13 +364,14 @@ def test_the_pipeline_knows_the_folder(tmp_path: Path) -> None:
 
 
 def test_a_job_has_the_settings_that_new_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of them: the inbox adds where results go, and its least number of pictures."""
+    """All of them: the inbox adds where results go, its least number of pictures, and a number of snapshots."""
     monkeypatch.chdir(tmp_path)
     assert main(["new", str(PENNY), "--difficulty", "D", "--vram", "12", "--trigger", "penny", "--to", "new.yaml"]) == 0
     new, job = loader.load("new.yaml").stages, made(PENNY, tmp_path / "out").stages
     assert [*new] == [*job]
     for name, stage in new.items():
-        theirs = {"dataset": {"min_pictures": 3}, "file": {"to": job["file"].to}}.get(name, {})
+        own = {"dataset": ("min_pictures",), "lora": ("snapshots",), "file": ("to",)}.get(name, ())
+        theirs = {knob: getattr(job[name], knob) for knob in own}
         assert job[name] == replace(stage, **theirs)
 
 

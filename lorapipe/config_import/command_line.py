@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from lorapipe.config_import.configuration import SECRETS, Configuration, Option, Remark
@@ -25,6 +25,8 @@ LISTS = (
 """Options that take several words (`nargs="*"`)."""
 MOST_OTHERS = 20
 """Further trainings of a script that are described."""
+MOST_CHANGES = 12
+"""Options of such a training that are told."""
 NUMBER = re.compile(r"-?\d|-\.\d")
 
 
@@ -58,19 +60,25 @@ def configuration_of(commands: Sequence[Command], file: str) -> Configuration | 
 
 def _others(commands: Sequence[Command], first: Sequence[Option], file: str) -> Iterator[Remark]:
     """Yield what further trainings of a script, which are not imported, have in place of the first one's options."""
-    known = {option.written: option for option in first}
+    known = {option.written: option for option in first if not option.name.startswith(LAUNCHER)}
     for command in commands[:MOST_OTHERS]:
         at = next(place for place, word in enumerate(command.words) if SCRIPTS.search(word.text.strip("\"'")))
         options = _script_options(command.words[at + 1 :], file, Configuration("", ""))
-        changed = [each for each in options if each.written not in known or known[each.written].value != each.value]
-        asked = {name for name, option in known.items() if not option.name.startswith(LAUNCHER)}
-        gone = asked - {each.written for each in options}
-        said = [f"{each.written} {_shown(each)}".rstrip() for each in changed] + [f"no {name}" for name in sorted(gone)]
-        how = ", ".join(said[:12]) + (f", and {len(said) - 12} more" if len(said) > 12 else "")
-        how = f"as the first, but {how}" if how else "the same as the first"
+        said = [*_changes(known, options)]
+        more = f", and {len(said) - MOST_CHANGES} more" if len(said) > MOST_CHANGES else ""
+        how = f"as the first, but {', '.join(said[:MOST_CHANGES])}{more}" if said else "the same as the first"
         yield Remark(f"another training, which is not imported: {how}", file, command.line)
     if len(commands) > MOST_OTHERS:
         yield Remark(f"and {len(commands) - MOST_OTHERS} more trainings", file, commands[MOST_OTHERS].line)
+
+
+def _changes(known: Mapping[str, Option], options: Sequence[Option]) -> Iterator[str]:
+    """Yield what differs from the first training, as it is written."""
+    for each in options:
+        if each.written not in known or known[each.written].value != each.value:
+            yield f"{each.written} {_shown(each)}".rstrip()
+    for name in sorted(known.keys() - {each.written for each in options}):
+        yield f"no {name}"
 
 
 def _shown(option: Option) -> str:

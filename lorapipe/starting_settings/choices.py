@@ -259,12 +259,6 @@ def path_from(path: Path, folder: Path) -> str:
 def notes(choices: Choices) -> Iterator[str]:
     """Yield what the user should know or do about the pictures."""
     facts, captions = choices.facts, choices.facts.captions
-    if facts.unseen:
-        seen = len(facts.pictures) - facts.unseen
-        what = (
-            "near-duplicates, transparent and grey ones are counted among these alone; the stage prepare looks at all"
-        )
-        yield f"only {seen} of {len(facts.pictures)} pictures were looked at, evenly spaced, as all would take long: {what}"
     if captions.kind == "none":
         yield f"no captions: every picture is learnt as {choices.trigger!r} alone; captions make the LoRA more flexible"
     if facts.transparent:
@@ -277,3 +271,12 @@ def notes(choices: Choices) -> Iterator[str]:
         yield f"{facts.regularisation} is not used: with captions, regularisation pictures hold the training back"
     if len({found.size for found in facts.pictures.values()}) == 1 and len(facts.pictures) > 20:
         yield "all pictures have one size; other shapes and distances of the subject would help"
+
+
+def _unseen(facts: FolderFacts) -> Iterator[str]:
+    if facts.unseen:
+        seen = len(facts.pictures) - facts.unseen
+        what = (
+            "near-duplicates, transparent and grey ones are counted among these alone; the stage prepare looks at all"
+        )
+        yield f"only {seen} of {len(facts.pictures)} pictures were looked at, evenly spaced, as all would take long: {what}"

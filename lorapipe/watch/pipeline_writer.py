@@ -79,16 +79,14 @@ def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str],
     fixed = {"images": str(dropped.images), "name": dropped.file, "folder": str(dropped.folder)}
     free: dict[str, object] = {} if "trigger" in wanted else {"trigger": trigger}
     variables: dict[str, object] = {**given, **free, **fixed}
-    if template.pipeline is None:
+    base = template.pipeline
+    if base is None:
         base = dropped.folder / starting_pipeline.FILE
         settings = _said(template.watching, sets, changes or {})
         facts = replace(facts_of(dropped.images, endings), repeats=repeats_of(dropped.name))
         tell(write_starting_pipeline(base, settings, facts, trigger, dropped.file))
     else:
-        base = template.pipeline
-        if (reg := _regularisation(dropped.images)) is not None:
-            _require_variable(dropped, reg, base)
-            variables["reg"] = str(reg)
+        variables |= _regularisation_variable(dropped, base)
     layers = [base]
     path = dropped.folder / FILE
     write_text(_text(dropped, layers, variables, _stages(base, sets)), path)
@@ -122,11 +120,15 @@ def _said(watching: WatchSettings, sets: Sequence[str], changes: Mapping[str, ob
     return InboxSettings(watching, {**_variables_in(sets), **own}, of_stages, own)
 
 
-def _require_variable(dropped: DroppedFolder, reg: Path, base: Path) -> None:
-    """Raise `InputError` if the user's pipeline has no variable for a folder of regularisation pictures."""
+def _regularisation_variable(dropped: DroppedFolder, base: Path) -> dict[str, object]:
+    """Return the variable of the folder of regularisation pictures, if there is one. `InputError` if nothing uses it."""
+    reg = _regularisation(dropped.images)
+    if reg is None:
+        return {}
     if "reg" not in _mapping(open_layers(base).value.get("vars")):
         what = f"has a folder {reg.name}, for which {base.name} has no variable."
         raise InputError(what, where=dropped.name, cure="Add `vars: {reg: …}` to it, or remove the folder.")
+    return {"reg": str(reg)}
 
 
 def _require_affordable(

@@ -24,7 +24,7 @@ from lorapipe.starting_settings.document import text_of
 from lorapipe.starting_settings.drafts import PipelineDraft, Setting, StageDraft, literal
 from lorapipe.starting_settings.folder_facts import FolderFacts
 from lorapipe.starting_settings.picture_facts import PictureFacts
-from lorapipe.starting_settings.stage_drafts import draft
+from lorapipe.starting_settings.stage_drafts import FEW_EPOCHS, draft
 from lorapipe.starting_settings.wishes import Wishes
 from lorapipe.training.subjects import Difficulty, Subject
 from lorapipe.watch.settings import WatchSettings
@@ -75,7 +75,7 @@ class InboxSettings:
         """
         said = self.variables.get("checkpoint", "pocket")
         folder = images if "checkpoint" in self.own else Path.cwd()
-        if "checkpoint" in self.own and said != "pocket" and not is_inside(images / str(said), images):
+        if "checkpoint" in self.own and not (is_inside(images / str(said), images) and (images / str(said)).exists()):
             said = "pocket"
         contract: Any = Family
         families = registry_of(contract)
@@ -103,7 +103,10 @@ def write_starting_pipeline(
         made = draft(choices, target.parent)
     except InputError as error:
         raise InputError(replace(each, where="--set watch.vram") for each in error.problems) from None
-    write_text(text_of(_of_inbox(made, choices, said.watching, name), "lorapipe watch"), target)
+    made = _of_inbox(made, choices, said.watching, name)
+    if "checkpoint" in said.own:
+        made = made.with_variables(Setting("checkpoint", "pocket", "the folder's lorapipe.yaml names its base"))
+    write_text(text_of(made, "lorapipe watch"), target)
     return made.title
 
 
@@ -132,7 +135,8 @@ def _stage(stage: StageDraft, watching: WatchSettings) -> StageDraft:
         why = "watch.least: with fewer, the job fails"
         return stage if stage.name != DATASET else stage.with_setting(Setting("min_pictures", watching.least, why))
     if stage.uses == "train":
-        return stage.with_setting(Setting("steps", "${steps}", "see above"))
+        snapshots = Setting("snapshots", FEW_EPOCHS, "evenly spaced, also where others set the steps")
+        return stage.with_setting(Setting("steps", "${steps}", "see above")).with_setting(snapshots)
     if stage.uses == "export":
         return stage.with_setting(Setting("to", "${folder}/${name}.safetensors", "loads in ComfyUI, A1111 and Forge"))
     return stage

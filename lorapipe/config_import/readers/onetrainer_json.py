@@ -147,21 +147,7 @@ def _option(path: Path_, value: object, source: SourceFile) -> Option:
 
 def _add_concepts(found: Configuration, data: Mapping[str, object], source: SourceFile) -> None:
     """Add the concepts, which are in the configuration or in the file that it names, if that is here."""
-    inside = data.get("concepts")
-    concepts: Sequence[object] = inside if isinstance(inside, list) else []
-    held = source
-    at: Path_ = ("concepts",)
-    named = str(data.get("concept_file_name") or "")
-    key = next((each for each in found.options if each.written == "concept_file_name"), None)
-    if not concepts and named and key is not None:
-        file = _file_of(named, source.path.absolute().parent)
-        if file is None:
-            what = f"{named} is not here: copy it beside {source.name}, and import again"
-            key.outcome = Outcome("refused", what)
-            return
-        held, at = SourceFile(file), ()
-        concepts = held.json_list
-        key.outcome = Outcome("translated", f"{held.name} is read too")
+    held, at, concepts = _concepts(found, data, source)
     for place, concept in enumerate(concepts):
         if not isinstance(concept, Mapping):
             continue
@@ -172,6 +158,24 @@ def _add_concepts(found: Configuration, data: Mapping[str, object], source: Sour
             found.options += own
         else:
             found.subsets.append(Subset(own))
+
+
+def _concepts(
+    found: Configuration, data: Mapping[str, object], source: SourceFile
+) -> tuple[SourceFile, Path_, Sequence[object]]:
+    """Return the file of the concepts, their address in it, and the concepts; settle the key that names the file."""
+    inside = data.get("concepts")
+    named = str(data.get("concept_file_name") or "")
+    key = next((each for each in found.options if each.written == "concept_file_name"), None)
+    if (isinstance(inside, list) and inside) or not named or key is None:
+        return source, ("concepts",), inside if isinstance(inside, list) else []
+    file = _file_of(named, source.path.absolute().parent)
+    if file is None:
+        key.outcome = Outcome("refused", f"{named} is not here: copy it beside {source.name}, and import again")
+        return source, (), []
+    held = SourceFile(file)
+    key.outcome = Outcome("translated", f"{held.name} is read too")
+    return held, (), held.json_list
 
 
 def _file_of(named: str, folder: Path) -> Path | None:

@@ -14,6 +14,8 @@ LEAVING = frozenset(("break", "continue", "return", "shift"))
 """Commands by which a block is not run as it is written."""
 COUNTED = re.compile(r"\(\((\w+)=(\w+|\$\{?\w+\}?);\1(<=?)(\w+|\$\{?\w+\}?);(?:\1\+\+|\+\+\1|\1\+=(\d+))\)\)")
 RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?\}")
+FILES = re.compile(r"(?<!\\)[*?\[]")
+"""What stands for names of files."""
 CHOICES = re.compile(r"\{([^{},\s]*(?:,[^{},\s]*)+)\}")
 
 
@@ -38,17 +40,18 @@ def values_of_loop(head: Sequence[Token], expansion: Expansion) -> tuple[str, li
     if counted:
         return _counted(counted, head[0].line, expansion)
     words = [token for token in head if not token.operator]
-    if len(words) < 2 or words[1].raw != "in":
-        return None
-    found: list[Word] = []
-    for token in words[2:]:
-        values = _spread(token) or expansion.words(token)
-        if any(value.unknown for value in values) or re.search(
-            r"(?<!\\)[*?\[]", re.sub(r"\$\{.*?\}|'.*?'", "", token.raw)
-        ):
-            return None
-        found += values
-    return (words[0].raw, found) if len(found) <= MOST_TURNS else None
+    return _listed(words, expansion) if len(words) > 1 and words[1].raw == "in" else None
+
+
+def _listed(words: Sequence[Token], expansion: Expansion) -> tuple[str, list[Word]] | None:
+    found = [value for token in words[2:] for value in _spread(token) or expansion.words(token)]
+    known = not any(map(_names_files, words[2:])) and not any(value.unknown for value in found)
+    return (words[0].raw, found) if known and len(found) <= MOST_TURNS else None
+
+
+def _names_files(token: Token) -> bool:
+    """Whether a word stands for files, whose names only the disk knows: `*.toml`."""
+    return bool(FILES.search(re.sub(r"\$\{.*?\}|'.*?'", "", token.raw)))
 
 
 def _spread(token: Token) -> list[Word]:

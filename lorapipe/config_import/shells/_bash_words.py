@@ -49,17 +49,23 @@ def tokens_of(text: str) -> list[Token]:
                 documents.append(here[3])
             place += len(operator)
             line += operator == "\n"
-            while operator == "\n" and documents:
-                last = re.compile(rf"^\t*{documents.pop(0)}$", re.MULTILINE).search(text, place)
-                after = last.end() if last else len(text)
-                line += text.count("\n", place, after)
-                place = after
+            if operator == "\n":
+                after = _after_documents(text, place, documents)
+                line, place = line + text.count("\n", place, after), after
         else:
             end = _end_of_word(text, place, line)
             found.append(Token(text[place:end], line))
             line += text.count("\n", place, end)
             place = end
     return found
+
+
+def _after_documents(text: str, place: int, documents: list[str]) -> int:
+    """Return the place after the texts (`<<`) that begin here; `documents` are the words that end them, and is emptied."""
+    while documents:
+        last = re.compile(rf"^\t*{documents.pop(0)}$", re.MULTILINE).search(text, place)
+        place = last.end() if last else len(text)
+    return place
 
 
 def _end_of_word(text: str, place: int, line: int) -> int:
@@ -181,25 +187,29 @@ class Expansion:
 
     def _program(self, inner: str, quoted: bool) -> tuple[str, bool, str, None]:
         """Return the result of arithmetic, also by bc, expr and Python's print; other programs' output is unknown."""
-        whole = inner.startswith("(") and inner.endswith(")")
-        found = CALCULATION.fullmatch(inner) or PYTHON.fullmatch(inner)
-        formula = inner[1:-1] if whole else next(filter(None, found.groups()), "") if found else ""
-        if (numbers := SEQUENCE.fullmatch(self.text(Token(f'"{inner}"', 0)).text)) and "$" not in numbers[1]:
-            return _sequence([int(each) for each in numbers[1].split()]), quoted, "", None
-        if formula:
-            named = re.sub(r"(?<![\w$])([A-Za-z_]\w*)", r"$\1", formula) if whole else formula
-            word = self.text(Token(named.replace('"', "").replace("'", ""), 0))
-            value = None if word.unknown else evaluate(word.text, whole or inner.lstrip().startswith("expr"))
-            if value is not None:
-                return spelled(value), quoted, "", None
+        printed = self._printed(inner)
+        if printed is not None:
+            return printed, quoted, "", None
         return "", True, f"the output of `{' '.join(inner.split())[:80]}`", None
+
+    def _printed(self, inner: str) -> str | None:
+        """Return what arithmetic or `seq` gives; None if it is another program, or something in it is unknown."""
+        if inner.split()[:1] == ["seq"]:
+            numbers = SEQUENCE.fullmatch(self.text(Token(f'"{inner}"', 0)).text)
+            return _sequence([int(each) for each in numbers[1].split()]) if numbers else None
+        whole = inner.startswith("(") and inner.endswith(")")
+        formula = inner[1:-1] if whole else _formula(inner)
+        if not formula:
+            return None
+        named = re.sub(r"(?<![\w$])([A-Za-z_]\w*)", r"$\1", formula) if whole else formula
+        word = self.text(Token(named.replace('"', "").replace("'", ""), 0))
+        value = None if word.unknown else evaluate(word.text, whole or inner.lstrip().startswith("expr"))
+        return None if value is None else spelled(value)
 
     def _variable(
         self, name: str, index: str | None, mark: str, rest: str, quoted: bool
     ) -> tuple[str, bool, str, Sequence[Word] | None]:
         value = self.variables.get(name)
-        if name in ("@", "*") and value is not None:
-            return "", quoted, "", value
         fallback = re.fullmatch(r":?-(.*)", rest, re.DOTALL)
         if fallback and not (value and value[0].text):
             return self.text(Token(fallback[1], 0)).text, quoted, "", None
@@ -207,11 +217,17 @@ class Expansion:
             return "", True, f"${name}, which the script does not set", None
         if mark or (rest and not fallback):
             return "", True, f"${{{mark}{name}{rest}}}", None
-        if index in ("@", "*"):
+        if {index, name} & {"@", "*"}:
             return "", quoted, "", value
         at = int(index) if index else 0
         word = value[at] if at < len(value) else Word("", 0)
         return word.text, quoted, word.unknown, None
+
+
+def _formula(inner: str) -> str:
+    """Return what a command for arithmetic (bc, expr, python) computes; empty if it is none."""
+    found = CALCULATION.fullmatch(inner) or PYTHON.fullmatch(inner)
+    return next(filter(None, found.groups()), "") if found else ""
 
 
 def _sequence(numbers: list[int]) -> str:

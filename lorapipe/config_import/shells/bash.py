@@ -270,20 +270,26 @@ class _Bash:
     def _command(self, tokens: Sequence[Token]) -> None:
         """Interpret a command that is no assignment: keep a training, and name what changes what follows."""
         name, line = tokens[0].raw, tokens[0].line
-        said = " ".join(token.raw for token in tokens)[:80]
         if name in ("exit", "return"):
             raise Ended
         words = tuple(word for token in tokens for word in self.expansion.words(token))
         if name in self.functions:
             self._call(name, words[1:], line)
-        elif name in ("source", ".", "eval") and not HERE.fullmatch(said):
+        elif is_training(words):
+            self.script.commands.append(Command(words, words[0].line))
+        else:
+            self._other(tokens)
+
+    def _other(self, tokens: Sequence[Token]) -> None:
+        """Name a command that changes variables or the folder."""
+        name, line = tokens[0].raw, tokens[0].line
+        said = " ".join(token.raw for token in tokens)[:80]
+        if name in ("source", ".", "eval") and not HERE.fullmatch(said):
             self._remark(line, refused(f"`{said}`, which may set anything,"))
         elif name in ("cd", "pushd") and not HERE.fullmatch(said.partition(" ")[2].strip("\"'")):
             self._remark(line, f"`{said}`: relative paths after it start there; here they start at the script")
         elif name == "read":
             self._refuse(line, "`read`", [Token(f"{token.raw}=", line) for token in tokens[1:] if token.raw[:1] != "-"])
-        elif is_training(words):
-            self.script.commands.append(Command(words, words[0].line))
 
     def _assign(self, found: re.Match[str], token: Token) -> None:
         name, added, raw = found[1], found[2], found[3]

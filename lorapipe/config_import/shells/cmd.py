@@ -149,11 +149,7 @@ class _Cmd:
     def _for(self, line: int, text: str, live: bool) -> None:
         """Interpret a loop over words or numbers, turn by turn; other loops are refused."""
         found = FOR.fullmatch(text)
-        inside = [(line, found[4] if found else re.split(r"(?i)\bdo\b", text)[-1])]
-        if text.rstrip().endswith("("):
-            inside = self._inside(line)
-        elif found and found[4].startswith("(") and found[4].rstrip().endswith(")"):
-            inside = [(line, found[4].strip()[1:-1])]
+        inside = self._body(line, text, found[4] if found else re.split(r"(?i)\bdo\b", text)[-1])
         values = self._values(found, line) if found and live else None
         leaves = any(re.match(r"\s*(goto|exit)\b", each, re.IGNORECASE) for _, each in inside)
         if values is None or found is None or leaves:
@@ -167,6 +163,12 @@ class _Cmd:
             self.lines = inside[::-1]
             self.block(closing=False, live=True)
         self.lines = rest
+
+    def _body(self, line: int, text: str, rest: str) -> list[tuple[int, str]]:
+        """Return the lines of a loop: in a block below it, in brackets behind it, or one command."""
+        if text.rstrip().endswith("("):
+            return self._inside(line)
+        return [(line, rest.strip()[1:-1] if rest.startswith("(") and rest.rstrip().endswith(")") else rest)]
 
     def _early(self, text: str, inside: list[tuple[int, str]]) -> str:
         """Expand `%name%` of what a block sets: cmd does so before the block runs, unlike `!name!`."""
@@ -195,12 +197,7 @@ class _Cmd:
         if word.unknown or kind not in ("", "/l"):
             return None
         parts = [part.strip('"') for part in re.findall(r"\"[^\"]*\"|[^\s,;=]+", word.text)]
-        if kind == "/l":
-            numbers = [int(part) for part in parts if re.fullmatch(r"-?\d+", part)]
-            if len(numbers) != 3 or not numbers[1]:
-                return None
-            first, step, last = numbers
-            parts = [str(each) for each in range(first, last + (1 if step > 0 else -1), step)[: MOST_TURNS + 1]]
+        parts = _numbers(parts) if kind == "/l" else parts
         return None if len(parts) > MOST_TURNS or any(set(part) & set("*?") for part in parts) else parts
 
     def _refuse(self, line: int, what: str, inside: list[tuple[int, str]]) -> None:
@@ -315,6 +312,13 @@ class _Cmd:
 def _names(lines: list[tuple[int, str]]) -> list[str]:
     """Return the variables that lines set."""
     return [name for _, text in lines for name in re.findall(r"(?i)\bset\s+(?:/\w\s+)?\"?(\w+)\s*[-+*/]?=", text)]
+
+
+def _numbers(parts: list[str]) -> list[str]:
+    """Return the numbers of `for /l` from (first, step, last); too many where these are none."""
+    numbers = [int(part) for part in parts if re.fullmatch(r"-?\d+", part)]
+    first, step, last = numbers if len(numbers) == 3 and numbers[1] else (0, 1, MOST_TURNS)
+    return [str(each) for each in range(first, last + (1 if step > 0 else -1), step)[: MOST_TURNS + 1]]
 
 
 def _is_label(text: str, label: str) -> bool:

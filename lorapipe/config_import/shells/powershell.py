@@ -129,19 +129,25 @@ class _PowerShell:
 
     def _turns(self, kind: str, head: str, line: int) -> tuple[str, Sequence[Word]] | None:
         """Return the variable of a loop and its values; None if they are not known, or too many."""
-        if kind == "foreach" and (each := EACH.match(head)):
-            words = as_words(self.expressions.value(Scanner(head[each.end() :], line)))
-            known = len(words) <= MOST_TURNS and not any(word.unknown for word in words)
-            return (each[1].lower(), words) if known else None
-        if kind != "for" or not (found := COUNTED.fullmatch(head)):
+        each, counted = EACH.match(head), COUNTED.fullmatch(head)
+        words: Sequence[Word]
+        if kind == "foreach" and each:
+            name, words = each[1], as_words(self.expressions.value(Scanner(head[each.end() :], line)))
+        elif kind == "for" and counted:
+            name, words = counted[1], self._numbers(counted, line)
+        else:
             return None
+        known = len(words) <= MOST_TURNS and not any(word.unknown for word in words)
+        return (name.lower(), words) if known else None
+
+    def _numbers(self, found: re.Match[str], line: int) -> Sequence[Word]:
+        """Return the numbers of a counted loop; an unknown one where its ends are not known."""
         ends = [as_words(self.expressions.value(Scanner(text, line))) for text in (found[2], found[4])]
         texts = [words[0].text if len(words) == 1 and not words[0].unknown else "" for words in ends]
         if not all(text.isdigit() for text in texts):
-            return None
+            return [Word("", line, "the ends of a loop")]
         numbers = range(int(texts[0]), int(texts[1]) + (found[3].lower() == "le"), int(found[5] or 1) or 1)
-        words = [Word(str(number), line) for number in numbers[: MOST_TURNS + 1]]
-        return (found[1].lower(), words) if len(words) <= MOST_TURNS else None
+        return [Word(str(number), line) for number in numbers[: MOST_TURNS + 1]]
 
     def _refuse(self, line: int, what: str, text: str) -> None:
         """Name a text that is not interpreted, and make unknown what it sets."""
