@@ -179,7 +179,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.page": ("lorapipe.page", "lorapipe.job_queue", *ENGINE),
     "lorapipe.commands.schema": (
-        "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest", *FRONT, *ENGINE
+        "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest",
+        "lorapipe.training.data.generated_pictures", *FRONT, *ENGINE
     ),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.commands.extract": ("lorapipe.lora_tools", *FRONT, *ENGINE),
