@@ -153,6 +153,7 @@ class Prepare(Stage):
 
     def problems(self) -> Iterator[Problem]:
         yield from self._file_problems()
+        yield from self._mask_problems()
         try:
             buckets, needed = self.buckets(), self.base.size_step()
         except InputError as error:
@@ -177,18 +178,19 @@ class Prepare(Stage):
         for name, folder in named:
             if problem := no_folder(folder):
                 yield replace(problem, where="", path=(name,))
-        if self.masks and self.more_images:
-            what = "masks are named like the pictures of one folder, and images are several."
-            yield Problem(
-                what, cure="Give each folder a prepare stage, and train on all: more_datasets.", path=("masks",)
-            )
-        if self.masks and self.alpha_mask:
-            what = "masks and alpha_mask are both given."
-            yield Problem(what, cure="Remove one of them.", path=("alpha_mask",))
         for place, extension in enumerate(self.caption_extensions):
             if not extension.startswith(".") or len(extension) < 2:
                 cure = f"Write '.{extension.lstrip('.') or 'txt'}'."
                 yield Problem(f"{extension!r} is not a file ending.", cure=cure, path=("caption_extensions", place))
+
+    def _mask_problems(self) -> Iterator[Problem]:
+        if self.masks and self.more_images:
+            what = "masks are named like the pictures of one folder, and images are several."
+            cure = "Give each folder a prepare stage, and train on all: more_datasets."
+            yield Problem(what, cure=cure, path=("masks",))
+        if self.masks and self.alpha_mask:
+            what = "masks and alpha_mask are both given."
+            yield Problem(what, cure="Remove one of them.", path=("alpha_mask",))
 
     def problems_among(self, stages: Mapping[str, Stage]) -> Iterator[Problem]:
         """Yield a problem if a stage uses the dataset but the base has no vocabulary to read captions with."""
