@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
+from lorapipe.captioning.tags import compared_tags, tags_of
 from lorapipe.pipeline import references
 from lorapipe.stages import Stage
 from lorapipe.training.caption_augment import Captioning
-from lorapipe.training.data.trigger_word import compared_tags, tags_of
 from lorapipe.whole_words import has_words
 
 if TYPE_CHECKING:
