@@ -189,8 +189,12 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.__main__": FRONT,
     "lorapipe.cli": (*FRONT, *ENGINE),
-    "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
-    "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", *ENGINE),
+    "lorapipe.commands": (*FRONT, *JOBS, "lorapipe.tuning", *ENGINE),
+    "lorapipe.tuning": (
+        "lorapipe.tuning", "lorapipe.evaluation.html_page", "lorapipe.evaluation.grid_plan", "lorapipe.training_record",
+        *ENGINE
+    ),
+    "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", "lorapipe.tuning", *ENGINE),
     "lorapipe.series": (),
     "lorapipe.watch": (
         "lorapipe.watch", "lorapipe.starting_settings.trigger_settings",
@@ -219,7 +223,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.commands.import": ("lorapipe.config_import", *FRONT, *ENGINE),
     "lorapipe": ("lorapipe.api",),
-    "lorapipe.api": ENGINE,
+    "lorapipe.api": ("lorapipe.tuning", *ENGINE),
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
     "comfy_nodes.paths": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
 }  # fmt: skip
