@@ -46,6 +46,27 @@ class ImageFolder:
             yield Log(text=f"{what}: captions are read from cat.txt beside cat.png", level="warning")
 
 
+def joined(folders: Sequence[ImageFolder]) -> tuple[Path, Contents]:
+    """Return the contents of several folders by names that begin at the nearest folder around all of them, and that folder.
+
+    `InputError` if one is no folder, or nothing is around all of them.
+    """
+    try:
+        around = Path(os.path.commonpath([folder.root.absolute() for folder in folders]))
+    except ValueError:
+        raise InputError("the folders of pictures are on several drives.", where="images") from None
+    pictures: list[str] = []
+    captions: dict[str, Sequence[str]] = {}
+    left_out: list[LeftOut] = []
+    for folder in folders:
+        found, place = folder.contents(), folder.root.absolute().relative_to(around)
+        prefix = "" if place == Path() else f"{place.as_posix()}/"
+        pictures += (f"{prefix}{name}" for name in found.pictures)
+        captions |= {f"{prefix}{name}": [f"{prefix}{each}" for each in texts] for name, texts in found.captions.items()}
+        left_out += (replace(each, path=f"{prefix}{each.path}") for each in found.left_out)
+    return around, Contents(tuple(sorted(pictures)), captions, tuple(left_out))
+
+
 def no_folder(path: Path) -> Problem | None:
     """Return why a path is not a folder; None if it is one."""
     if path.is_dir():

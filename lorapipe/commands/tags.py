@@ -1,0 +1,98 @@
+"""`lorapipe tags`: what the captions of a folder teach."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorapipe.commands import DONE, json_line, takes_json
+
+if TYPE_CHECKING:
+    from lorapipe.caption_analysis.analysis import CaptionAnalysis
+    from lorapipe.caption_analysis.settings import TagSettings
+    from lorapipe.picture_files import Contents
+
+HELP = "say what the captions of a folder teach: frequencies, what always occurs, misspellings, odd ones"
+SETTINGS = {
+    "trigger": "the trigger word; by default the first tag that nearly all captions have",
+    "max_tokens": "tokens of a caption that are read, as in the training: 75 (default), 150 or 225",
+    "separator": "what separates tags; by default a comma",
+    "pictures": "yes, no or auto (default): compare pictures that look alike, too; auto: if there are at most 500",
+}
+"""Settings of `TagSettings` as flags, with their help."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add its arguments; those of the settings are checked later."""
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="the pictures; by default this folder")
+    for name, text in SETTINGS.items():
+        parser.add_argument(_flag(name), dest=name, metavar=name.upper(), help=text)
+    takes_json(parser)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Print the report."""
+    from lorapipe.terminal import Printer
+
+    analysis = _analysis(options.folder, _settings(options))
+    if options.json:
+        text = json_line({"folder": str(options.folder.absolute()), **analysis.as_data()})
+    else:
+        from lorapipe.caption_analysis.analysis_text import text_of
+
+        text = text_of(analysis, str(options.folder))
+    Printer(sys.stdout).line(text)
+    return DONE
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _settings(options: argparse.Namespace) -> TagSettings:
+    """Return the settings; problems name the flags."""
+    from lorapipe.caption_analysis.settings import TagSettings
+    from lorapipe.errors import InputError
+    from lorapipe.spec import from_dict
+
+    given = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
+    number = given.get("max_tokens", "")
+    try:
+        return from_dict(TagSettings, given | ({"max_tokens": int(number)} if number.isdecimal() else {}), Path.cwd())
+    except InputError as error:
+        raise InputError(replace(each, where=_flag(str(each.path[0])), path=()) for each in error.problems) from None
+
+
+def _analysis(root: Path, settings: TagSettings) -> CaptionAnalysis:
+    """Read and analyse the captions. `InputError` if there are no pictures."""
+    from lorapipe.caption_analysis.analysis import analyse
+    from lorapipe.errors import InputError
+    from lorapipe.training.data.captions import CaptionFiles
+    from lorapipe.training.data.image_folder import ImageFolder
+    from lorapipe.training.data.messages import fix_hint, no_pictures_message
+
+    if not root.exists():
+        raise InputError("there is no such folder.", where=str(root), cure="Name a folder of pictures.")
+    contents = ImageFolder(root).contents()
+    if not contents.pictures:
+        raise InputError(no_pictures_message((), 0, contents.left_out), where=str(root), cure=fix_hint(0))
+    files = CaptionFiles(root, contents.captions)
+    captions = {name: files.of(name, "") for name in contents.pictures}
+    return analyse(
+        {name: caption.text for name, caption in captions.items()},
+        trigger=settings.trigger,
+        max_tokens=settings.max_tokens,
+        separator=settings.separator,
+        signatures=_signatures(root, contents) if settings.looks(len(captions)) else None,
+        complaints=[*dict.fromkeys(caption.complaint for caption in captions.values() if caption.complaint)],
+    )
+
+
+def _signatures(root: Path, contents: Contents) -> Mapping[str, bytes]:
+    from lorapipe.starting_settings.picture_facts import look
+
+    return {name: found.signature for name, found in look(root, contents).items() if found.signature}
