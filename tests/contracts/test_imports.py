@@ -209,24 +209,15 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", "lorapipe.tuning", *ENGINE),
     "lorapipe.series": (),
     "lorapipe.watch": (
-<<<<<<< HEAD
-        "lorapipe.watch", "lorapipe.starting_settings.trigger_settings", "=lorapipe.captioning.edits",
-        "=lorapipe.captioning.taggers",
-=======
-        "lorapipe.watch", "lorapipe.starting_settings", "=lorapipe.models", "=lorapipe.pocket", "lorapipe.training.subjects",
->>>>>>> main
+        "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.captions_document",
+        "lorapipe.training.data.manifest", "lorapipe.training.data.generated_pictures", *FRONT, *ENGINE
         "lorapipe.job_queue", "lorapipe.code_pages", "lorapipe.kohya_folders", "lorapipe.picture_files",
         "lorapipe.whole_words", *ENGINE
     ),
     "lorapipe.page": ("lorapipe.page", "lorapipe.job_queue", *ENGINE),
     "lorapipe.commands.schema": (
-<<<<<<< HEAD
         "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.captions_document",
-        "lorapipe.training.data.manifest", *FRONT, *ENGINE
-=======
-        "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest",
-        "lorapipe.training.data.generated_pictures", *FRONT, *ENGINE
->>>>>>> main
+        "lorapipe.training.data.manifest", "lorapipe.training.data.generated_pictures", *FRONT, *ENGINE
     ),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.commands.extract": ("lorapipe.lora_tools", *FRONT, *ENGINE),
