@@ -72,18 +72,10 @@ def _captions(among: Iterable[Stage], stages: Mapping[str, Stage]) -> Iterator[t
                         yield folder.name, said
 
 
-<<<<<<< HEAD
-def _said(dataset: Prepare, captioning: Captioning) -> list[str]:
-    try:
-        return [captioning.canonical(caption.text) for caption in dataset.known_captions]
-    except (InputError, OSError):
-=======
 def _said(dataset: Prepare, root: Path, captioning: Captioning) -> list[str]:
-    from lorapipe.training.data.captions import CaptionFiles
-    from lorapipe.training.data.image_folder import look_through
-
-    if not root.is_dir():
->>>>>>> main
+    try:
+        return [captioning.canonical(caption.text) for caption in dataset.captions_in(root).values()]
+    except (InputError, OSError):
         return []
 
 

@@ -15,6 +15,7 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Source, param
 from lorapipe.stages import Stage
+from lorapipe.stages._picture_folder import PictureFolder
 
 if TYPE_CHECKING:
     from lorapipe.training.data.image_folder import ImageFolder
@@ -27,7 +28,7 @@ class Caption(Stage):
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Captions
 
-    images: Source = param(
+    images: PictureFolder = param(
         help="the folder of pictures, read with all its subfolders; `lorapipe caption apply` writes the captions into it",
         shelf="pictures",
     )
@@ -72,6 +73,9 @@ class Caption(Stage):
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         from lorapipe.errors import counted
 
+        if not isinstance(self.images, Source):
+            yield f"the pictures of {self.images.plain()} are still to be made"
+            return
         found = self.folder.contents()
         count, written = len(found.pictures), len(found.captions)
         tagged = count if self.existing != "keep" else count - written

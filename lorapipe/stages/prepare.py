@@ -18,11 +18,8 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.references import needs
 from lorapipe.spec import Ref, Source, param, to_dict
 from lorapipe.stages import Stage
-<<<<<<< HEAD
 from lorapipe.stages._caption_folder import CaptionFolder
-=======
 from lorapipe.stages._picture_folder import PictureFolder, copy_into_one
->>>>>>> main
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.augment import Augmentation
 from lorapipe.training.data.buckets import Buckets, Resolution
@@ -169,7 +166,7 @@ class Prepare(Stage):
 
     def problems(self) -> Iterator[Problem]:
         yield from self._file_problems()
-        yield from self._mask_problems()
+        yield from self._named_file_problems()
         try:
             buckets, needed = self.buckets(), self.base.size_step()
         except InputError as error:
@@ -188,27 +185,26 @@ class Prepare(Stage):
         """Yield problems of the named folders and endings."""
         from lorapipe.training.data.image_folder import no_folder
 
-<<<<<<< HEAD
-        for name, source in (("images", self.images), ("masks", self.masks), ("captions_from", self.captions_from)):
-            if isinstance(source, Source) and (problem := no_folder(source.path)):
-=======
-        named = [("images", folder) for folder in self.known_folders] + (
-            [("masks", self.masks.path)] if self.masks else []
-        )
+        others = {"masks": self.masks, "captions_from": self.captions_from}
+        named = [("images", folder) for folder in self.known_folders]
+        named += [(name, source.path) for name, source in others.items() if isinstance(source, Source)]
         for name, folder in named:
             if problem := no_folder(folder):
->>>>>>> main
                 yield replace(problem, where="", path=(name,))
         for place, extension in enumerate(self.caption_extensions):
             if not extension.startswith(".") or len(extension) < 2:
                 cure = f"Write '.{extension.lstrip('.') or 'txt'}'."
                 yield Problem(f"{extension!r} is not a file ending.", cure=cure, path=("caption_extensions", place))
 
-    def _mask_problems(self) -> Iterator[Problem]:
+    def _named_file_problems(self) -> Iterator[Problem]:
         if self.masks and self.more_images:
             what = "masks are named like the pictures of one folder, and images are several."
             cure = "Give each folder a prepare stage, and train on all: more_datasets."
             yield Problem(what, cure=cure, path=("masks",))
+        if self.captions_from and self.more_images:
+            what = "captions are named like the pictures of one folder, and images are several."
+            cure = "Give each folder a prepare stage, and train on all: more_datasets."
+            yield Problem(what, cure=cure, path=("captions_from",))
         if self.masks and self.alpha_mask:
             what = "masks and alpha_mask are both given."
             yield Problem(what, cure="Remove one of them.", path=("alpha_mask",))
@@ -272,34 +268,29 @@ class Prepare(Stage):
         Raises `InputError` or `OSError` if a folder cannot be read, or is still to be made by another stage.
         """
         from lorapipe.stages._folder_facts import FolderFacts
-<<<<<<< HEAD
-
-        return FolderFacts(self.contents, self._forecast(self.contents), self.known_captions, self.buckets().resolution)
-
-    @cached_property
-    def contents(self) -> Contents:
-        """The files of the folder, as they were when this was asked first. `InputError` if it cannot be read."""
-        return self.folder.contents()
-
-    @cached_property
-    def known_captions(self) -> tuple[Caption, ...]:
-        """The caption of each picture, in the order of `contents`; none while a caption stage has not run yet."""
-        if isinstance(self.captions_from, Ref):
-            return ()
-        found, _ = self.folder.caption_files(self.contents).of_all(self.contents.pictures, self.class_word)
-        return tuple(found.values())
-=======
-        from lorapipe.training.data.captions import CaptionFiles
         from lorapipe.training.data.image_folder import joined
 
         if self.is_pending:
             raise InputError("another stage still has to make some of the pictures.", where="images")
         several = [self._folder_at(folder) for folder in self.known_folders]
         root, contents = joined(several) if self.more_images else (self.images.path, self.folder.contents())
-        files = CaptionFiles(root, contents.captions, self.caption_lines)
-        captions = tuple(files.of(picture, self.class_word) for picture in contents.pictures)
-        return FolderFacts(contents, self._forecast(root, contents), captions, self.buckets().resolution)
->>>>>>> main
+        captions = self._captions(root, contents)
+        return FolderFacts(
+            contents, self._forecast(root, contents), tuple(captions.values()), self.buckets().resolution
+        )
+
+    def captions_in(self, root: Path) -> Mapping[str, Caption]:
+        """Return the caption of each picture in one of the folders; none while a caption stage has not run yet.
+
+        Raises `InputError` or `OSError` if the folder cannot be read.
+        """
+        return self._captions(root, self._folder_at(root).contents())
+
+    def _captions(self, root: Path, contents: Contents) -> Mapping[str, Caption]:
+        if isinstance(self.captions_from, Ref):
+            return {}
+        found, _ = self._folder_at(root).caption_files(contents).of_all(contents.pictures, self.class_word)
+        return found
 
     def forecast(self) -> Forecast:
         """Forecast the dataset from the headers of the folder's files, read once: see `folder_facts`."""
@@ -365,14 +356,10 @@ class Prepare(Stage):
         from lorapipe.training.data.image_folder import ImageFolder
 
         masks = self.masks.path if self.masks else None
-<<<<<<< HEAD
+        captions = self.captions_from.path if isinstance(self.captions_from, Source) else None
         return ImageFolder(
-            self.images.path, self.exclude, self.caption_extensions, self.caption_lines, masks,
-            self.captions_from.path if isinstance(self.captions_from, Source) else None, self.caption_edits,
-        )  # fmt: skip
-=======
-        return ImageFolder(root, self.exclude, self.caption_extensions, self.caption_lines, masks)
->>>>>>> main
+            root, self.exclude, self.caption_extensions, self.caption_lines, masks, captions, self.caption_edits
+        )
 
     @property
     def rules(self) -> Rules:

@@ -15,13 +15,7 @@ from lorapipe.whole_words import has_words
 
 def captions_in(images: Path, endings: Sequence[str]) -> list[str]:
     """Return the caption of each picture: from its file, else from the folder's name, else empty."""
-<<<<<<< HEAD
     found = _contents(images, endings)
-=======
-    files = (file.relative_to(images) for file in images.rglob("*") if file.is_file())
-    names = [file.as_posix() for file in files if not any(map(kohya_folders.is_regularisation, file.parts[:-1]))]
-    found = sort_out(names, endings, lambda name: begins_like_a_picture(images / name))
->>>>>>> main
     texts = CaptionTexts(images, found.captions)
     return [texts.of(picture).text or _word_of(picture) for picture in found.pictures]
 
@@ -35,7 +29,7 @@ def has_caption_files(images: Path, endings: Sequence[str]) -> bool:
 
 def _contents(images: Path, endings: Sequence[str]) -> Contents:
     files = (file.relative_to(images) for file in images.rglob("*") if file.is_file())
-    names = [file.as_posix() for file in files if not any(map(is_reg, file.parts[:-1]))]
+    names = [file.as_posix() for file in files if not any(map(kohya_folders.is_regularisation, file.parts[:-1]))]
     return sort_out(names, endings, lambda name: begins_like_a_picture(images / name))
 
 

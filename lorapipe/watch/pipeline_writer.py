@@ -25,14 +25,9 @@ from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.variables import literal
 from lorapipe.pipeline.yaml_document import open_document
 from lorapipe.regular_files import open_inside, read_regular
-<<<<<<< HEAD
 from lorapipe.spec import Address, to_dict
-from lorapipe.starting_settings.trigger_settings import steps_for, trigger_settings
-=======
-from lorapipe.spec import Address
 from lorapipe.starting_settings.folder_facts import facts_of
 from lorapipe.watch import starting_pipeline
->>>>>>> main
 from lorapipe.watch.allowed_paths import AllowedPaths, places_of, targets_of
 from lorapipe.watch.captions import captions_in, has_caption_files, lacking
 from lorapipe.watch.folder_names import is_kohyas, repeats_of, trigger_of
@@ -41,6 +36,7 @@ from lorapipe.watch.resource_limits import asked, too_much
 from lorapipe.watch.settings import WatchSettings
 from lorapipe.watch.starting_pipeline import InboxSettings, write_starting_pipeline
 
+CAPTIONING = Path(__file__).parent / "layers" / "captioning.yaml"
 OVERRIDES = "lorapipe.yaml"
 FILE = "pipeline.yaml"
 CAPTIONS = (".txt", ".caption")
@@ -84,10 +80,13 @@ def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str],
     fixed = {"images": str(dropped.images), "name": dropped.file, "folder": str(dropped.folder)}
     free: dict[str, object] = {} if "trigger" in wanted else {"trigger": trigger}
     variables: dict[str, object] = {**given, **free, **fixed}
+    tagging = _tagging(template, dropped.images, changes or {}, sets)
     base = template.pipeline
     if base is None:
         base = dropped.folder / starting_pipeline.FILE
         settings = _said(template.watching, sets, changes or {})
+        if tagging is not None:
+            settings = settings.with_stage(starting_pipeline.DATASET, {"captions_from": "$tags"})
         facts = replace(facts_of(dropped.images, endings), repeats=repeats_of(dropped.name))
         tell(write_starting_pipeline(base, settings, facts, trigger, dropped.file))
     else:
@@ -95,20 +94,14 @@ def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str],
     layers = [base]
     path = dropped.folder / FILE
     stages = _stages(base, sets)
-    if (tagging := _tagging(template, dropped.images, changes or {}, sets)) is not None:
-        layers.append(BUILT_IN.parent / "layers" / "captioning.yaml")
+    if tagging is not None:
+        layers.append(CAPTIONING)
         stages |= {"tags": tagging} if tagging else {}
-        variables |= {"lacked": {**wanted, **variables}["trigger"]}  # taggers do not know it
     write_text(_text(dropped, layers, variables, stages), path)
     pipeline = owners = loader.load(path)
     if changes is not None:
-<<<<<<< HEAD
         write_text(_text(dropped, [*layers, own], variables, stages), path)
-        owners = _tried(template, dropped.images, "name")
-=======
-        write_text(_text(dropped, [*layers, own], variables, _stages(base, sets)), path)
         owners = _tried(base, template.sets, dropped.images, "name")
->>>>>>> main
         pipeline = _with_own(path, own, places_of((pipeline, owners), dropped.images, dropped.folder))
     if said := lacking(str({**wanted, **variables}.get("trigger", "")), captions, pipeline):
         tell(said)
@@ -120,7 +113,7 @@ def _tagging(
     template: InboxPipeline, images: Path, changes: Mapping[str, object], sets: Sequence[str]
 ) -> dict[str, object] | None:
     """Return the settings of the stage that captions a folder, without its own; None if it has captions or none is set."""
-    if template.watching.captioning is None or has_caption_files(images, _endings(changes, sets)):
+    if template.pipeline or template.watching.captioning is None or has_caption_files(images, _endings(changes, sets)):
         return None
     ours = to_dict(template.watching.captioning)
     return {knob: value for knob, value in ours.items() if not _is_in(("stages", "tags", knob), changes)}
@@ -194,33 +187,6 @@ def _redacted(problem: Problem, own: Path, named: Mapping[str, str]) -> Problem:
 
 def check(template: InboxPipeline, inbox: Path) -> None:
     """Raise `InputError` for mistakes that would affect every folder, before one is dropped."""
-<<<<<<< HEAD
-    first, second = _tried(template, inbox, "one"), _tried(template, inbox, "two")
-    if template.pipeline is not None:
-        if template.watching.captioning is not None:
-            what = f"is for the built-in pipeline, not for {template.pipeline.name}."
-            cure = "Write a stage in it: {uses: caption, images: ${images}, tagger: …}, and captions_from in prepare."
-            raise InputError(what, where="--set watch.captioning", cure=cure)
-        elsewhere = targets_of(second)
-        same = [
-            Problem(f"{value} is the same for every folder.", f"{template.pipeline} {place}", "Write ${name} in it.")
-            for place, value in targets_of(first).items()
-            if elsewhere.get(place) == value
-        ]
-        if same:
-            raise InputError(same)
-
-
-def _variables(
-    template: InboxPipeline, dropped: DroppedFolder, base: Path, wanted: Mapping[str, object], captions: Sequence[str]
-) -> dict[str, object]:
-    """Return the variables that follow from a folder, unless its user sets them."""
-    subjects = _subjects(dropped.images)
-    trigger = trigger_of(subjects[0] if len(subjects) == 1 else dropped.name)
-    fixed = {"images": str(dropped.images), "name": dropped.file, "folder": str(dropped.folder)}
-    free: dict[str, object] = {"trigger": trigger}
-=======
->>>>>>> main
     if template.pipeline is None:
         with TemporaryDirectory() as folder:
             base = Path(folder) / starting_pipeline.FILE
@@ -228,6 +194,10 @@ def _variables(
             write_starting_pipeline(base, said, replace(starting_pipeline.TYPICAL, root=inbox), "penny")
             _tried(base, template.sets, inbox, "one")
         return
+    if template.watching.captioning is not None:
+        what = f"is for the pipeline that the inbox writes, not for {template.pipeline.name}."
+        cure = "Write a stage in it: {uses: caption, images: ${images}, tagger: …}, and captions_from in prepare."
+        raise InputError(what, where="--set watch.captioning", cure=cure)
     first, second = (_tried(template.pipeline, template.sets, inbox, name) for name in ("one", "two"))
     elsewhere = targets_of(second)
     same = [

@@ -209,8 +209,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", "lorapipe.tuning", *ENGINE),
     "lorapipe.series": (),
     "lorapipe.watch": (
-        "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.captions_document",
-        "lorapipe.training.data.manifest", "lorapipe.training.data.generated_pictures", *FRONT, *ENGINE
+        "lorapipe.watch", "lorapipe.starting_settings", "=lorapipe.models", "=lorapipe.pocket", "lorapipe.training.subjects",
+        "=lorapipe.captioning.edits", "=lorapipe.captioning.taggers",
         "lorapipe.job_queue", "lorapipe.code_pages", "lorapipe.kohya_folders", "lorapipe.picture_files",
         "lorapipe.whole_words", *ENGINE
     ),

@@ -7,12 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-<<<<<<< HEAD
 from lorapipe.captioning.edits import Edit
-from lorapipe.errors import InputError, Problem
-=======
 from lorapipe.errors import InputError, Problem, near_miss
->>>>>>> main
 from lorapipe.picture_files import Contents, LeftOut, ignore_reason, sort_out
 from lorapipe.picture_files.caption_names import USUAL, CaptionNames
 from lorapipe.picture_files.captions import Lines
