@@ -70,36 +70,34 @@ def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str],
     `resource_limits`.
     """
     own = dropped.images / OVERRIDES
-    changes = _overrides(own, dropped.images, template.watching) if own.exists() else None
-    sets = [text for text in template.sets if not _is_in(split(text)[0], changes or {})]
+    overrides = _overrides(own, dropped.images, template.watching) if own.exists() else None
+    changes: Mapping[str, object] = overrides or {}
+    sets = [text for text in template.sets if not _is_in(split(text)[0], changes)]
     given = _variables_in(sets)
-    wanted = {**given, **_mapping((changes or {}).get("vars"))}
-    endings = _endings(changes or {}, sets)
+    wanted = {**given, **_mapping(changes.get("vars"))}
+    endings = _endings(changes, sets)
     captions = captions_in(dropped.images, endings)
     trigger = _trigger(dropped)
     fixed = {"images": str(dropped.images), "name": dropped.file, "folder": str(dropped.folder)}
     free: dict[str, object] = {} if "trigger" in wanted else {"trigger": trigger}
     variables: dict[str, object] = {**given, **free, **fixed}
-    tagging = _tagging(template, dropped.images, changes or {}, sets)
+    tagging, tagger = _tagging(template, dropped.images, changes, endings)
     base = template.pipeline
     if base is None:
         base = dropped.folder / starting_pipeline.FILE
-        settings = _said(template.watching, sets, changes or {})
-        if tagging is not None:
+        settings = _said(template.watching, sets, changes)
+        if tagging:
             settings = settings.with_stage(starting_pipeline.DATASET, {"captions_from": "$tags"})
         facts = replace(facts_of(dropped.images, endings), repeats=repeats_of(dropped.name))
         tell(write_starting_pipeline(base, settings, facts, trigger, dropped.file))
     else:
         variables |= _regularisation_variable(dropped, base)
-    layers = [base]
+    layers = [base, *tagging]
     path = dropped.folder / FILE
-    stages = _stages(base, sets)
-    if tagging is not None:
-        layers.append(CAPTIONING)
-        stages |= {"tags": tagging} if tagging else {}
+    stages = {**_stages(base, sets), **tagger}
     write_text(_text(dropped, layers, variables, stages), path)
     pipeline = owners = loader.load(path)
-    if changes is not None:
+    if overrides is not None:
         write_text(_text(dropped, [*layers, own], variables, stages), path)
         owners = _tried(base, template.sets, dropped.images, "name")
         pipeline = _with_own(path, own, places_of((pipeline, owners), dropped.images, dropped.folder))
@@ -110,13 +108,18 @@ def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str],
 
 
 def _tagging(
-    template: InboxPipeline, images: Path, changes: Mapping[str, object], sets: Sequence[str]
-) -> dict[str, object] | None:
-    """Return the settings of the stage that captions a folder, without its own; None if it has captions or none is set."""
-    if template.pipeline or template.watching.captioning is None or has_caption_files(images, _endings(changes, sets)):
-        return None
-    ours = to_dict(template.watching.captioning)
-    return {knob: value for knob, value in ours.items() if not _is_in(("stages", "tags", knob), changes)}
+    template: InboxPipeline, images: Path, changes: Mapping[str, object], endings: Sequence[str]
+) -> tuple[list[Path], dict[str, dict[str, object]]]:
+    """Return the layers and the settings of stages that caption a folder; none if it has captions, or no tagger is set.
+
+    What the folder's own file says of the stage is left out.
+    """
+    captioning = template.watching.captioning
+    if template.pipeline or captioning is None or has_caption_files(images, endings):
+        return [], {}
+    ours = to_dict(captioning)
+    left = {knob: ours[knob] for knob in ours if not _is_in(("stages", "tags", knob), changes)}
+    return [CAPTIONING], {"tags": left} if left else {}
 
 
 def _variables_in(sets: Iterable[str]) -> dict[str, object]:

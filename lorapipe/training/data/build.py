@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from lorapipe.models import Family, Model
+    from lorapipe.picture_files import Contents, LeftOut
     from lorapipe.pipeline.context import Context
+    from lorapipe.training.data.captions import Caption
 
 
 def build_dataset(
@@ -57,10 +60,7 @@ def _select(images: ImageFolder, rules: Rules, min_pictures: int, cache: Cache, 
     root, found, background = images.root, images.contents(), rules.background
     examined = examine(root, found.pictures, cache, background)
     infos = list(with_progress(examined, len(found.pictures), "pictures examined", context))
-    readable = [info.path for info in infos if isinstance(info, ImageInfo)]
-    captioned, edits = images.caption_files(found).of_all(readable, rules.class_word)
-    for line in (line for report in edits for line in report.lines()):
-        context.emit(Log(text=f"caption edit {line}" if not line.startswith(" ") else line))
+    captioned = _captioned(images, found, infos, rules.class_word, context)
     manifest, complaints = select(infos, captioned, rules, lambda info: closer(root, info, cache, background))
     manifest = replace(manifest, not_used=found.left_out)
     for log in images.unused_files(found):
@@ -79,6 +79,19 @@ def _select(images: ImageFolder, rules: Rules, min_pictures: int, cache: Cache, 
     for line in audit([picture.caption for picture in manifest.pictures]):
         context.emit(Log(text=f"captions, {line}."))
     return manifest
+
+
+def _captioned(
+    images: ImageFolder, found: Contents, infos: Iterable[ImageInfo | LeftOut], class_word: str, context: Context
+) -> dict[str, Caption]:
+    """Return the caption of every readable picture, after the edits, and say what these changed."""
+    readable = [info.path for info in infos if isinstance(info, ImageInfo)]
+    captioned, edits = images.caption_files(found).of_all(readable, class_word)
+    for report in edits:
+        head, *examples = report.lines()
+        for line in (f"caption edit {head}", *examples):
+            context.emit(Log(text=line))
+    return captioned
 
 
 def _with_masks(manifest: Manifest, images: ImageFolder, alpha_mask: bool, context: Context) -> Manifest:

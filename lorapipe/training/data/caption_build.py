@@ -14,7 +14,7 @@ from lorapipe.captioning.edits import Edit, EditReport, apply_edits
 from lorapipe.captioning.taggers import LoadedTagger, Tagger, Tagging
 from lorapipe.captioning.tags import joined, tag_key, tag_keys, tags_of
 from lorapipe.errors import InputError, counted
-from lorapipe.picture_files import LeftOut
+from lorapipe.picture_files import Contents, LeftOut
 from lorapipe.picture_files.caption_names import USUAL
 from lorapipe.picture_files.captions import CaptionTexts
 from lorapipe.pipeline.context import Context
@@ -85,31 +85,36 @@ def build_captions(
     if not found.pictures:
         what = messages.no_pictures_message((), 0, found.left_out)
         raise InputError(what, where=str(images.root), cure=messages.fix_hint(0))
-    texts = CaptionTexts(images.root, found.captions, images.caption_lines)
-    written = {picture: texts.of(picture) for picture in found.pictures}
-    if complaints := [f"{each.file}: {each.complaint}" for each in written.values() if each.complaint]:
-        files = counted(len({*complaints}), "caption file")
-        context.emit(Log(text=f"{files}: {messages.first_few([*dict.fromkeys(complaints)])}", level="warning"))
-    before = {picture: each.text for picture, each in written.items()}
-    wanted = [picture for picture, text in before.items() if existing != "keep" or not text] if tagger else []
-    taggings, unread = _tag(images.root, wanted, tagger, context) if tagger and wanted else ({}, [])
-    if unread:
-        reasons = messages.first_few([f"{each.path}: {each.reason}" for each in unread])
-        context.emit(Log(text=f"{messages.pictures(len(unread))} left without a caption: {reasons}", level="warning"))
-    gone = {each.path for each in unread}
-    merged = {
-        picture: _joined(text, taggings.get(picture), existing)
-        for picture, text in before.items()
-        if picture not in gone or (text and existing != "replace")
-    }
+    before = _written(images, found, context)
+    taggings: dict[str, Tagging] = {}
+    merged: dict[str, tuple[str, CaptionSource]] = {}
+    wanted: list[str] = []
+    if tagger is not None:
+        wanted = [picture for picture, text in before.items() if existing != "keep" or not text]
+        taggings = _tag(images.root, wanted, tagger, context) if wanted else {}
+    lost = {*wanted} - {*taggings}
+    for picture, text in before.items():
+        if picture not in lost or (text and existing == "extend"):
+            merged[picture] = _joined(text, taggings.get(picture), existing)
     after, reports = apply_edits({picture: text for picture, (text, _) in merged.items()}, edits)
     sources = {picture: source for picture, (_, source) in merged.items()}
     return BuiltCaptions(after, sources, taggings, reports, images.caption_extensions)
 
 
-def _tag(
-    root: Path, pictures: Sequence[str], tagger: Tagger, context: Context
-) -> tuple[dict[str, Tagging], list[LeftOut]]:
+def _written(images: ImageFolder, found: Contents, context: Context) -> dict[str, str]:
+    """Return the captions that pictures have in files, empty where there is none, and say which files are odd."""
+    texts = CaptionTexts(images.root, found.captions, images.caption_lines)
+    written = {picture: texts.of(picture) for picture in found.pictures}
+    complaints = dict.fromkeys(f"{each.file}: {each.complaint}" for each in written.values() if each.complaint)
+    if complaints:
+        files = counted(len(complaints), "caption file")
+        context.emit(Log(text=f"{files}: {messages.first_few([*complaints])}", level="warning"))
+    return {picture: each.text for picture, each in written.items()}
+
+
+def _tag(root: Path, pictures: Sequence[str], tagger: Tagger, context: Context) -> dict[str, Tagging]:
+    """Return what the tagger says of the pictures that can be read, and name the others."""
+
     def load() -> LoadedTagger:
         loaded = tagger.load(resolve(context.device))
         for note in loaded.notes:
@@ -120,8 +125,10 @@ def _tag(
     found = dict(with_progress(work.captions(pictures), len(pictures), "pictures tagged", context))
     if work.cached:
         context.emit(Log(text=f"{counted(work.cached, 'caption')} of {len(pictures)} taken from the cache."))
-    left_out = [each for each in found.values() if isinstance(each, LeftOut)]
-    return {path: each for path, each in found.items() if isinstance(each, Tagging)}, left_out
+    if unread := [f"{each.path}: {each.reason}" for each in found.values() if isinstance(each, LeftOut)]:
+        text = f"{messages.pictures(len(unread))} left without a caption: {messages.first_few(unread)}"
+        context.emit(Log(text=text, level="warning"))
+    return {path: each for path, each in found.items() if isinstance(each, Tagging)}
 
 
 def _joined(text: str, tagging: Tagging | None, existing: Existing) -> tuple[str, CaptionSource]:
