@@ -85,8 +85,10 @@ def _looked_at(root: Path, names: Sequence[str], sizes: Mapping[str, Pair]) -> d
             with suppress(Unreadable):
                 found[name] = PictureFacts(sizes.get(name) or header_size(root / name))
         for name in _affordable({name: found[name].size for name in names if name in found}):
-            with suppress(Unreadable):
+            try:
                 found[name] = _glanced(root / name)
+            except Unreadable:
+                del found[name]
     return found
 
 

@@ -97,7 +97,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.formats": (
         "lorapipe.formats", "lorapipe.atomic", "lorapipe.file_signatures", "lorapipe.regular_files",
-        "lorapipe.models._tensor_index", "lorapipe.models._weight_files", "lorapipe.lora_tools.truncated_svd", *LIGHT
+        "lorapipe.models._safetensors_writer", "lorapipe.models._tensor_index", "lorapipe.models._weight_files",
+        "lorapipe.lora_tools.truncated_svd", *LIGHT
     ),
     "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
     "lorapipe.inspection": (
@@ -193,17 +194,22 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.__main__": FRONT,
     "lorapipe.cli": (*FRONT, *ENGINE),
-    "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
-    "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", *ENGINE),
+    "lorapipe.commands": (*FRONT, *JOBS, "lorapipe.tuning", *ENGINE),
+    "lorapipe.tuning": (
+        "lorapipe.tuning", "lorapipe.evaluation.html_page", "lorapipe.evaluation.grid_plan", "lorapipe.training_record",
+        *ENGINE
+    ),
+    "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", "lorapipe.tuning", *ENGINE),
     "lorapipe.series": (),
     "lorapipe.watch": (
-        "lorapipe.watch", "lorapipe.starting_settings.trigger_settings",
+        "lorapipe.watch", "lorapipe.starting_settings", "=lorapipe.models", "=lorapipe.pocket", "lorapipe.training.subjects",
         "lorapipe.job_queue", "lorapipe.code_pages", "lorapipe.kohya_folders", "lorapipe.picture_files",
         "lorapipe.whole_words", *ENGINE
     ),
     "lorapipe.page": ("lorapipe.page", "lorapipe.job_queue", *ENGINE),
     "lorapipe.commands.schema": (
-        "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest", *FRONT, *ENGINE
+        "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest",
+        "lorapipe.training.data.generated_pictures", *FRONT, *ENGINE
     ),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.commands.extract": ("lorapipe.lora_tools", *FRONT, *ENGINE),
@@ -223,7 +229,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.commands.import": ("lorapipe.config_import", *FRONT, *ENGINE),
     "lorapipe": ("lorapipe.api",),
-    "lorapipe.api": ENGINE,
+    "lorapipe.api": ("lorapipe.tuning", *ENGINE),
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
     "comfy_nodes.paths": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
 }  # fmt: skip
