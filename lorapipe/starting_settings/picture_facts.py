@@ -64,7 +64,7 @@ def look(root: Path, contents: Contents, *, further: bool = False) -> dict[str, 
     known = {name: stored[name][1] for name, state in states.items() if stored.get(name, (None,))[0] == state}
     fresh = [name for name in states if _is_fresh(known.get(name), further)]
     if fresh:
-        known |= _looked_at(root, fresh, {name: known[name].size for name in fresh if name in known})
+        known |= _looked_at(root, fresh, known)
         with suppress(OSError):
             _save(root, {name: (states[name], found) for name, found in known.items()})
     return {name: known[name] for name in contents.pictures if name in known}
@@ -74,8 +74,8 @@ def _is_fresh(known: PictureFacts | None, further: bool) -> bool:
     return known is None or (further and not known.signature)
 
 
-def _looked_at(root: Path, names: Sequence[str], sizes: Mapping[str, Pair]) -> dict[str, PictureFacts]:
-    """Look at pictures; `sizes` has those that are known."""
+def _looked_at(root: Path, names: Sequence[str], known: Mapping[str, PictureFacts]) -> dict[str, PictureFacts]:
+    """Look at pictures; the sizes of `known` ones are not read again."""
     from lorapipe.training.data.image_reader import Unreadable, quiet
     from lorapipe.training.data.images import header_size
 
@@ -83,7 +83,7 @@ def _looked_at(root: Path, names: Sequence[str], sizes: Mapping[str, Pair]) -> d
     with quiet():
         for name in names:
             with suppress(Unreadable):
-                found[name] = PictureFacts(sizes.get(name) or header_size(root / name))
+                found[name] = known.get(name) or PictureFacts(header_size(root / name))
         for name in _affordable({name: found[name].size for name in names if name in found}):
             try:
                 found[name] = _glanced(root / name)
