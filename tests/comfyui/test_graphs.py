@@ -194,7 +194,7 @@ def test_lora_tools_are_linked_to_a_training_and_to_each_other(place: Place) -> 
     sent = by_stage(place, file)
     seen = watch(place.server, sent)
     assert seen.end == "execution_success", f"{seen.error}\n{place.server.log()[-3000:]}"
-    assert set(seen.executed) == set(sent)
+    assert {"baked", "mixed", "difference", "both", "slim", "file"} <= set(seen.executed)
     assert any("of the energy" in text for text in seen.said("difference"))
     assert any("read back as it was computed" in text for text in seen.said("baked"))
     names = SD15(checkpoint=Checkpoint.parse("pocket", Path())).module_names()
