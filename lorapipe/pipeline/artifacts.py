@@ -77,7 +77,10 @@ class Dataset(Artifact, stored_name="Dataset"):
 
 @dataclass(frozen=True)
 class Snapshot(Artifact, stored_name="Snapshot"):
-    """The adapter after `step` updates: a kohya-format fp32 safetensors file."""
+    """The adapter after `step` updates: a kohya-format fp32 safetensors file.
+
+    Of adapters that were not trained here, `step` counts them from 1, since 0 is the base.
+    """
 
     step: int
     epoch: int
