@@ -21,6 +21,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from lorapipe import __version__
 from lorapipe.errors import InputError
@@ -75,6 +76,16 @@ class Answer:
     status: int = 200
     tag: str = ""
     policy: str = OWN_POLICY
+
+
+class Responder(Protocol):
+    """Answers requests by their path below the page's address: the queue's `Routes`, or another page's."""
+
+    def get(self, path: str, seen: str = "") -> Answer:
+        """Answer a GET request; `seen` is the ETag that the browser has."""
+
+    def post(self, path: str) -> Answer:
+        """Answer a POST request, which changes something."""
 
 
 NOT_THERE = Answer(b"There is nothing here.", TEXT, 404)

@@ -26,7 +26,7 @@ from typing import Any, Self
 
 from lorapipe.atomic import replacing
 from lorapipe.errors import InputError, LorapipeError
-from lorapipe.page.routes import TEXT, Answer, Routes, told
+from lorapipe.page.routes import TEXT, Answer, Responder, told
 from lorapipe.supervised_thread import SupervisedThread
 
 HOST = "127.0.0.1"
@@ -60,7 +60,7 @@ TOO_MUCH = Answer(b"This address accepts no data.", TEXT, 413)
 class Page:
     """The page while it is served at `address`."""
 
-    def __init__(self, answers: Routes, home: Path, port: int = PORT) -> None:
+    def __init__(self, answers: Responder, home: Path, port: int = PORT) -> None:
         key = key_in(home)
         self._server = _open(port, answers, key)
         self.address = f"http://{HOST}:{self._server.server_address[1]}/{key}/"
@@ -98,7 +98,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = BACKLOG
 
-    def __init__(self, port: int, answers: Routes, key: str) -> None:
+    def __init__(self, port: int, answers: Responder, key: str) -> None:
         self.answers = answers
         self.root = f"/{key}/"
         self._guard = threading.Lock()
@@ -164,7 +164,7 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def _open(port: int, answers: Routes, key: str) -> _Server:
+def _open(port: int, answers: Responder, key: str) -> _Server:
     """Return a server on this port, or the next free one."""
     for each in range(port, port + PORTS):
         with suppress(OSError):
