@@ -15,13 +15,16 @@ from typing import Any
 
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError
-from lorapipe.page.routes import NOT_THERE, OURS, PICTURES, Answer, told
+from lorapipe.page.answers import NOT_THERE, OURS, Answer, told
+from lorapipe.page.routes import PICTURES
 
 STATIC = Path(__file__).parent / "choice"
 
 
 class ChoiceRoutes:
     """The routes of one question at a time; `ask` sets it. Only pictures that the question names can be read."""
+
+    most_sent = 0
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -51,7 +54,7 @@ class ChoiceRoutes:
                 return Answer(static.read_bytes(), OURS[static.suffix])
         return NOT_THERE
 
-    def post(self, path: str) -> Answer:
+    def post(self, path: str, sent: bytes = b"") -> Answer:
         """Write the answer. Raises `InputError` if it names no pictures, or nothing is asked."""
         match path.split("/"):
             case ["choose", numbers]:

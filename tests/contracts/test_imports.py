@@ -175,9 +175,14 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.training.data.trigger_word",
         "lorapipe.whole_words", *LIGHT
     ),
+    "lorapipe.tag_editor": (
+        "lorapipe.tag_editor", "lorapipe.caption_analysis", "lorapipe.captioning", "=lorapipe.captioning.edits",
+        "lorapipe.page.answers", "lorapipe.starting_settings.picture_facts", "lorapipe.training.data",
+        "lorapipe.supervised_thread", "lorapipe.user_folders", *SHARED, *LIGHT
+    ),
     "lorapipe.commands.tags": (
-        "lorapipe.caption_analysis", "lorapipe.starting_settings.picture_facts", "lorapipe.training.data", *SHARED,
-        *FRONT, *ENGINE
+        "lorapipe.caption_analysis", "lorapipe.tag_editor", "lorapipe.starting_settings.picture_facts",
+        "lorapipe.training.data", *JOBS, *SHARED, *FRONT, *ENGINE
     ),
     "lorapipe.commands.new": (
         "lorapipe.starting_settings", "=lorapipe.models", "=lorapipe.pocket", *FRONT, *ENGINE
@@ -197,7 +202,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", "lorapipe.tuning", *ENGINE),
     "lorapipe.series": (),
     "lorapipe.watch": (
-        "lorapipe.watch", "lorapipe.starting_settings.trigger_settings",
+        "lorapipe.watch", "lorapipe.starting_settings", "=lorapipe.models", "=lorapipe.pocket", "lorapipe.training.subjects",
         "lorapipe.job_queue", "lorapipe.code_pages", "lorapipe.kohya_folders", "lorapipe.picture_files",
         "lorapipe.whole_words", *ENGINE
     ),
