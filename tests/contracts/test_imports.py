@@ -166,6 +166,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.starting_settings": (
         "lorapipe.starting_settings", "lorapipe.rules", "=lorapipe.stages", "lorapipe.stages._train_forecast",
+        "lorapipe.captioning.tags",
         "lorapipe.evaluation.prompts", "=lorapipe.models", "=lorapipe.pocket", "lorapipe.training.data",
         "lorapipe.training.subjects", "lorapipe.training.memory_estimate", "lorapipe.user_folders",
         "lorapipe.watch.folder_names", *SHARED, *LIGHT
