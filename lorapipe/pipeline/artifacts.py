@@ -91,7 +91,8 @@ class Weights(Artifact, stored_name="Weights"):
 
     `dataset` is the training set, `training` a JSON file of the training's settings and counts (the source of `ss_*`
     metadata), `log` a JSON-lines file of metrics per step; all three are None if the adapter was not trained here. `base`
-    is its base model, if that is not the dataset's. `strength` is the recommended strength.
+    is its base model, if that is not the dataset's. `strength` is the recommended strength, `usage` what an evaluation on
+    several bases says of it.
     """
 
     snapshots: tuple[Snapshot, ...]
@@ -100,6 +101,7 @@ class Weights(Artifact, stored_name="Weights"):
     log: Annotated[Path | None, LOCATION] = None
     strength: float = 1.0
     base: Spec | None = None
+    usage: str | None = None
 
     @property
     def as_source(self) -> Path:
