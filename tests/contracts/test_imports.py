@@ -68,6 +68,9 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.training.data": ("lorapipe.training.data", "lorapipe.training.seeds", "=lorapipe.models", *SHARED, *LIGHT),
     "lorapipe.training.data.caption_audit": ("lorapipe.caption_analysis.tag_index",),
+    "lorapipe.training.data.dataset_page": (
+        "lorapipe.training.data", "lorapipe.caption_analysis", "lorapipe.evaluation.translations", *SHARED
+    ),
     "lorapipe.training.noise": ("lorapipe.training.diffusion", "lorapipe.training.seeds"),
     "lorapipe.training.seeds": (),
     "lorapipe.training.data_parallel": (),
@@ -166,6 +169,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.starting_settings": (
         "lorapipe.starting_settings", "lorapipe.rules", "=lorapipe.stages", "lorapipe.stages._train_forecast",
+        "lorapipe.captioning.tags",
         "lorapipe.evaluation.prompts", "=lorapipe.models", "=lorapipe.pocket", "lorapipe.training.data",
         "lorapipe.training.subjects", "lorapipe.training.memory_estimate", "lorapipe.user_folders",
         "lorapipe.watch.folder_names", *SHARED, *LIGHT
