@@ -91,7 +91,7 @@ def build_captions(
     wanted: list[str] = []
     if tagger is not None:
         wanted = [picture for picture, text in before.items() if existing != "keep" or not text]
-        taggings = _tag(images.root, wanted, tagger, context) if wanted else {}
+        taggings = _tag(images.root, wanted, tagger, context)
     lost = {*wanted} - {*taggings}
     for picture, text in before.items():
         if picture not in lost or (text and existing == "extend"):
