@@ -69,4 +69,4 @@ def test_a_lora_of_the_pocket_base_is_converted_and_merged_with_another(
     assert one.modules.keys() == sum_of_halves.modules.keys()
     for place, module in one.modules.items():
         delta = module.delta(None)
-        assert (sum_of_halves.modules[place].delta(None) - delta).norm() < 2e-3 * delta.norm()
+        assert (sum_of_halves.modules[place].delta(None) - delta).norm() < 1e-3 * delta.norm()  # both files are fp16

@@ -232,13 +232,13 @@ def test_the_users_pictures_stay_as_they_are(both: Dataset, dataset: Dataset) ->
 def test_generated_pictures_count_as_much_as_asked(both: Dataset, folder: Path) -> None:
     context = tiny.Bench(folder).context("set")
     cache = Cache(context.cache)
-    found = load_training_set((both,), None, Captioning(), 1.0, 0.25, cache, "cpu", context)
+    found = load_training_set((both,), None, Captioning(), 1.0, cache, "cpu", context, 0.25)
     assert found.weights is not None
     assert {(each.generated, weight) for each, weight in zip(found.all, found.weights, strict=True)} == {
         (False, 1.0),
         (True, 0.25),
     }
-    assert load_training_set((both,), None, Captioning(), 1.0, 1.0, cache, "cpu", context).weights is None
+    assert load_training_set((both,), None, Captioning(), 1.0, cache, "cpu", context).weights is None
 
 
 def test_another_programs_file_is_no_mark_and_a_damaged_one_of_ours_is_said(

@@ -6,7 +6,8 @@ import dataclasses
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,19 @@ def _placed(problem: Problem) -> Problem:
     """Return a problem with the setting that it is about as its place."""
     name = problem.path[0] if problem.path and not problem.where else ""
     return dataclasses.replace(problem, where=f"--set {name}") if isinstance(name, str) and name in TOLD else problem
+
+
+@contextmanager
+def module_progress(name: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that shows how many modules of all are done, for a command that runs no stage."""
+    from lorapipe.pipeline.events import Progress
+    from lorapipe.run_display import Display
+
+    display = Display(sys.stderr, [name], quiet=quiet)
+    try:
+        yield lambda done, total: display.show(Progress(stage=name, step=done, total=total, unit="modules"))
+    finally:
+        display.close()
 
 
 def run_alone(stage: Stage, to: Path, file: Callable[[Artifact], Path], *, quiet: bool = False) -> None:

@@ -215,7 +215,7 @@ class Prepare(Stage):
                 yield Problem(what, cure="Remove one of the two.", path=(name,))
 
     def run(self, context: Context) -> Dataset:
-        from lorapipe.training.data import build, contact_sheet
+        from lorapipe.training.data import build, contact_sheet, dataset_page
         from lorapipe.training.data.generated_pictures import marked
         from lorapipe.training.data.image_reader import quiet
 
@@ -235,13 +235,16 @@ class Prepare(Stage):
                 manifest = replace(manifest, captions=to_dict(self.captions))
             manifest.save(context.out / "manifest.json")
             manifest.save_left_out(context.out / "left_out.json")
-            contact_sheet.save(manifest, build.thumbnails(manifest, root), context.out / "contact_sheet.jpg")
+            thumbnails = build.thumbnails(manifest, root)
+            contact_sheet.save(manifest, thumbnails, context.out / "contact_sheet.jpg")
+            dataset_page.save(manifest, thumbnails, context.out / "dataset.html")
         return Dataset(
             manifest=context.out / "manifest.json",
             base=self.base,
             images=root,
             contact_sheet=context.out / "contact_sheet.jpg",
             masks=self.masks.path if self.masks else None,
+            page=context.out / "dataset.html",
         )
 
     @cached_property

@@ -20,7 +20,13 @@ from lorapipe.stages import Stage, _prompt_syntax
 from lorapipe.stages._merge_inputs import AdapterWeight
 from lorapipe.stages._picture_folder import PictureFolder
 from lorapipe.stages._sampling import READING, asked_prompts, sampling_options, words_added
-from lorapipe.stages._synthesis_pictures import TruePictures, earlier_pictures, generated_entry, painted_over
+from lorapipe.stages._synthesis_pictures import (
+    TruePictures,
+    ask_person,
+    earlier_pictures,
+    generated_entry,
+    painted_over,
+)
 from lorapipe.stages._training_settings import captioning_of
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.device import Precision
@@ -84,6 +90,11 @@ class Synthesize(Stage):
         le=1,
     )
     choose: int = param(4, "number of pictures to choose", ge=1, le=10_000)
+    ask: bool = param(
+        False,
+        "let a person choose, on a local page that `lorapipe run` opens for it. The run waits meanwhile without holding the "
+        "device, and goes on after a kill; a script writes the pictures' numbers into the file that the run names",
+    )
     least_likeness: float = param(
         0.6,
         "a picture with less than this share of the highest likeness is not chosen, however much it differs",
@@ -168,6 +179,8 @@ class Synthesize(Stage):
         earlier, their_patches = synthesis.judged_again(again)
         candidates, patches = [*candidates, *earlier], [*patches, *their_patches]
         choice = best_that_differ(candidates, patches, self.choose, self.least_likeness)
+        if self.ask:
+            choice = choice._replace(chosen=ask_person(choice.chosen, candidates, self.choose, context))
         passed = ", ".join(f"{count} {reason}" for reason, count in choice.passed_over.items())
         told = (
             f"{len(choice.chosen)} of {len(candidates)} pictures chosen{f'; passed over: {passed}' if passed else ''}"

@@ -68,6 +68,9 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.training.data": ("lorapipe.training.data", "lorapipe.training.seeds", "=lorapipe.models", *SHARED, *LIGHT),
     "lorapipe.training.data.caption_audit": ("lorapipe.caption_analysis.tag_index",),
+    "lorapipe.training.data.dataset_page": (
+        "lorapipe.training.data", "lorapipe.caption_analysis", "lorapipe.evaluation.translations", *SHARED
+    ),
     "lorapipe.training.noise": ("lorapipe.training.diffusion", "lorapipe.training.seeds"),
     "lorapipe.training.seeds": (),
     "lorapipe.training.data_parallel": (),
@@ -175,9 +178,14 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.training.data.trigger_word",
         "lorapipe.whole_words", *LIGHT
     ),
+    "lorapipe.tag_editor": (
+        "lorapipe.tag_editor", "lorapipe.caption_analysis", "lorapipe.captioning", "=lorapipe.captioning.edits",
+        "lorapipe.page.answers", "lorapipe.starting_settings.picture_facts", "lorapipe.training.data",
+        "lorapipe.supervised_thread", "lorapipe.user_folders", *SHARED, *LIGHT
+    ),
     "lorapipe.commands.tags": (
-        "lorapipe.caption_analysis", "lorapipe.starting_settings.picture_facts", "lorapipe.training.data", *SHARED,
-        *FRONT, *ENGINE
+        "lorapipe.caption_analysis", "lorapipe.tag_editor", "lorapipe.starting_settings.picture_facts",
+        "lorapipe.training.data", *JOBS, *SHARED, *FRONT, *ENGINE
     ),
     "lorapipe.commands.new": (
         "lorapipe.starting_settings", "=lorapipe.models", "=lorapipe.pocket", *FRONT, *ENGINE
