@@ -246,6 +246,7 @@ def _next(letter: Difficulty) -> Difficulty:
 def notes(choices: Choices) -> Iterator[str]:
     """Yield what the user should know or do about the pictures."""
     facts, captions = choices.facts, choices.facts.captions
+    yield from _unseen(facts)
     if captions.kind == "none":
         yield f"no captions: every picture is learnt as {choices.trigger!r} alone; captions make the LoRA more flexible"
     if facts.transparent:
