@@ -8,10 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+from browsers import Browser, in_a_browser
+from PIL import Image
 
 import lorapipe
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, Unanswered
+from lorapipe.page.choice_page import ChoicePage
 from lorapipe.page.choice_routes import ChoiceRoutes
 from lorapipe.pipeline.artifacts import File
 from lorapipe.pipeline.context import ANSWER, QUESTION, Context
@@ -128,6 +131,37 @@ def test_the_page_shows_the_pictures_and_writes_the_answer(tmp_path: Path) -> No
     assert routes.post("choose/1-2").status == 200
     assert (tmp_path / ANSWER).read_text("utf-8") == "1 2\n"
     assert json.loads(routes.get("question").body)["open"] is False
+
+
+@in_a_browser
+def test_a_person_chooses_in_a_browser_and_the_next_question_appears_by_itself(tmp_path: Path) -> None:
+    def ask(count: int) -> Asked:
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        Image.new("RGB", (64, 64), "red").save(folder / "a.png")
+        pictures = [
+            {"number": number, "file": str(folder / "a.png"), "prompt": "<b>cat</b>", "merit": 0.5}
+            for number in range(1, count + 1)
+        ]
+        write_text(json.dumps({"count": 2, "proposed": [1], "pictures": pictures}), folder / QUESTION)
+        return Asked("grown", "Choose.", str(folder / QUESTION), str(folder / ANSWER))
+
+    browser = Browser()
+    try:
+        with ChoicePage(tmp_path) as page:
+            first, second = ask(3), ask(5)
+            browser.do(f"await page.goto({page.show(first)!r}); await page.waitForSelector('main img');")
+            assert browser.do(
+                "return [...await page.$$eval('input:checked', each => each.map(box => box.value))];"
+            ) == ["1"]
+            browser.do("await page.click('label:nth-child(3)'); await page.click('#send');")
+            browser.do("await page.waitForFunction(() => !document.querySelector('main img'));")
+            assert Path(first.answer).read_text("utf-8") == "1 3\n"
+            page.show(second)
+            browser.do("await page.waitForSelector('label:nth-child(5)');")
+            assert browser.do("return [complaints, await page.$('main b') === null];") == [[], True]
+    finally:
+        browser.close()
 
 
 def test_both_languages_have_every_text() -> None:

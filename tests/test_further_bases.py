@@ -105,3 +105,11 @@ def test_the_exported_file_says_where_it_works(report: Report, folder: Path, tmp
     made = export.run(tiny.Bench(folder).context("export"))
     with safe_open(made.path, "pt") as file:
         assert report.best.usage in file.metadata()["modelspec.usage_hint"]
+
+
+def test_two_checkpoints_of_one_name_are_refused(weights: Weights, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "mix").mkdir(parents=True)
+    bases = tuple(Checkpoint(tmp_path / name / "mix") for name in ("a", "b"))
+    assert [each.path for each in Evaluate(weights=weights, bases=bases).problems()] == [("bases",)]
+    assert not [*Evaluate(weights=weights, bases=(bases[0], bases[0])).problems()]

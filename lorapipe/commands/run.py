@@ -105,10 +105,9 @@ def _run(
             if isinstance(event, Planned) and event.action == "run" and len(asked) < MOST_ASKED:
                 asked.add(event.stage)
                 for line in dict.fromkeys(warnings(pipeline, event.stage)):
-                    if line in told:
-                        continue
-                    told.add(line)
-                    view.show(Log(event.stage, text=line, level="warning"))
+                    if line not in told:
+                        told.add(line)
+                        view.show(Log(event.stage, text=line, level="warning"))
             if isinstance(event, Asked):
                 view.note(f"Choose here: {choices.show(event)}")
             if isinstance(event, Failed):

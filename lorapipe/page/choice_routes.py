@@ -19,6 +19,7 @@ from lorapipe.page.answers import NOT_THERE, OURS, Answer, told
 from lorapipe.page.routes import PICTURES
 
 STATIC = Path(__file__).parent / "choice"
+ICON = Path(__file__).parent / "static" / "icon.svg"
 
 
 class ChoiceRoutes:
@@ -30,7 +31,7 @@ class ChoiceRoutes:
         self._guard = threading.Lock()
         self._question: Path | None = None
         self._answer: Path | None = None
-        self._static = {file.name: file for file in STATIC.iterdir() if file.suffix in OURS}
+        self._static = {file.name: file for file in (*STATIC.iterdir(), ICON) if file.suffix in OURS}
 
     def ask(self, question: Path, answer: Path) -> None:
         """Show another question, whose answer is written to a file."""

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lorapipe.evaluation.base_comparison import BaseComparison
     from lorapipe.evaluation.evaluation_result import EvaluationResult
-    from lorapipe.models import Family, Model
+    from lorapipe.models import Checkpoint, Family, Model
     from lorapipe.training.data.cache import Cache
     from lorapipe.training.data.manifest import Manifest
 
 
-def base_name(base: Family) -> str:
+def base_name(checkpoint: Checkpoint) -> str:
     """Return the name of a base: its checkpoint's, without folder and ending."""
-    path = base.checkpoint.path
-    return "pocket" if base.checkpoint.plain() == "pocket" else path.stem if path.is_file() else path.name
+    path = checkpoint.path
+    return "pocket" if checkpoint.plain() == "pocket" else path.stem if path.is_file() else path.name
 
 
 def encoded_by(manifest: Manifest, base: Family, model: Model, dtype: str, cache: Cache) -> Manifest:

@@ -148,6 +148,11 @@ class Evaluate(Stage):
                     path=("prompts", place),
                 )
             seen.add(prompt)
+        known = [each for each in self.bases if isinstance(each, Source)]
+        names = [base_name(each) for each in dict.fromkeys(known)]
+        if doubled := next((name for name in names if names.count(name) > 1), ""):
+            what = f"two checkpoints are called {doubled}, and the report could not tell them apart."
+            yield Problem(what, cure="Rename one of the files.", path=("bases",))
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
         apart = self.part_strengths if self._may_train_both(stages) else ()
@@ -188,7 +193,7 @@ class Evaluate(Stage):
     def run(self, context: Context) -> Report:
         own = cast("Family", self.weights.model)
         result, about = self._judged(own, context)
-        others = {base_name(base): self._judged(base, context)[0] for base in self._other_bases}
+        others = {base_name(base.checkpoint): self._judged(base, context)[0] for base in self._other_bases}
         if not others:
             _emit_metrics(result, context)
             return self._published(result, about, context)
@@ -246,7 +251,10 @@ class Evaluate(Stage):
         asked = asked_prompts(self.prompts, record, manifest, captioning, context)
         pictures = context.resume / "pictures"
         if base is not own:
-            plan, pictures = replace(plan, part_strengths=(), low_cfg=None), pictures / "bases" / base_name(base)
+            plan, pictures = (
+                replace(plan, part_strengths=(), low_cfg=None),
+                pictures / "bases" / base_name(base.checkpoint),
+            )
             manifest = encoded_by(manifest, base, model, compute.dtype, cache)
         images = ImageStore(pictures, asked, self.pictures, self.seed)
         counter = PictureCounter(plan.pictures(len(asked), self.pictures), context.emit)

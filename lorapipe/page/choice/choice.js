@@ -24,7 +24,9 @@ const TEXTS = {
 const language = navigator.language.startsWith("ko") ? "ko" : "en";
 const say = (name, ...values) => TEXTS[language][name].replace(/\{(\d)\}/g, (_, place) => values[place]);
 const find = (id) => document.getElementById(id);
+const LOOK = 3000; // milliseconds between looks for the next question
 let wanted = 0;
+let open = false;
 
 function chosen() {
   return [...document.querySelectorAll("input:checked")].map((box) => box.value);
@@ -50,12 +52,13 @@ function tile(picture, proposed) {
 
 async function show() {
   const asked = await (await fetch("question")).json();
-  find("pictures").replaceChildren();
   if (!asked.open) {
     find("send").disabled = true;
-    find("count").textContent = say("nothing");
+    if (!find("count").textContent) find("count").textContent = say("nothing");
     return;
   }
+  open = true;
+  find("pictures").replaceChildren();
   wanted = asked.count;
   find("mistake").hidden = !asked.mistake;
   find("mistake").textContent = asked.mistake || "";
@@ -69,9 +72,12 @@ async function send() {
   const told = await response.json();
   find("count").textContent = response.ok ? say("sent") : say("failed", told.error);
   find("send").disabled = response.ok;
+  open = !response.ok;
+  if (response.ok) find("pictures").replaceChildren();
 }
 
 document.documentElement.lang = language;
 document.querySelectorAll("[data-text]").forEach((each) => { each.textContent = say(each.dataset.text); });
 find("send").addEventListener("click", send);
 show();
+setInterval(() => open || show().catch(() => {}), LOOK); // the run may have ended
