@@ -112,6 +112,7 @@ def run_alone(stage: Stage, to: Path, file: Callable[[Artifact], Path], *, quiet
     Nothing is left where it fails or is interrupted.
     """
     from lorapipe.atomic import publish
+    from lorapipe.errors import LorapipeError
     from lorapipe.fsync import make_folder
     from lorapipe.pipeline.context import Context
     from lorapipe.pipeline.events import Event, Log
@@ -132,8 +133,16 @@ def run_alone(stage: Stage, to: Path, file: Callable[[Artifact], Path], *, quiet
         (work / "out").mkdir(parents=True)
         context = Context(work / "out", work / "resume", work / "cache", show, lambda: False)
         publish(file(stage.run(context)), to)
+    except LorapipeError as error:
+        raise type(error)(_at_target(problem, work / "out", to) for problem in error.problems) from None
     finally:
         display.close()
         shutil.rmtree(work, ignore_errors=True)
     for text in () if quiet else said:
         Printer(sys.stdout).line(f"{to}: {text}")
+
+
+def _at_target(problem: Problem, out: Path, to: Path) -> Problem:
+    """Return a problem with the file and folder that the user named, in place of those where the stage writes."""
+    where = str(to) if problem.where.startswith(str(out)) else problem.where
+    return dataclasses.replace(problem, where=where, what=problem.what.replace(str(out), str(to.absolute().parent)))

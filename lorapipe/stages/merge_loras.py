@@ -57,4 +57,4 @@ class MergeLoras(Stage):
         )  # fmt: skip
         is_worse = found.error > NOTABLE or bool(found.biases)
         context.emit(Log(text=found.in_words(), level="warning" if is_worse else "info"))
-        return Weights((Snapshot(0, 0, path),), base=self.base)
+        return Weights((Snapshot(1, 0, path),), base=self.base)
