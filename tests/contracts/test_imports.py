@@ -184,7 +184,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.captioning.tags",
         "lorapipe.evaluation.prompts", "=lorapipe.models", "=lorapipe.pocket", "lorapipe.training.data",
         "lorapipe.training.subjects", "lorapipe.training.memory_estimate", "lorapipe.user_folders",
-        "lorapipe.watch.folder_names", *SHARED, *LIGHT
+        "lorapipe.watch.folder_names", "lorapipe.pipeline.yaml_text", *SHARED, *LIGHT
     ),
     "lorapipe.caption_analysis": (
         "lorapipe.caption_analysis", "lorapipe.captioning.tags", "lorapipe.training.data.caption_kinds",
