@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from lorapipe.pipeline.artifacts import Artifact, File, field_kind, fields_of_kind
+from lorapipe.pipeline.artifacts import Artifact, Base, File, class_of, field_kind, fields_of_kind
 from lorapipe.pipeline.contracts import contracts
-from lorapipe.spec import Knob, Shape, Spec, knobs, registry_of, shape_of
+from lorapipe.spec import Knob, Shape, Source, Spec, knobs, registry_of, shape_of
 from lorapipe.stages import Stage
 
 from .run_options import Running
@@ -26,14 +26,19 @@ from .widgets import Widget, widget
 
 STAGE_NAME, RUNNING = "stage_name", "running"
 """Inputs of every stage's node besides its knobs."""
-LORA_NAME = "lora_name"
+LORA_NAME, CHECKPOINT_NAME = "lora_name", "ckpt_name"
+NAMES = (LORA_NAME, CHECKPOINT_NAME)
+"""Outputs that are a file's name in a list of ComfyUI's, as the inputs of its loaders are called."""
 LIST_INPUTS = 4
 DEEPEST_PART = 3
 
 
 @dataclass(frozen=True)
 class Input:
-    """An input of a node: a socket of a type, or a widget."""
+    """An input of a node: a socket of a type, or a widget.
+
+    `knob` is the knob that it sets, where that has two inputs: a widget for a file, and a socket for a stage's result.
+    """
 
     name: str
     help: str
@@ -42,6 +47,7 @@ class Input:
     widget: Widget | None = None
     aliases: tuple[str, ...] = ()
     path: Literal["", "read", "write"] = ""
+    knob: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,10 @@ class Node:
     def input(self, name: str) -> Input:
         """Return an input by its name, or by a name of an earlier release."""
         return next(each for each in self.inputs if name == each.name or name in each.aliases)
+
+    def socket_for(self, knob: str) -> Input | None:
+        """Return the socket that sets a knob in place of its widget; None if there is none."""
+        return next((each for each in self.inputs if each.knob == knob), None)
 
 
 def nodes() -> dict[str, Node]:
@@ -174,7 +184,7 @@ def _knobs_everywhere() -> Iterator[tuple[type[Spec], Knob]]:
 
 def _inputs(cls: type[Spec], others: tuple[Input, ...] = ()) -> tuple[Input, ...]:
     """Return the knobs as inputs, in ComfyUI's order: required ones first, sockets before widgets."""
-    made = (*map(_input, knobs(cls)), *others)
+    made = (*map(_input, knobs(cls)), *_results(cls), *others)
     return tuple(sorted(made, key=lambda each: (not each.required, not each.socket)))
 
 
@@ -188,6 +198,17 @@ def _input(knob: Knob) -> Input:
     reads = knob.shape.kind == "source"
     path: Literal["", "read", "write"] = "read" if reads else "write" if shown.coding == "path" else ""
     return Input(knob.name, text, knob.required, widget=shown, aliases=aliases, path=path)
+
+
+def _results(cls: type[Spec]) -> Iterator[Input]:
+    """Yield a socket for each knob that takes a file or a stage's result."""
+    for knob in knobs(cls):
+        kind = knob.shape.value
+        if knob.shape.kind == "source" and issubclass(kind, Source) and (artifact := kind.artifact):
+            help = f"A stage's result as {knob.name}, in place of a file: {artifact}."
+            kinds = [kind for kind in class_of(artifact).__mro__ if issubclass(kind, Artifact) and kind is not Artifact]
+            socket = ",".join(_socket_of(shape_of(kind)) for kind in kinds)  # an exported checkpoint is a File there
+            yield Input(f"{knob.name}_from", help, socket=socket, knob=knob.name)
 
 
 def socket_of(knob: Knob) -> str:
@@ -222,8 +243,16 @@ def _spec_in(knob: Knob) -> type[Spec] | None:
 def _outputs(makes: type[Artifact]) -> tuple[Output, ...]:
     """Return the outputs of a stage: its artifact, and the artifacts in it, so that `$grid.best` is an output."""
     whole = Output(makes.stored_name.lower(), _socket_of(shape_of(makes)), f"The stage's result: {makes.__name__}.")
-    files = (Output(LORA_NAME, "COMBO", "Its name in ComfyUI's list of LoRAs: link it to a LoRA loader."),)
-    return (whole, *_parts(makes, ()), *(files if issubclass(makes, File) else ()))
+    return (whole, *_parts(makes, ()), *_names(makes))
+
+
+def _names(makes: type[Artifact]) -> Iterator[Output]:
+    """Yield the output that is the name of a finished file, for ComfyUI's loaders."""
+    if issubclass(makes, Base):
+        help = "Its name in ComfyUI's list of checkpoints: link it to a checkpoint loader. Empty where it is a folder."
+        yield Output(CHECKPOINT_NAME, "COMBO", help)
+    elif issubclass(makes, File):
+        yield Output(LORA_NAME, "COMBO", "Its name in ComfyUI's list of LoRAs: link it to a LoRA loader.")
 
 
 def _parts(kind: type[Artifact], fields: tuple[str, ...]) -> Iterator[Output]:

@@ -25,8 +25,10 @@ from lorapipe.pipeline.loader import load
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.plan import Plan
 from lorapipe.pipeline.plan import plan as make_plan
+from lorapipe.tuning.runs import run_of
+from lorapipe.tuning.tuner import Tuning
 
-__all__ = ["Pipeline", "Plan", "Run", "load", "plan", "run"]
+__all__ = ["Pipeline", "Plan", "Run", "Tuning", "load", "plan", "run"]
 
 
 def plan(pipeline: Pipeline, anew: Set[str] = frozenset()) -> Plan:
@@ -50,9 +52,11 @@ def run(
 ) -> dict[str, Artifact]:
     """Run the pipeline to the end, call `on_event` with every event, and return the artifacts by stage name.
 
+    A pipeline with `tune:` is tuned, and the artifacts are those of the best round's settings.
+
     The keywords are those of `Run`: a launcher (`on`) and devices, or a `pool` of warm workers; stages to run `anew`;
     `stopping()` returns how urgently to stop. Raises `LorapipeError` with all failures, after every stage that does not
     depend on them has run, and `InputError` if the user must correct something before a run.
     """
-    running = Run(pipeline, on=on, devices=devices, pool=pool, anew=anew, stopping=stopping)
+    running = run_of(pipeline, on=on, devices=devices, pool=pool, anew=anew, stopping=stopping)
     return running.finish(on_event)

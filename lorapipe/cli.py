@@ -100,7 +100,7 @@ def _parser(first: Sequence[str]) -> argparse.ArgumentParser:
         command = importlib.import_module(f"lorapipe.commands.{name}")
         under = choices.add_parser(name, help=command.HELP)
         command.arguments(under)
-        under.set_defaults(main=command.main)
+        under.set_defaults(main=command.main, command=name)
     return parser
 
 

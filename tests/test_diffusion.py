@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from lorapipe.training.diffusion import Diffusion, Flow, discrete
+from lorapipe.training.diffusion import Diffusion, Flow, discrete, scheduler_from_config
 
 # SD's schedule, computed without torch: scaled_linear 0.00085 … 0.012 in 1000 steps (FORMATS §1.3)
 BETAS = [(math.sqrt(0.00085) + (math.sqrt(0.012) - math.sqrt(0.00085)) * t / 999) ** 2 for t in range(1000)]
@@ -45,6 +45,23 @@ def test_mixing_is_what_the_samplers_scheduler_does() -> None:
     assert torch.allclose(ours, scheduler.add_noise(clean, drawn, T), atol=1e-6)
     v = V.target(clean, drawn, T)
     assert torch.allclose(v, scheduler.get_velocity(clean, drawn, T), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "kind", ["DDPMScheduler", "DDIMScheduler", "EulerDiscreteScheduler", "DPMSolverMultistepScheduler"]
+)
+@pytest.mark.parametrize("stored", ["PNDMScheduler", "EulerDiscreteScheduler", "LMSDiscreteScheduler", None])
+def test_a_scheduler_is_built_as_diffusers_builds_it(kind: str, stored: str | None) -> None:
+    import diffusers
+
+    schedule = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+    config = {**schedule, "trained_betas": None, "nobody_knows": 3}
+    if stored:  # as a folder's scheduler_config.json has it: the class, its version, and which values were not set
+        config |= {**getattr(diffusers, stored)(**schedule).config, "_diffusers_version": "0.30.0"}
+    ours = scheduler_from_config(getattr(diffusers, kind), config)
+    theirs = getattr(diffusers, kind).from_config(config)
+    assert dict(ours.config) == dict(theirs.config)
+    assert torch.equal(ours.alphas_cumprod, theirs.alphas_cumprod)
 
 
 @pytest.mark.parametrize("name", PROCESSES)

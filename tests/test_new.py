@@ -160,10 +160,41 @@ def test_a_trigger_that_no_caption_has_is_put_before_all() -> None:
 
 
 def test_uneven_subfolders_are_balanced_by_repeats() -> None:
-    facts = replace(folder(), groups=(Group("ann", 40, None), Group("bob", 10, None)))
+    facts = replace(folder(), groups=(Group("ann", 40, False), Group("bob", 10, False)))
     stages = {each.name: each.plain() for each in draft(Choices(facts, Wishes(), base_of(SD15)), Path()).stages}
     assert stages["ann-pictures"]["repeats"] == 1 and stages["bob-pictures"]["repeats"] == 4
     assert stages["lora"]["more_datasets"] == ["$bob-pictures"]
+
+
+@pytest.mark.parametrize("place", [".", "10_penny woman", "img/10_penny woman"])
+def test_repeats_in_names_of_folders_shorten_the_training(tmp_path: Path, place: str) -> None:
+    """As `prepare` reads them, so that as many pictures are shown in all; also in the name of the folder itself."""
+    root = tmp_path / ("10_penny woman" if place == "." else "set")
+    (root / place).mkdir(parents=True)
+    for n in range(8):
+        Image.new("RGB", (600, 600), (30 * n, 40, 90)).save(root / place / f"{n}.png")
+    stages = {
+        each.name: each.plain() for each in draft(Choices(facts_of(root), Wishes(), base_of(SD15)), Path()).stages
+    }
+    assert stages["lora"]["steps"] == "12 epochs" and stages["dataset"].get("repeats") == (10 if place == "." else None)
+
+
+def test_what_was_not_looked_at_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of formats that take long, the pixels of a part are looked at."""
+    for n in range(12):
+        Image.new("RGB", (200, 200), (20 * n, 40, 90)).save(tmp_path / f"{n}.png")
+    cut = tmp_path / "cut.png"
+    cut.write_bytes((tmp_path / "0.png").read_bytes()[:-60])
+    assert "looked at" not in facts_of(tmp_path).summary() and facts_of(tmp_path).unreadable == 1
+    cut.unlink()
+    monkeypatch.setattr("lorapipe.starting_settings.picture_facts.SECONDS", 0.01)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    facts = facts_of(tmp_path)
+    assert 0 < facts.unseen < 12 and f"looked at {12 - facts.unseen} of them" in facts.summary()
+    assert any(
+        f"only {12 - facts.unseen} of 12 pictures" in note
+        for note in draft(Choices(facts, Wishes(), base_of(SD15)), Path()).notes
+    )
 
 
 def test_regularisation_pictures_are_used_with_keywords_and_not_with_captions(tmp_path: Path) -> None:
@@ -329,3 +360,47 @@ def test_what_is_written_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     sets = [word for each in quick for word in ("--set", each)]
     assert main(["run", "a.yaml", "--on", "inline", "--quiet", *sets]) == 0
     assert Path("out/penny.safetensors").is_file()
+
+
+# ------------------------------------------------------------------------------------------------- from one picture
+
+
+def test_from_one_picture_comes_a_whole_pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = PENNY / "penny-11.png"
+    assert main(["new", "--from-one", str(one), "--to", str(tmp_path / "my.yaml")]) == 0
+    assert sorted(each.name for each in (tmp_path / "my-picture").iterdir()) == ["penny-11.png", "penny-11.txt"]
+    pipeline = loader.load(tmp_path / "my.yaml")
+    assert [name for name, stage in pipeline.stages.items() if stage.name == "synthesize"] == ["four", "six", "twelve"]
+    held_against = {str(getattr(pipeline.stages[name], "against", None)) for name in ("four", "six", "twelve")}
+    assert held_against == {"Ref(stage='one', fields=())"}
+    assert "penny, meadow, smile" in (tmp_path / "my.yaml").read_text("utf-8")
+    assert main(["check", str(tmp_path / "my.yaml"), "--set", "vars.ask=true"]) == 0
+    asking = loader.load(tmp_path / "my.yaml", ["vars.ask=true"])
+    assert all(getattr(asking.stages[name], "ask", None) for name in ("four", "six", "twelve"))
+
+
+def test_a_picture_without_a_caption_is_called_by_its_name(tmp_path: Path) -> None:
+    Image.new("RGB", (96, 96), "red").save(tmp_path / "Mira.png")
+    assert main(["new", "--from-one", str(tmp_path / "Mira.png"), "--to", str(tmp_path / "mira.yaml")]) == 0
+    assert (tmp_path / "mira-picture" / "Mira.txt").read_text("utf-8") == "Mira\n"
+    assert (
+        main(["new", "--from-one", str(tmp_path / "Mira.png"), "--to", str(tmp_path / "b.yaml"), "--trigger", "m1"])
+        == 0
+    )
+    assert '"m1, meadow, smile"' in (tmp_path / "b.yaml").read_text("utf-8")
+
+
+def test_what_is_wrong_with_one_picture_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.png").write_text("no picture", "utf-8")
+    one, to = str(PENNY / "penny-11.png"), str(tmp_path / "my.yaml")
+    wrong = (
+        ["--from-one", str(tmp_path / "text.png"), "--to", to],
+        ["--from-one", str(tmp_path / "missing.png"), "--to", to],
+        ["--from-one", str(tmp_path), "--to", to],
+        ["--from-one", one],
+        ["--from-one", one, "--to", to, "--subject", "style"],
+    )
+    for words in wrong:
+        assert main(["new", *words]) == 2
+        assert "Traceback" not in capsys.readouterr().err
+    assert not (tmp_path / "my.yaml").exists()

@@ -10,7 +10,7 @@ from typing import get_args
 
 import pytest
 
-from lorapipe.evaluation import report, report_model
+from lorapipe.evaluation import html_page, report, report_model
 from lorapipe.evaluation.grid_plan import BASE, Cell
 from lorapipe.evaluation.measures import REGISTRY
 from lorapipe.evaluation.translations import languages, translation
@@ -48,7 +48,7 @@ def language(request: pytest.FixtureRequest) -> str:
 
 
 def test_the_page_offers_what_is_translated() -> None:
-    assert {*report.LANGUAGES} == {"en", *languages()}
+    assert {*html_page.LANGUAGES} == {"en", *languages()}
 
 
 def test_translations_keep_every_place(language: str) -> None:

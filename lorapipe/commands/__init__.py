@@ -41,6 +41,13 @@ def takes_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help=text)
 
 
+def takes_launcher(parser: argparse.ArgumentParser) -> None:
+    """Add where stages run, as `options.on`."""
+    parser.add_argument(
+        "--on", default="local", help="where stages run: local (default) … see `lorapipe show launcher`"
+    )
+
+
 def takes_quiet(parser: argparse.ArgumentParser) -> None:
     """Add `--quiet`."""
     parser.add_argument("--quiet", action="store_true", help="print nothing but failures")

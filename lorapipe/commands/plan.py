@@ -43,6 +43,12 @@ def main(options: argparse.Namespace) -> int:
     destinations.check([pipeline])
     printer = Printer(sys.stdout)
     with closing(Ledger(pipeline.folder)) as ledger:
+        told = []
+        if pipeline.tune is not None:
+            from lorapipe.tuning import rounds
+
+            tuned, change, pipeline = rounds.stored(pipeline, ledger)
+            told, anew = rounds.told(tuned, change), anew & {*pipeline.stages}
         planned = plan(pipeline, ledger, anew)
         if options.graph:
             printer.line(FORMS[options.graph](pipeline, planned))
@@ -52,6 +58,8 @@ def main(options: argparse.Namespace) -> int:
         for step in planned.stages:
             print(to_json(Planned(step.name, step.action, step.reason)))
         return DONE
+    for line in told:
+        printer.line(line)
     for line in _lines(pipeline, planned, last, destinations.Destinations(pipeline, ledger)):
         printer.line(line)
     return DONE

@@ -18,6 +18,7 @@ from lorapipe.commands import (
     takes_choice,
     takes_device,
     takes_json,
+    takes_launcher,
     takes_pipeline,
     takes_quiet,
     warnings,
@@ -39,9 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     takes_choice(parser)
     takes_json(parser)
     takes_device(parser)
-    parser.add_argument(
-        "--on", default="local", help="where stages run: local (default) … see `lorapipe show launcher`"
-    )
+    takes_launcher(parser)
     takes_quiet(parser)
 
 
@@ -57,9 +56,16 @@ def main(options: argparse.Namespace) -> int:
     destinations.check([pipeline for pipeline, _ in pipelines])
     headings = list(map(str, options.files)) if len(pipelines) > 1 else [""]
     pool = open_pool(parse(options.on, "--on").value, parse_devices(options.device))
+    return run_all([*zip(headings, pipelines, strict=True)], pool, options)
+
+
+def run_all(
+    pipelines: Sequence[tuple[str, tuple[Pipeline, frozenset[str]]]], pool: Pool, options: argparse.Namespace
+) -> int:
+    """Run pipelines, each with a heading (which may be empty) and the stages to run anew; return the exit status."""
     failures: dict[str, list[Failed]] = {}
     with Stop() as stop, closing(pool):
-        for (pipeline, anew), heading in zip(pipelines, headings, strict=True):
+        for heading, (pipeline, anew) in pipelines:
             if not stop.level():
                 failures.setdefault(heading, []).extend(_run(pipeline, anew, pool, stop, options, heading))
         if stop.view is not None and (any(failures.values()) or stop.level()):
@@ -80,8 +86,10 @@ def _run(
 ) -> list[Failed]:
     """Run one pipeline and display it; return its failures."""
     from lorapipe import run_display
-    from lorapipe.pipeline.events import Failed, Log, Planned
-    from lorapipe.pipeline.execution.runner import Run
+    from lorapipe.job_queue.home import home
+    from lorapipe.page.choice_page import ChoicePage
+    from lorapipe.pipeline.events import Asked, Failed, Log, Planned
+    from lorapipe.tuning.runs import run_of
 
     failures, asked, told = [], set[str](), set[str]()
     stop.view = view = run_display.view(pipeline.stages, json=options.json, quiet=options.quiet)
@@ -89,18 +97,19 @@ def _run(
         view.note(f"{heading}:")
     for line in notices(pipeline):
         view.note(line)
-    events = Run(pipeline, pool=pool, anew=anew, stopping=stop.level)
-    with closing(view), closing(events):
+    events = run_of(pipeline, pool=pool, anew=anew, stopping=stop.level)
+    with closing(view), closing(events), ChoicePage(home()) as choices:
         for event in events:
             if not (isinstance(event, Log) and event.text in told):
                 view.show(event)
             if isinstance(event, Planned) and event.action == "run" and len(asked) < MOST_ASKED:
                 asked.add(event.stage)
                 for line in dict.fromkeys(warnings(pipeline, event.stage)):
-                    if line in told:
-                        continue
-                    told.add(line)
-                    view.show(Log(event.stage, text=line, level="warning"))
+                    if line not in told:
+                        told.add(line)
+                        view.show(Log(event.stage, text=line, level="warning"))
+            if isinstance(event, Asked):
+                view.note(f"Choose here: {choices.show(event)}")
             if isinstance(event, Failed):
                 failures.append(event)
     return failures
@@ -121,10 +130,11 @@ def _command(options: argparse.Namespace) -> list[str]:
     """Return the words of this command line."""
     import shlex
 
-    words = ["lorapipe", "run", *(shlex.quote(str(file)) for file in options.files)]
+    files = getattr(options, "files", None) or [options.file]
+    words = ["lorapipe", options.command, *(shlex.quote(str(file)) for file in files)]
     words += [f"--set {shlex.quote(each)}" for each in options.set]
     for flag in ("only", "from", "force"):
-        words += [f"--{flag} {name}" for name in getattr(options, f"{flag}_")]
+        words += [f"--{flag} {name}" for name in getattr(options, f"{flag}_", ())]
     words += [f"--device {options.device}"] if options.device != "auto" else []
     return words + ([f"--on {shlex.quote(options.on)}"] if options.on != "local" else [])
 

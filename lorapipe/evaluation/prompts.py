@@ -14,8 +14,8 @@ from functools import partial
 from hashlib import sha256
 from itertools import combinations
 
+from lorapipe.captioning.tags import compared_tags
 from lorapipe.series import evenly_spaced
-from lorapipe.training.data.trigger_word import compared_tags
 
 AUTO = "auto"
 """What is written in place of a prompt for scenes made from the captions."""

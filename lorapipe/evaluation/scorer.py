@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lorapipe.captioning.tags import compared_tags
 from lorapipe.evaluation import measures, metrics
 from lorapipe.evaluation.measures import Measure, Reference
 from lorapipe.evaluation.measures.parts import Parts
@@ -18,7 +19,6 @@ from lorapipe.evaluation.measures.taught import Taught
 from lorapipe.evaluation.results import ImageStats, Kind, TagEffect
 from lorapipe.evaluation.selection import Scores
 from lorapipe.evaluation.subject_parts import SubjectPart, subject_parts
-from lorapipe.training.data.trigger_word import compared_tags
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Seen

@@ -33,15 +33,18 @@ def converted(
     shape: Callable[[Place], tuple[int, ...]],
     weight: Callable[[Place], Tensor],
     bias: Callable[[Place], Tensor | None],
+    tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Converted:
     """Convert every module to a form, `lora` of at most this rank or `diff`; modules of that form stay.
 
     `shape`, `weight` and `bias` return the shape, W and bias of a module in the base; only where the update depends on them
     are W and the bias needed.
-    Normalisations, which are vectors, stay. A LoRA has no biases.
+    Normalisations, which are vectors, stay. A LoRA has no biases. `tell` gets the number of modules done, and of all.
     """
-    modules, lost, whole, biases = {}, 0.0, 0.0, 0
+    modules: dict[Place, ModuleWeights] = {}
+    lost, whole, biases = 0.0, 0.0, 0
     for place, module in weights.modules.items():
+        tell(len(modules), len(weights.modules))
         if module.algorithm == "norm" or (module.algorithm, form) == ("full", "diff") or _is_plain_lora(module, form):
             modules[place] = module
             continue
@@ -60,11 +63,13 @@ def converted(
 
 def low_rank(delta: Tensor, rank: int) -> ModuleWeights:
     """Return the best rank-r approximation of ΔW (out, in[, k, k]), as down = √Σ Vᵀ and up = U √Σ."""
+    import torch
+
     from lorapipe.lora_tools.truncated_svd import RankRule, truncated_svd
 
     out, inputs, *kernel = delta.shape
     found = truncated_svd(delta.flatten(1), RankRule(rank), tolerance=CLOSE)
-    (up, down), rank = found.factors(), max(1, found.rank)
+    (up, down), rank = (torch.from_numpy(each).to(delta.device) for each in found.factors()), max(1, found.rank)
     if not found.rank:  # of no update: one direction of zeros
         up, down = delta.new_zeros(out, 1), delta.new_zeros(1, down.shape[1])
     tensors = {"down": down.reshape(rank, inputs, *kernel), "up": up.reshape(out, rank, *[1 for _ in kernel])}

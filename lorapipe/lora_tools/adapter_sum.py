@@ -21,9 +21,10 @@ from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights, Format, ModuleWeights, Names, Place
 from lorapipe.formats._conversion import low_rank
 from lorapipe.lora_tools.checkpoint_tensors import CheckpointTensors
+from lorapipe.lora_tools.factored_svd import factor_svd
+from lorapipe.lora_tools.progress import Tell, silent
 from lorapipe.lora_tools.publication import unpublished
 from lorapipe.lora_tools.saved_adapter import require_room, require_saved
-from lorapipe.lora_tools.truncated_svd import factor_svd
 from lorapipe.lora_tools.weighted_adapters import Term, WeightedAdapter, WeightedFile, read_adapters, terms_by_module
 from lorapipe.models import Family
 
@@ -59,7 +60,7 @@ class _Loss:
 
 
 def summed(
-    adapters: Sequence[WeightedAdapter], base: Family, rank: int | None, weight: Weight
+    adapters: Sequence[WeightedAdapter], base: Family, rank: int | None, weight: Weight, tell: Tell = silent
 ) -> tuple[AdapterWeights, SumReport]:
     """Return the weighted sum of adapters, and what it holds.
 
@@ -67,7 +68,10 @@ def summed(
     module is the best LoRA of that rank. `weight` is needed where ΔW depends on the base's W (DoRA, OFT).
     """
     terms, loss = terms_by_module(adapters, base), _Loss()
-    modules = {place: _module(of_place, rank, partial(weight, place), loss) for place, of_place in terms.items()}
+    modules: dict[Place, ModuleWeights] = {}
+    for place, of_place in terms.items():
+        tell(len(modules), len(terms))
+        modules[place] = _module(of_place, rank, partial(weight, place), loss)
     if not modules:
         raise InputError("nothing is left: all strengths are 0.", cure="Give a strength above 0.")
     error = (loss.lost / loss.whole) ** 0.5 if loss.whole else 0.0
@@ -136,10 +140,10 @@ def _lora(up: Tensor, down: Tensor) -> ModuleWeights:
 
 def _recompressed(up: Tensor, down: Tensor, rank: int, loss: _Loss) -> ModuleWeights:
     """Return the best approximation of up · down of a lower rank, by QR of both factors."""
-    found = factor_svd(up, down.flatten(1), lambda values: rank)
+    found = factor_svd(up.numpy(), down.flatten(1).numpy(), lambda values: rank)
     loss.whole += found.total
     loss.lost += found.total * (1 - found.kept)
-    upper, lower = found.factors()
+    upper, lower = map(torch.from_numpy, found.factors())
     return _lora(upper, lower.reshape(rank, *down.shape[1:]))
 
 
@@ -205,10 +209,11 @@ def merge_loras(
     rank: int | None = None,
     dtype: str = "fp16",
     metadata: Callable[[AdapterWeights, Sequence[WeightedAdapter]], Mapping[str, str]],
+    tell: Tell = silent,
 ) -> SumReport:
     """Write the weighted sum of adapters to a file, and read it back. `InputError` with the problems of all files."""
     adapters = read_adapters(inputs, base, names)
-    total, report = summed(adapters, base, rank, base_weight(base))
+    total, report = summed(adapters, base, rank, base_weight(base), tell)
     fields = metadata(total, adapters)
     require_room(target, total)
     with unpublished(target) as part:

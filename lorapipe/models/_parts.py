@@ -241,12 +241,14 @@ class PartsModel(Model):
         """Return the noise schedule of the training as a diffusers scheduler."""
         from diffusers import DDPMScheduler
 
+        from lorapipe.training.diffusion import scheduler_from_config
+
         config = self.source.config("scheduler", "scheduler_config.json")
         steps = config.get("num_train_timesteps", 1000)
         try:
             if not isinstance(steps, int) or not 0 < steps <= MOST_TIMESTEPS:
                 raise ValueError(f"num_train_timesteps is {steps}")
-            return DDPMScheduler.from_config({**config, **self._schedule})
+            return scheduler_from_config(DDPMScheduler, {**config, **self._schedule})
         except (ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError) as error:
             what = f"has an invalid scheduler: {str(error).partition(chr(10))[0][:100]}."
             raise InputError(what, where=self.where(), cure=COPY) from error

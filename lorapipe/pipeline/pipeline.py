@@ -12,6 +12,7 @@ from lorapipe.errors import InputError, Problem, near_miss
 from lorapipe.pipeline import references
 from lorapipe.pipeline.addresses import dotted
 from lorapipe.pipeline.stage_options import StageOptions
+from lorapipe.pipeline.tune_options import TuneOptions
 from lorapipe.stages import Stage
 
 
@@ -35,6 +36,8 @@ class Pipeline:
     """Warnings about settings that are valid but probably not intended, with their positions."""
     files: tuple[Path, ...] = ()
     located: Callable[[Problem], Problem] = field(default=_named, repr=False, compare=False)
+    tune: TuneOptions | None = None
+    """How the pipeline is tuned (`tune:`); None: it is run as it is."""
 
     @classmethod
     def build(cls, name: str, folder: Path, stages: Mapping[str, Stage]) -> Self:

@@ -20,6 +20,8 @@ from lorapipe.pipeline.matrix import CELL, Expansion, expand
 from lorapipe.pipeline.overrides import put, split
 from lorapipe.pipeline.stage_options import StageOptions
 from lorapipe.pipeline.stage_options import split as split_options
+from lorapipe.pipeline.tune_options import TUNE, TuneOptions
+from lorapipe.pipeline.tune_options import problems as tune_problems
 from lorapipe.pipeline.variables import Variables
 from lorapipe.pipeline.when import holds
 from lorapipe.pipeline.yaml_document import Document
@@ -27,7 +29,7 @@ from lorapipe.pipeline.yaml_values import Position
 from lorapipe.spec import Address, Parsed, PathPolicy, ProblemCache, Ref, Source, parse_spec, show
 from lorapipe.stages import Stage
 
-KEYS = ("vars", "stages", EXTENDS)
+KEYS = ("vars", "stages", TUNE, EXTENDS)
 NO_PIPELINE = f"is not a pipeline: it has none of {', '.join(KEYS)}."
 NO_STAGES = "Write `stages:` and below it `name: {uses: …}`."
 MOST_NOTICES = 10
@@ -44,6 +46,7 @@ class PipelineReader:
         self.complaints = ProblemCache()
         self.problems = Problems()
         self.options: dict[str, StageOptions] = {}
+        self.tune: TuneOptions | None = None
         self.sets: dict[Address, str] = {}
         self.values: list[tuple[Address, object]] = []
         self.variables = Variables({})
@@ -92,7 +95,22 @@ class PipelineReader:
             for problem in stage.problems_among(stages):
                 self._note(problem.under("stages", name))
         self._raise()
+        self._read_tune(stages)
+        self._raise()
         return stages
+
+    def _read_tune(self, stages: Mapping[str, Stage]) -> None:
+        """Read `tune:`, where there is one; `--set tune.NAME=VALUE` sets one, unless a stage is called that."""
+        given = [] if TUNE in stages else [(at, value) for at, value in self.values if at[:2] == ("stages", TUNE)]
+        if self.document.value.get(TUNE) is None and not given:
+            return
+        filled = self.variables.fill(self.document.value.get(TUNE) or {}, (TUNE,))
+        if isinstance(filled, dict):
+            filled |= {".".join(map(str, at[2:])): value for at, value in given}
+        reading = parse_spec(TuneOptions, filled, self.folder)
+        found = [*reading.problems] if reading.spec is None else [*tune_problems(reading.spec, stages)]
+        self._note_all([*self.variables.problems, *(each.under(TUNE) for each in found)])
+        self.tune = reading.spec
 
     def notices(self, stages: Mapping[str, Stage]) -> tuple[Problem, ...]:
         """Return the notices of valid stages; those of a matrix's cells only once, at their place in the document."""
@@ -157,7 +175,7 @@ class PipelineReader:
         wanted = {name: stage for name, stage in plain["stages"].items() if self._is_wanted(name, stage)}
         filled = {name: self._fill(stage, ("stages", name), stage) for name, stage in wanted.items()}
         for address, value in self.values:
-            if address[0] == "stages":
+            if address[0] == "stages" and (address[1] != TUNE or TUNE in filled):
                 filling = self._fill(value, address, filled.get(str(address[1])))
                 self._note(put({"stages": filled}, address, filling))
         self._note_all(self.variables.problems)

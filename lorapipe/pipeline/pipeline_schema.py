@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from lorapipe.pipeline.stage_options import StageOptions
+from lorapipe.pipeline.tune_options import TuneOptions
 from lorapipe.spec import JsonObject, Ref, registry_of, shape_of
 from lorapipe.spec.schema import DEFINITIONS, SchemaWriter, reference
 from lorapipe.stages import Stage
+
+TUNED = "Tuning: the training is run again with the settings that its verdict names, until it is good at strength 1."
 
 
 def pipeline_schema() -> dict[str, object]:
@@ -27,6 +30,7 @@ def pipeline_schema() -> dict[str, object]:
                 "description": "A file (or several) that this one overrides: mappings are merged, `null` removes a stage.",
             },
             "vars": {"type": ["object", "null"], "description": "Values that stages use as ${name}."},
+            "tune": reference("tune"),
             "stages": stages,
         },
         "if": {"required": ["extends"]},
@@ -50,7 +54,8 @@ def _definitions() -> dict[str, JsonObject]:
         branch["then"] = _unless_in_matrix(branch["then"])
     found["stage.required"]["type"] = ["object", "string"]
     variable = {"type": "string", "pattern": r"\$\{[^{}]*\}"}
-    return {"variable": variable, "stage.options": options, **found}
+    tune = {**writer.settings(TuneOptions), "type": ["object", "null"], "description": TUNED}
+    return {"variable": variable, "stage.options": options, "tune": tune, **found}
 
 
 def _of_every_stage() -> JsonObject:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lorapipe.captioning.tags import tags_of
 from lorapipe.training.data.caption_kinds import is_sentence
-from lorapipe.training.data.trigger_word import shared_tag, tags_of
+from lorapipe.training.data.trigger_word import shared_tag
 
 if TYPE_CHECKING:
     from lorapipe.rules import Facts

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
+from lorapipe.captioning.tags import compared_tags
 from lorapipe.rules import Facts, Finding, Rule
 from lorapipe.rules._settings import trigger_of
-from lorapipe.training.data.trigger_word import compared_tags
 
 if TYPE_CHECKING:
     from lorapipe.training.options import TrainingOptions

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from lorapipe.captioning.tags import compared_tags
 from lorapipe.training.data.caption_kinds import is_sentence, least_tokens
-from lorapipe.training.data.trigger_word import COUNTS, compared_tags, shared_tag
+from lorapipe.training.data.trigger_word import COUNTS, shared_tag
 
 CaptionKind = Literal["tags", "sentences", "folder words", "none"]
 MALE = re.compile(r"(?i)\b(1boy|male focus|man|male)\b")

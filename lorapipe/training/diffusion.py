@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -34,6 +35,26 @@ class Solver:
     def start(self, noise: Tensor) -> Tensor:
         """Scale standard normal noise to the initial latents."""
         return noise * getattr(self.scheduler, "init_noise_sigma", 1.0)
+
+    def start_from(self, clean: Tensor, noise: Tensor, denoise: float) -> Tensor:
+        """Mix clean latents with noise, and skip the timesteps before: SDEdit, also called img2img.
+
+        `denoise` is the share of the timesteps that is left, above 0 to 1 (Meng et al. 2022, arXiv:2108.01073; as
+        diffusers' `StableDiffusionImg2ImgPipeline` counts them). At 1 nothing is left of the clean latents.
+        """
+        if denoise >= 1:
+            return self.start(noise)
+        steps = len(self.timesteps)
+        first = steps - max(1, min(int(steps * denoise), steps))
+        if hasattr(self.scheduler, "set_begin_index"):  # DDIM's steps know no others
+            self.scheduler.set_begin_index(first)
+        self.timesteps = self.timesteps[first:]
+        mix = getattr(self.scheduler, "scale_noise", None)
+        if mix is not None:
+            found: Tensor = mix(clean, self.timesteps[:1], noise)
+        else:
+            found = self.scheduler.add_noise(clean, noise, self.timesteps[:1].expand(len(clean)))
+        return found
 
     def scaled(self, latents: Tensor, t: Tensor) -> Tensor:
         """Scale latents to the network's input at `t`."""
@@ -146,13 +167,12 @@ class Discrete(Diffusion):
         from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
 
         if name == "ddim":
-            scheduler = DDIMScheduler.from_config(self.schedule)
+            scheduler = scheduler_from_config(DDIMScheduler, self.schedule)
         elif name == "euler":
-            scheduler = EulerDiscreteScheduler.from_config(self.schedule)
+            scheduler = scheduler_from_config(EulerDiscreteScheduler, self.schedule)
         else:
-            scheduler = DPMSolverMultistepScheduler.from_config(
-                self.schedule, algorithm_type="dpmsolver++", use_karras_sigmas=True
-            )
+            dpm = {"algorithm_type": "dpmsolver++", "use_karras_sigmas": True}
+            scheduler = scheduler_from_config(DPMSolverMultistepScheduler, {**self.schedule, **dpm})
         return Solver(scheduler, steps, device)
 
 
@@ -254,6 +274,23 @@ class Flow(Diffusion):
             flow = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": shift}
             return Solver(DPMSolverMultistepScheduler(algorithm_type="dpmsolver++", **flow), steps, device)
         return Solver(FlowMatchEulerDiscreteScheduler(shift=shift), steps, device)
+
+
+def scheduler_from_config(kind: type[Any], config: Mapping[str, Any]) -> Any:
+    """Return a diffusers scheduler of this class, equal to its `from_config(config)`.
+
+    `from_config` imports all compatible schedulers, to learn which names they take, and SciPy with them: 0.8 s before a
+    training starts.
+    """
+    unset = {*config.get("_use_default_values", ()), "_use_default_values"}
+    given = {name: value for name, value in config.items() if name not in unset}
+    known = {*signature(kind.__init__).parameters} - {"self"}
+    scheduler = kind(**{name: value for name, value in given.items() if name in known})
+    of_others = {name: value for name, value in given.items() if name not in known}
+    if "_class_name" in of_others:
+        of_others["_class_name"] = kind.__name__
+    scheduler.register_to_config(**of_others)
+    return scheduler
 
 
 def _like(values: Tensor, tensor: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ EVIDENCE = ("lorapipe.evaluation.probe", "lorapipe.evaluation.sampler", "lorapip
 LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
 SHARED = (
     "lorapipe.atomic",
+    "lorapipe.captioning.tags",
     "lorapipe.checksum",
     "lorapipe.kohya_folders",
     "lorapipe.drawing",
@@ -66,6 +67,10 @@ TABLE: dict[str, tuple[str, ...]] = {
         "=lorapipe.formats", "lorapipe.formats.algorithms", *LIGHT
     ),
     "lorapipe.training.data": ("lorapipe.training.data", "lorapipe.training.seeds", "=lorapipe.models", *SHARED, *LIGHT),
+    "lorapipe.training.data.caption_audit": ("lorapipe.caption_analysis.tag_index",),
+    "lorapipe.training.data.dataset_page": (
+        "lorapipe.training.data", "lorapipe.caption_analysis", "lorapipe.evaluation.translations", *SHARED
+    ),
     "lorapipe.training.noise": ("lorapipe.training.diffusion", "lorapipe.training.seeds"),
     "lorapipe.training.seeds": (),
     "lorapipe.training.data_parallel": (),
@@ -95,7 +100,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.formats": (
         "lorapipe.formats", "lorapipe.atomic", "lorapipe.file_signatures", "lorapipe.regular_files",
-        "lorapipe.models._tensor_index", "lorapipe.models._weight_files", "lorapipe.lora_tools.truncated_svd", *LIGHT
+        "lorapipe.models._safetensors_writer", "lorapipe.models._tensor_index", "lorapipe.models._weight_files",
+        "lorapipe.lora_tools.truncated_svd", *LIGHT
     ),
     "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
     "lorapipe.inspection": (
@@ -141,6 +147,14 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.picture_files", "lorapipe.file_signatures", "lorapipe.kohya_folders", "lorapipe.common_characters",
         "lorapipe.regular_files"
     ),
+    "lorapipe.captioning": (
+        "lorapipe.captioning", "lorapipe.picture_files", "lorapipe.atomic", "lorapipe.regular_files", "lorapipe.whole_words",
+        *LIGHT
+    ),
+    "lorapipe.captioning.edits": (
+        "=lorapipe.captioning.edits", "lorapipe.captioning.tags", "lorapipe.captioning.tag_counts", "lorapipe.picture_files",
+        "lorapipe.regular_files", "lorapipe.whole_words", *LIGHT
+    ),
     "lorapipe.drawing": ("lorapipe.drawing",),
     "lorapipe.metadata": (
         "lorapipe.training_record", "=lorapipe.formats", "=lorapipe.formats.algorithms", "=lorapipe.training.adapters",
@@ -149,37 +163,57 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training_record": ("lorapipe.atomic", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket",),
     "lorapipe.rules": (
-        "=lorapipe.rules", "lorapipe.training.subjects", "lorapipe.training.data.trigger_word",
+        "=lorapipe.rules", "lorapipe.captioning.tags", "lorapipe.training.subjects", "lorapipe.training.data.trigger_word",
         "lorapipe.training.data.caption_kinds", "lorapipe.registry",
         "lorapipe.whole_words", *LIGHT
     ),
     "lorapipe.starting_settings": (
         "lorapipe.starting_settings", "lorapipe.rules", "=lorapipe.stages", "lorapipe.stages._train_forecast",
+        "lorapipe.captioning.tags",
         "lorapipe.evaluation.prompts", "=lorapipe.models", "=lorapipe.pocket", "lorapipe.training.data",
         "lorapipe.training.subjects", "lorapipe.training.memory_estimate", "lorapipe.user_folders",
         "lorapipe.watch.folder_names", *SHARED, *LIGHT
+    ),
+    "lorapipe.caption_analysis": (
+        "lorapipe.caption_analysis", "lorapipe.captioning.tags", "lorapipe.training.data.caption_kinds",
+        "lorapipe.training.data.trigger_word",
+        "lorapipe.whole_words", *LIGHT
+    ),
+    "lorapipe.tag_editor": (
+        "lorapipe.tag_editor", "lorapipe.caption_analysis", "lorapipe.captioning", "=lorapipe.captioning.edits",
+        "lorapipe.page.answers", "lorapipe.starting_settings.picture_facts", "lorapipe.training.data",
+        "lorapipe.supervised_thread", "lorapipe.user_folders", *SHARED, *LIGHT
+    ),
+    "lorapipe.commands.tags": (
+        "lorapipe.caption_analysis", "lorapipe.tag_editor", "lorapipe.starting_settings.picture_facts",
+        "lorapipe.training.data", *JOBS, *SHARED, *FRONT, *ENGINE
     ),
     "lorapipe.commands.new": (
         "lorapipe.starting_settings", "=lorapipe.models", "=lorapipe.pocket", *FRONT, *ENGINE
     ),
     "lorapipe.stages": (
         "=lorapipe.stages", "=lorapipe.rules", "lorapipe.training", "=lorapipe.models", "lorapipe.formats",
-        "lorapipe.evaluation", "lorapipe.inspection", "lorapipe.lora_tools",
+        "lorapipe.evaluation", "lorapipe.inspection", "lorapipe.lora_tools", "lorapipe.captioning",
         "lorapipe.metadata", "lorapipe.training_record", *SHARED, *ENGINE
     ),
     "lorapipe.__main__": FRONT,
     "lorapipe.cli": (*FRONT, *ENGINE),
-    "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
-    "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", *ENGINE),
+    "lorapipe.commands": (*FRONT, *JOBS, "lorapipe.tuning", *ENGINE),
+    "lorapipe.tuning": (
+        "lorapipe.tuning", "lorapipe.evaluation.html_page", "lorapipe.evaluation.grid_plan", "lorapipe.training_record",
+        *ENGINE
+    ),
+    "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", "lorapipe.tuning", *ENGINE),
     "lorapipe.series": (),
     "lorapipe.watch": (
-        "lorapipe.watch", "lorapipe.starting_settings.trigger_settings",
+        "lorapipe.watch", "lorapipe.starting_settings", "=lorapipe.models", "=lorapipe.pocket", "lorapipe.training.subjects",
         "lorapipe.job_queue", "lorapipe.code_pages", "lorapipe.kohya_folders", "lorapipe.picture_files",
         "lorapipe.whole_words", *ENGINE
     ),
     "lorapipe.page": ("lorapipe.page", "lorapipe.job_queue", *ENGINE),
     "lorapipe.commands.schema": (
-        "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest", *FRONT, *ENGINE
+        "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest",
+        "lorapipe.training.data.generated_pictures", *FRONT, *ENGINE
     ),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.commands.extract": ("lorapipe.lora_tools", *FRONT, *ENGINE),
@@ -199,7 +233,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.commands.import": ("lorapipe.config_import", *FRONT, *ENGINE),
     "lorapipe": ("lorapipe.api",),
-    "lorapipe.api": ENGINE,
+    "lorapipe.api": ("lorapipe.tuning", *ENGINE),
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
     "comfy_nodes.paths": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
 }  # fmt: skip
@@ -207,8 +241,8 @@ TABLE: dict[str, tuple[str, ...]] = {
 
 TORCH_FREE = (
     "limits", "errors", "file_signatures", "regular_files", "code_pages", "common_characters", "supervised_thread",
-    "user_folders", "series", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal",
-    "run_display", "rules", "settings_reference", "settings_search", "kohya_flags", "config_import", "__main__",
+    "user_folders", "series", "captioning", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands",
+    "terminal", "run_display", "rules", "settings_reference", "settings_search", "kohya_flags", "config_import", "__main__",
 )  # fmt: skip
 """Modules that may import no third-party packages but `SMALL_PACKAGES` and their own `CLIENTS`."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})
@@ -225,6 +259,8 @@ CLIENTS = {
 """Module → packages that it imports on first use, such as a launcher's when the launcher is chosen."""
 SPEC_BEARING = (
     "lorapipe.stages",
+    "lorapipe.captioning.edits",
+    "lorapipe.captioning.taggers",
     "lorapipe.formats",
     "lorapipe.formats.algorithms",
     "lorapipe.pipeline.execution.launchers",

@@ -1,11 +1,14 @@
 """Small stages for tests of the engine, registered like those of any other package.
 
 They work on text files: `words` joins a folder of texts, `count` counts a word in it, `keep` copies the count to where
-the user wants it, and `trouble` fails in the ways that stages fail.
+the user wants it, and `trouble` fails in the ways that stages fail. `learn` and
+`grade` simulate a training and its evaluation.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import random
 import shutil
@@ -18,12 +21,13 @@ from typing import Annotated, ClassVar, Literal
 
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, Problem
-from lorapipe.pipeline.artifacts import LOCATION, OPEN, Artifact
+from lorapipe.pipeline.artifacts import LOCATION, OPEN, Artifact, File, Report, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.delivery import Delivery
 from lorapipe.pipeline.events import Metric, Progress
-from lorapipe.spec import Destination, Source, param
+from lorapipe.spec import Destination, Duration, Source, Spec, param
 from lorapipe.stages import Stage
+from lorapipe.training_record import TrainingRecord
 
 
 @dataclass(frozen=True)
@@ -259,7 +263,101 @@ class Trouble(Stage):
 
 
 @dataclass(frozen=True)
+class Question(Stage):
+    """Asks a person for a word on a device, and writes the answer down."""
+
+    makes: ClassVar = File
+    needs_device: ClassVar = True
+    what: str = param("", "what is asked; empty asks nothing")
+
+    def run(self, context: Context) -> File:
+        path = context.out / "answer.txt"
+        write_text(context.answer(self.what, {"what": self.what}) if self.what else "nothing", path)
+        return File(path)
+
+
+@dataclass(frozen=True)
 class TroubleOnDevice(Trouble):
     """Fails in a chosen way, on a device."""
 
     needs_device: ClassVar = True
+
+
+@dataclass(frozen=True)
+class Room(Spec):
+    """Toy settings of a group."""
+
+    rank: int = param(8, "how much room", ge=1, le=64)
+
+
+@dataclass(frozen=True)
+class Learn(Stage):
+    """Simulates a training: its result is its settings. The diary, outside the store, lists the trainings."""
+
+    makes: ClassVar = Weights
+    trains: ClassVar = True
+    text: Text | None = param(None, "what to learn")
+    diary: Path | None = param(None, "a file to tell it to", content=False)
+    unet_lr: float = param(1e-4, "how fast", ge=0, le=1)
+    text_encoder_lr: float = param(0.0, "how fast the words", ge=0, le=1)
+    steps: Duration = param(Duration(100), "how long")
+    room: Room = param(Room, "how much room")
+    name_of_it: str = param("", "a text, which cannot be tuned")
+    seconds: float = param(0.0, "how long it takes", content=False)
+
+    def rates_by_option(self) -> dict[str, float]:
+        return {name: rate for name in ("unet_lr", "text_encoder_lr") if (rate := getattr(self, name))}
+
+    def run(self, context: Context) -> Weights:
+        if self.diary:
+            with self.diary.open("a", encoding="utf-8") as file:
+                file.write(f"{self.unet_lr:g} {self.steps.count}\n")
+        deadline = time.monotonic() + self.seconds
+        while time.monotonic() < deadline:
+            context.check()
+            time.sleep(0.01)
+        record = TrainingRecord(
+            family="toy", base_model_version="", architecture="", prediction="", base_name="toy",
+            settings={"rank": self.room.rank}, rates=self.rates_by_option(), rank=0, alpha=0, pictures=1,
+            pictures_per_epoch=1, batches_per_epoch=1, steps=self.steps.count, resolution=(64, 64),
+        )  # fmt: skip
+        record.save(context.out / "training.json")
+        snapshot = context.out / "last.safetensors"
+        snapshot.write_text(f"{self.unet_lr} {self.steps.count} {self.room.rank}", encoding="utf-8")
+        return Weights((Snapshot(self.steps.count, 1, snapshot),), training=context.out / "training.json")
+
+
+@dataclass(frozen=True)
+class Grade(Stage):
+    """Simulates an evaluation: the merit of a training falls with the distance of its settings from the best ones."""
+
+    makes: ClassVar = Report
+    weights: Weights = param(help="what to judge")
+    best_rate: float = param(1e-4, "the rate that is best", gt=0)
+    best_steps: int = param(0, "the steps that are best; 0: any", ge=0)
+    strengths: tuple[float, ...] = param((1.0,), "strengths")
+    unsure: bool = param(False, "say nothing")
+
+    def run(self, context: Context) -> Report:
+        record = TrainingRecord.load(self.weights.training)
+        rate = record.rates["unet_lr"]
+        off = {"unet_lr": math.log(rate / self.best_rate)}
+        if self.best_steps:
+            off["steps"] = math.log(record.steps / self.best_steps)
+        merit = 0.8 * math.exp(-sum(each * each for each in off.values()))
+        worst = max(off, key=lambda name: abs(off[name]))
+        good = abs(off[worst]) < 0.5
+        now = {"unet_lr": rate, "steps": record.steps}[worst]
+        patch = {} if good or self.unsure else {worst: now * (2 if off[worst] < 0 else 0.5)}
+        state = "not sure" if self.unsure else "good" if good else "over-trained" if off[worst] > 0 else "no effect"
+        cell = {"step": record.steps, "strength": 1.0, "text_encoder": 1.0}
+        advice = [{"what": "Learn at another rate.", "patch": patch}] if patch else []
+        data = {
+            "verdict": {"state": state, "best": cell, "headline": "As it is.", "reasons": [], "advice": advice},
+            "cells": [{**cell, "merit": merit, "identity": merit, "following": 1.0, "measures": {}}],
+            "prompts": ["a toy"],
+        }
+        (context.out / "report.json").write_text(json.dumps(data), encoding="utf-8")
+        for name in ("report.html", "grid.png"):
+            (context.out / name).write_text("", encoding="utf-8")
+        return Report(context.out / "report.html", context.out / "report.json", context.out / "grid.png", self.weights)

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from lorapipe.captioning.tags import compared_tags
 from lorapipe.evaluation.k_means import centres_of, nearest, squares
 from lorapipe.evaluation.measures import Measure, Reference
 from lorapipe.evaluation.prompts import LEAST
-from lorapipe.training.data.trigger_word import compared_tags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,7 +122,7 @@ def _explained(distances: Array, tags: Array) -> Array:
     )
     share = np.minimum((said.T @ far).min(axis=0), 0) ** 2
     chance = np.median(share)
-    found: Array = np.maximum(share - chance, 0) / (1 - chance)
+    found: Array = np.maximum(share - chance, 0) / (1 - chance + 1e-9)
     return found
 
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from lorapipe.captioning.tags import compared_tags
 from lorapipe.evaluation.k_means import centres_of, nearest
 from lorapipe.evaluation.measures import Measure, Reference
 from lorapipe.evaluation.prompts import LEAST
 from lorapipe.evaluation.results import TagEffect
-from lorapipe.training.data.trigger_word import compared_tags
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Array, Seen

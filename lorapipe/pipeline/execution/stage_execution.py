@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from lorapipe.errors import InputError, Interrupted
+from lorapipe.errors import InputError, Interrupted, Unanswered
 from lorapipe.pipeline.artifact_json import decode, encode
 from lorapipe.pipeline.context import Context, ModelCache
 from lorapipe.pipeline.events import Event, Failed, Log, Progress, Started
@@ -37,7 +37,7 @@ def perform(
         import traceback
 
         with suppress(OSError):  # the log cannot be written on a full disk
-            if isinstance(error, InputError):  # the user's mistake: no traceback
+            if isinstance(error, (InputError, Unanswered)):  # what a person is to do: no traceback
                 print(error, file=sys.stderr)
             else:
                 traceback.print_exc()

@@ -6,10 +6,9 @@ mentions binds to the words that all captions share. Only captions are read, no 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from lorapipe.training.data.trigger_word import SHARED, compared_tags
+from lorapipe.caption_analysis.tag_index import TagCount, TagIndex
 
 FEWEST = 8
 """Fewest captions for an audit."""
@@ -19,47 +18,31 @@ SHOWN = 6
 
 def audit(captions: Sequence[str], separator: str = ",") -> Iterator[str]:
     """Yield a line for each thing in a dataset's captions that a user may want to change; none for few captions."""
-    said = [frozenset(compared_tags(caption, separator)) for caption in captions]
-    said = [tags for tags in said if tags]
-    if len(said) < FEWEST:
+    index = TagIndex(captions, separator)
+    if index.said < FEWEST:
         return
-    counts = Counter(tag for tags in said for tag in tags)
-    shared = [tag for tag, count in counts.items() if count >= SHARED * len(said)]
-    yield from _shared(shared, counts, len(said))
-    once = sorted(tag for tag, count in counts.items() if count == 1)
-    if once:
-        yield f"{_some(once)}: in one caption only. Too little to learn for a word; such a tag does no harm"
-    yield from _together(said, counts, len(said))
+    yield from _shared(index.always, index.said)
+    if index.once:
+        yield f"{_some(index.once)}: in one caption only. Too little to learn for a word; such a tag does no harm"
+    if index.together:
+        named = "; ".join(" with ".join(tags[:SHOWN]) for tags in index.together[:3])
+        yield f"always said together, and so learnt as one: {named}. A picture of one without the other tells them apart"
 
 
-def _shared(shared: Sequence[str], counts: Counter[str], count: int) -> Iterator[str]:
+def _shared(shared: Sequence[TagCount], count: int) -> Iterator[str]:
     if not shared:
         what = (
             "no tag is in nearly all captions: there is no trigger word, and what the pictures share goes to all tags"
         )
         yield f"{what}. captions: {{trigger: WORD}} in the training puts one before them"
         return
-    said = ", ".join(
-        f"{tag} ({counts[tag]} of {count})" for tag in sorted(shared, key=lambda tag: -counts[tag])[:SHOWN]
-    )
+    said = ", ".join(f"{each.tag} ({each.count} of {count})" for each in shared[:SHOWN])
     what = f"in nearly all captions: {said}. What all pictures show and no caption says is learnt with these words"
     more = "; tag it where it should not be, such as a scene or a thing that is not part of the subject"
     several = (
         "" if len(shared) == 1 else ". Each takes its part of what is learnt: use them together, or say one of them"
     )
     yield f"{what}{more}{several}"
-
-
-def _together(said: Sequence[frozenset[str]], counts: Counter[str], count: int) -> Iterator[str]:
-    """Yield groups of tags that always occur in the same captions: two or more, but not nearly all."""
-    where: dict[frozenset[int], list[str]] = {}
-    for tag, times in counts.items():
-        if 2 <= times < SHARED * count:
-            where.setdefault(frozenset(place for place, tags in enumerate(said) if tag in tags), []).append(tag)
-    groups = [sorted(tags) for tags in where.values() if len(tags) > 1]
-    if groups:
-        named = "; ".join(" with ".join(tags[:SHOWN]) for tags in groups[:3])
-        yield f"always said together, and so learnt as one: {named}. A picture of one without the other tells them apart"
 
 
 def _some(tags: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from lorapipe.training.data.trigger_word import compared_tags, tags_of
+from lorapipe.captioning.tags import compared_tags, tags_of
 
 LONG_TAG = 5
 """Words from which on a text between commas is part of a sentence, not a tag."""

@@ -7,20 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lorapipe.captioning.tags import compared_tags, tags_of
+
 SHARED = 0.9
 """Share of the captions from which a tag counts as shared by all."""
 COUNTS = re.compile(r"[0-9]+\+?(girl|boy|other)s?|solo|no humans")
 """Tags that count subjects (`1girl`), which are never trigger words."""
-
-
-def tags_of(text: str, separator: str = ",") -> list[str]:
-    """Split a caption or prompt at its commas into tags, with single spaces."""
-    return [tag for part in text.split(separator) if (tag := " ".join(part.split()))]
-
-
-def compared_tags(text: str, separator: str = ",") -> list[str]:
-    """Return the tags of a caption or prompt as they are compared: in lower case."""
-    return [tag.lower() for tag in tags_of(text, separator)]
 
 
 def trigger_word(settings: Mapping[str, Any], captions: Sequence[str]) -> str:

@@ -1,0 +1,36 @@
+"""The tags of a caption: what is between its commas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+Tags = tuple[str, ...]
+"""The tags of one caption, in order."""
+
+
+def tags_of(text: str, separator: str = ",") -> list[str]:
+    """Split a caption or prompt at its commas into tags, with single spaces."""
+    return [tag for part in text.split(separator) if (tag := " ".join(part.split()))]
+
+
+def compared_tags(text: str, separator: str = ",") -> list[str]:
+    """Return the tags of a caption or prompt as they are compared: in lower case."""
+    return [tag.lower() for tag in tags_of(text, separator)]
+
+
+def joined(tags: Iterable[str]) -> str:
+    """Return the caption of these tags."""
+    return ", ".join(tags)
+
+
+def tag_key(tag: str) -> str:
+    """Return a tag in the form in which edits compare it.
+
+    Case, underscores and backslashes do not count: `Long_Hair` is `long hair`, `saber \\(fate\\)` is `saber (fate)`.
+    """
+    return " ".join(tag.replace("\\(", "(").replace("\\)", ")").replace("_", " ").casefold().split()) or tag
+
+
+def tag_keys(tags: Iterable[str]) -> frozenset[str]:
+    """Return the keys of several tags."""
+    return frozenset(map(tag_key, tags))

@@ -1,0 +1,77 @@
+"""What a report says of a round, as the search needs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lorapipe.errors import InputError
+
+if TYPE_CHECKING:
+    from lorapipe.evaluation.report_data import ReportData
+
+
+@dataclass(frozen=True)
+class Advised:
+    """An advice of the verdict: what to do, and the settings to change, if it names any."""
+
+    what: str
+    patch: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict of one evaluate stage. `merit`, `identity` and `following` are of the best snapshot at strength 1."""
+
+    judge: str
+    state: str
+    headline: str
+    strength: float
+    step: int
+    merit: float
+    identity: float = 0.0
+    following: float | None = None
+    advice: tuple[Advised, ...] = ()
+    prompts: tuple[str, ...] = ()
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it is good at strength 1."""
+        return self.state == "good" and self.strength == 1
+
+
+def judgement_of(judge: str, path: Path) -> Judgement:
+    """Read a report's data. `InputError` if it is none."""
+    try:
+        data: ReportData = json.loads(path.read_text(encoding="utf-8"))
+        return _judgement(judge, data)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"is not a report: {error}.", where=str(path), cure="Run the pipeline again.") from None
+
+
+def _judgement(judge: str, data: ReportData) -> Judgement:
+    verdict = data["verdict"]
+    best = verdict["best"]
+    at_one = [cell for cell in data["cells"] if cell["strength"] == cell["text_encoder"] == 1]
+    chosen: Any = next((cell for cell in at_one if cell["step"] == best["step"]), None)
+    if chosen is None or best["strength"] != 1:
+        chosen = max(at_one, key=lambda cell: cell["merit"] or 0.0, default=chosen) or {"step": best["step"]}
+    return Judgement(
+        judge,
+        verdict["state"],
+        verdict["headline"],
+        best["strength"],
+        chosen["step"],
+        chosen.get("merit") or 0.0,
+        chosen.get("identity") or 0.0,
+        chosen.get("following"),
+        tuple(Advised(each["what"], _numbers(each["patch"])) for each in verdict["advice"]),
+        tuple(data["prompts"]),
+    )
+
+
+def _numbers(patch: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in patch.items() if isinstance(value, (int, float))}
