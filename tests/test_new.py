@@ -18,12 +18,12 @@ from lorapipe.models import Checkpoint, Family
 from lorapipe.models.sd15 import SD15
 from lorapipe.models.sdxl import SDXL
 from lorapipe.pipeline import loader
+from lorapipe.pipeline.yaml_text import flow
 from lorapipe.rules import Facts, Pictures, problems
 from lorapipe.spec import from_dict
 from lorapipe.stages import Stage
 from lorapipe.stages._train_forecast import memory
 from lorapipe.stages.train import Train
-from lorapipe.starting_settings import document
 from lorapipe.starting_settings.caption_facts import CaptionFacts
 from lorapipe.starting_settings.choices import Choices
 from lorapipe.starting_settings.folder_facts import FolderFacts, Group, facts_of
@@ -102,7 +102,7 @@ def test_without_a_target_it_is_printed(capsys: pytest.CaptureFixture[str]) -> N
 def test_texts_are_read_as_they_were_written(value: str) -> None:
     from lorapipe.pipeline.yaml_document import parse
 
-    assert parse(document.flow([value, {"a": value}]), "x").value == [value, {"a": value}]
+    assert parse(flow([value, {"a": value}]), "x").value == [value, {"a": value}]
 
 
 def test_what_a_user_named_oddly_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -241,7 +241,6 @@ def editor(photos: Path, tmp_path: Path) -> Iterator[Page]:
     looks = PictureLooks(folder, 512)
     (tmp_path / "home").mkdir()
     with Page(EditorRoutes(folder, looks, TagSettings()), tmp_path / "home", 0) as page:
-        looks.start()
         yield page
         looks.close()
 
@@ -378,7 +377,11 @@ def test_copies_and_sizes_are_told_when_they_are_known(editor: Page, photos: Pat
 
 
 def test_the_analysis_is_that_of_the_captions_as_they_are_edited(editor: Page) -> None:
-    sent = {"folder": mark(editor), "captions": {"a.txt": "luna, x", "b.txt": "x"}, "trigger": "luna"}
+    sent: dict[str, object] = {
+        "folder": mark(editor),
+        "captions": {"a.txt": "luna, x", "b.txt": "x"},
+        "trigger": "luna",
+    }
     found = Asked(editor, "analysis", sent).json
     assert found["lacking"] == ["b.png"] and found["tags"] == {"x": 2, "luna": 1}
 

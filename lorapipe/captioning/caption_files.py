@@ -57,13 +57,15 @@ def files_to_write(
 ) -> dict[str, str]:
     """Return caption file → text for the captions of pictures; `beside` has the caption files that pictures have.
 
-    A picture's first caption file is kept; one without gets `cat.txt`. `InputError` if two pictures share a file and their
-    captions differ, since the file can have only one.
+    A picture's first caption file is kept; one without gets `cat.txt`, unless its caption is empty.
+    `InputError` if two pictures share a file and their captions differ, since the file can have only one.
     """
     names = own_names(pictures)
     found: dict[str, tuple[str, str]] = {}
     problems = list[Problem]()
     for picture, text in captions.items():
+        if not text and not beside.get(picture):
+            continue
         file = beside[picture][0] if beside.get(picture) else names[picture]
         other, known = found.setdefault(file, (picture, text))
         if known != text:

@@ -104,7 +104,6 @@ def _edit(root: Path, settings: TagSettings) -> int:
     with Page(EditorRoutes(folder, looks, settings), home()) as page:
         printer.line(f"The page: {page.address}")
         printer.line(f"{len(folder.pictures)} pictures in {root}. Nothing is written before you save; Ctrl-C stops.")
-        looks.start()
         try:
             threading.Event().wait()
         except KeyboardInterrupt:

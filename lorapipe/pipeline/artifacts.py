@@ -77,6 +77,23 @@ class Dataset(Artifact, stored_name="Dataset"):
 
 
 @dataclass(frozen=True)
+class Captions(Artifact, stored_name="Captions"):
+    """Captions of the pictures in a folder: one file for each below `folder`, named like the picture.
+
+    `data` is a JSON file that says where each caption comes from.
+    """
+
+    folder: Annotated[Path, OPEN]
+    data: Annotated[Path, LOCATION]
+    images: Annotated[Path, LOCATION]
+
+    @property
+    def as_source(self) -> Path:
+        """The folder of caption files."""
+        return self.folder
+
+
+@dataclass(frozen=True)
 class Snapshot(Artifact, stored_name="Snapshot"):
     """The adapter after `step` updates: a kohya-format fp32 safetensors file.
 

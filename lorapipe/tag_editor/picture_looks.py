@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -32,18 +33,22 @@ class Looks:
 
 
 class PictureLooks:
-    """Looks at a folder's pictures in the background; `now` is what is known so far."""
+    """Looks at a folder's pictures in the background, once it is started; `now` is what is known so far."""
 
     def __init__(self, folder: EditedFolder, side: int) -> None:
         self.now = Looks()
         self._folder = folder
         self._buckets = Buckets((side, side), side // 2, 2 * side, 64)
-        self._is_over = False
+        self._is_over = self._has_begun = False
+        self._guard = threading.Lock()
         self._thread = SupervisedThread("picture looks", self._run)
 
     def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
+        """Begin to look, unless that was begun."""
+        with self._guard:
+            if not self._has_begun:
+                self._has_begun = True
+                self._thread.start()
 
     def close(self) -> None:
         """End after the pictures that are being looked at."""

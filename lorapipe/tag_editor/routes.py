@@ -107,6 +107,7 @@ class EditorRoutes:
         }
 
     def _pictures(self, seen: str) -> Answer:
+        self._looks.start()
         now, names = self._looks.now, self._folder.pictures
         tag = tag_of(len(now.signatures), len(now.facts), now.ready)
         if tag == seen:

@@ -72,7 +72,7 @@ def _perform(
             out=attempt / "out",
             resume=attempt / "resume",
             cache=Path(job.cache),
-            emit=_throttled(emit),
+            emit=_logged(_throttled(emit)),
             stopping=stopping,
             device=job.device,
             model_cache=model_cache,
@@ -102,6 +102,18 @@ def _deduplicated(emit: Callable[[Event], None]) -> Callable[[Event], None]:
         if repr(event) not in told:
             told.add(repr(event))
             emit(event)
+
+    return tell
+
+
+def _logged(emit: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Wrap `emit` so that log lines are also written to the stage's log, which `lorapipe log` prints."""
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Log):
+            with suppress(OSError):  # the log cannot be written on a full disk
+                print(event.text, flush=True)
+        emit(event)
 
     return tell
 

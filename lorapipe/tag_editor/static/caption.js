@@ -5,6 +5,8 @@ import { h } from "./elements.js";
 import { commonTags, keyOf, leastTokens, moved, tagsOf, withTagAt } from "./tags.js";
 import { t } from "./translate.js";
 
+const LARGE_AFTER = 250; // ms
+
 export class CaptionPanel {
   constructor(element, store, { guarded, filterTag, similar }) {
     this.element = element;
@@ -82,7 +84,7 @@ export class CaptionPanel {
       }
     });
     this.counter = h("span", { class: "count" });
-    const view = h("img", { src: `views/${picture.index}`, alt: picture.name, class: "view" });
+    const view = this.#view(picture);
     const parts = [
       view,
       h("h2", {}, picture.name),
@@ -94,6 +96,18 @@ export class CaptionPanel {
     ];
     this.#count();
     return parts;
+  }
+
+  /** The thumbnail at once, which the gallery has loaded; the large picture where the user stays at it. */
+  #view(picture) {
+    const large = `views/${picture.index}`;
+    const view = h("img", { src: this.viewed === large ? large : `thumbs/${picture.index}/${picture.time}`, alt: picture.name, class: "view" });
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(() => {
+      this.viewed = large;
+      view.src = large;
+    }, LARGE_AFTER);
+    return view;
   }
 
   #count() {

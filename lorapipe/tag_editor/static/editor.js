@@ -15,6 +15,7 @@ import { chooseLanguage, LANGUAGES, language, remember, t } from "./translate.js
 
 const $ = (selector) => document.querySelector(selector);
 const LOOK_EVERY = 1500; // ms between questions for sizes and copies
+const LOOK_AFTER = 400; // ms: the pictures in view come first
 const MOST_KNOWN = 500; // tags that fields suggest
 
 await chooseLanguage();
@@ -64,7 +65,7 @@ function filterTag(key) {
 function showOnly(pictures, name) {
   filter.only = pictures;
   filter.onlyName = name;
-  gallery.element.scrollTop = 0;
+  gallery.scrollTo(0);
   refilter();
   gallery.go(0);
 }
@@ -310,4 +311,4 @@ suggest();
 refilter();
 openTab("caption");
 $("#gallery").focus();
-lookOn();
+setTimeout(lookOn, LOOK_AFTER);

@@ -19,27 +19,39 @@ export class Gallery {
     this.anchor = 0;
     this.cells = new Map();
     this.least = 160;
+    this.top = 0;
     this.floor = h("div", { class: "floor" });
     element.append(this.floor);
     element.addEventListener("scroll", () => this.#soon());
     element.addEventListener("keydown", (event) => this.#key(event));
     element.addEventListener("click", (event) => this.#click(event));
-    new ResizeObserver(() => this.layout()).observe(element);
+    // sizes are kept: to ask for them after a change would make the browser lay out the page at once
+    new ResizeObserver(() => (this.#measure(), this.layout())).observe(element);
+    this.#measure();
+  }
+
+  #measure() {
+    this.width = this.element.clientWidth;
+    this.height = this.element.clientHeight;
   }
 
   /** Show these pictures; the current one stays if it is among them. */
   show(pictures) {
     this.shown = pictures;
-    if (!pictures.includes(this.current)) this.go(0, false);
+    const isGone = !pictures.includes(this.current);
+    if (isGone) this.current = pictures[0] ?? null;
     this.layout();
+    if (isGone) this.onCurrent(this.current);
   }
 
   layout() {
-    const width = this.element.clientWidth - GAP;
+    const width = this.width - GAP;
     this.columns = Math.max(1, Math.floor(width / (this.least + GAP)));
     this.side = Math.floor(width / this.columns) - GAP;
     this.row = this.side + CAPTION + GAP;
-    this.floor.style.height = `${Math.ceil(this.shown.length / this.columns) * this.row + GAP}px`;
+    const all = Math.ceil(this.shown.length / this.columns) * this.row + GAP;
+    this.floor.style.height = `${all}px`;
+    this.top = Math.max(0, Math.min(this.top, all - this.height));
     this.draw();
   }
 
@@ -47,14 +59,15 @@ export class Gallery {
     if (this.waiting) return;
     this.waiting = requestAnimationFrame(() => {
       this.waiting = 0;
+      this.top = this.element.scrollTop;
       this.draw();
     });
   }
 
   /** Draw the rows in view; cells that stay are kept. */
   draw() {
-    const first = Math.max(0, Math.floor(this.element.scrollTop / this.row) - AROUND);
-    const last = Math.ceil((this.element.scrollTop + this.element.clientHeight) / this.row) + AROUND;
+    const first = Math.max(0, Math.floor(this.top / this.row) - AROUND);
+    const last = Math.ceil((this.top + this.height) / this.row) + AROUND;
     const wanted = new Map(this.shown.slice(first * this.columns, last * this.columns).map((picture, at) => [picture.index, [picture, first * this.columns + at]]));
     for (const [index, cell] of this.cells) {
       if (!wanted.has(index)) {
@@ -102,13 +115,17 @@ export class Gallery {
     this.current = this.shown[at] ?? null;
     if (this.current && scrolls) {
       const top = Math.floor(at / this.columns) * this.row;
-      const { scrollTop, clientHeight } = this.element;
-      if (top < scrollTop) this.element.scrollTop = top;
-      else if (top + this.row + GAP > scrollTop + clientHeight) this.element.scrollTop = top + this.row + GAP - clientHeight;
+      const bottom = top + this.row + GAP - this.height;
+      if (top < this.top || bottom > this.top) this.scrollTo(top < this.top ? top : bottom);
     }
     this.draw();
     this.onCurrent(this.current);
     return at;
+  }
+
+  scrollTo(top) {
+    this.top = top;
+    this.element.scrollTop = top;
   }
 
   get place() {
@@ -146,7 +163,7 @@ export class Gallery {
   }
 
   #key(event) {
-    const page = Math.max(1, Math.floor(this.element.clientHeight / this.row)) * this.columns;
+    const page = Math.max(1, Math.floor(this.height / this.row)) * this.columns;
     const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: this.columns, ArrowUp: -this.columns, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
     const step = steps[event.key];
     if (step !== undefined && !event.altKey && !event.ctrlKey && !event.metaKey) {

@@ -13,10 +13,12 @@ export class TagList {
     this.at = 0;
     this.floor = h("div", { class: "floor" });
     element.append(this.floor);
-    element.addEventListener("scroll", () => this.draw());
+    this.top = 0;
+    this.height = element.clientHeight;
+    element.addEventListener("scroll", () => ((this.top = element.scrollTop), this.draw()));
     element.addEventListener("keydown", (event) => this.#key(event));
     element.addEventListener("click", (event) => this.#click(event));
-    new ResizeObserver(() => this.draw()).observe(element);
+    new ResizeObserver(() => ((this.height = element.clientHeight), this.draw())).observe(element);
   }
 
   /** Show tags: counts of the pictures shown, in an order, with a text in them; chosen tags come first. */
@@ -28,13 +30,15 @@ export class TagList {
     found.sort(order === "name" ? byName : (a, b) => b[1] - a[1] || byName(a, b));
     this.rows = [...chosen.map((tag) => [tag, counts.get(tag) ?? 0]), ...found];
     this.at = Math.min(this.at, Math.max(0, this.rows.length - 1));
-    this.floor.style.height = `${this.rows.length * ROW}px`;
+    const all = this.rows.length * ROW;
+    this.floor.style.height = `${all}px`;
+    this.top = Math.max(0, Math.min(this.top, all - this.height));
     this.draw();
   }
 
   draw() {
-    const first = Math.max(0, Math.floor(this.element.scrollTop / ROW) - 4);
-    const last = Math.ceil((this.element.scrollTop + this.element.clientHeight) / ROW) + 4;
+    const first = Math.max(0, Math.floor(this.top / ROW) - 4);
+    const last = Math.ceil((this.top + this.height) / ROW) + 4;
     this.floor.replaceChildren(...this.rows.slice(first, last).map((row, place) => this.#row(row, first + place)));
     this.element.setAttribute("aria-activedescendant", `tag-${this.at}`);
   }
@@ -68,8 +72,10 @@ export class TagList {
     if (step) {
       this.at = Math.max(0, Math.min(this.rows.length - 1, this.at + step));
       const top = this.at * ROW;
-      const { scrollTop, clientHeight } = this.element;
-      if (top < scrollTop || top + ROW > scrollTop + clientHeight) this.element.scrollTop = top - (step > 0 ? clientHeight - ROW : 0);
+      if (top < this.top || top + ROW > this.top + this.height) {
+        this.top = Math.max(0, top - (step > 0 ? this.height - ROW : 0));
+        this.element.scrollTop = this.top;
+      }
       this.draw();
     } else if (event.key === "Enter" || event.key === " ") this.#turn(event.shiftKey);
     else if (event.key === "-") this.#turn(true);
