@@ -21,6 +21,7 @@ from lorapipe.pipeline import loader
 from lorapipe.pipeline.extends import EXTENDS, open_layers
 from lorapipe.pipeline.overrides import put, split
 from lorapipe.pipeline.pipeline import Pipeline
+from lorapipe.pipeline.tune_options import TUNE
 from lorapipe.pipeline.variables import literal
 from lorapipe.pipeline.yaml_document import open_document
 from lorapipe.regular_files import open_inside, read_regular
@@ -88,10 +89,11 @@ def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str],
         layers += _layers_for_regularisation(template, dropped, base)
         variables["reg"] = str(reg)
     path = dropped.folder / FILE
-    write_text(_text(dropped, layers, variables, _stages(base, sets)), path)
+    tune = template.watching.tune
+    write_text(_text(dropped, layers, variables, _stages(base, sets), tune), path)
     pipeline = owners = loader.load(path)
     if changes is not None:
-        write_text(_text(dropped, [*layers, own], variables, _stages(base, sets)), path)
+        write_text(_text(dropped, [*layers, own], variables, _stages(base, sets), tune), path)
         owners = _tried(template, dropped.images, "name")
         pipeline = _with_own(path, own, places_of((pipeline, owners), dropped.images, dropped.folder))
     if said := lacking(str({**wanted, **variables}.get("trigger", "")), captions, pipeline):
@@ -224,6 +226,9 @@ def _overrides(path: Path, images: Path, watching: WatchSettings) -> dict[str, o
     document = open_document(path)
     if not isinstance(document.value, dict):
         raise InputError("is not a mapping.", where=str(path), cure="Write `vars:` or `stages:` in it.")
+    if TUNE in document.value:
+        cure = "The inbox's owner can have folders tuned: --set watch.tune=true."
+        raise InputError("a dropped folder cannot ask to be tuned.", where=document.where((TUNE,)), cure=cure)
     if EXTENDS in document.value:
         cure = "Write the settings to change under `vars:` and `stages:`."
         raise InputError("cannot extend other files.", where=document.where((EXTENDS,)), cure=cure)
@@ -260,6 +265,7 @@ def _text(
     layers: Sequence[Path],
     variables: Mapping[str, object],
     stages: Mapping[str, Mapping[str, object]],
+    tune: bool,
 ) -> str:
     lines = [
         f"# The pipeline of the folder {_plain(dropped.name)}. It is rewritten for each version of the folder. To try",
@@ -268,6 +274,7 @@ def _text(
         *(f"  - {_quoted(layer.absolute().as_posix())}" for layer in layers),
         "vars:",
         *(f"  {name}: {_quoted(_meant(value))}" for name, value in variables.items()),
+        *([f"{TUNE}: {{}}"] if tune else []),
         *(["stages:"] if stages else []),
     ]
     for stage, settings in stages.items():
