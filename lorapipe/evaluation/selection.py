@@ -79,6 +79,14 @@ def merit(scores: Scores, without: int | None = None) -> float:
     return identity(scores, without) * (1.0 if asked is None else asked) * sound
 
 
+def merit_error(scores: Scores) -> float:
+    """The standard error of the merit, by a jackknife over the pictures; 0 for a single picture."""
+    count = len(scores.identity)
+    merits = [merit(scores, place) for place in range(count)] if count > 1 else [0.0]
+    middle = fmean(merits)
+    return math.sqrt((count - 1) / count * sum((each - middle) ** 2 for each in merits))
+
+
 def _share(values: Sequence[float], without: int | None) -> float:
     kept = [value for place, value in enumerate(values) if place != without and not math.isnan(value)]
     return min(max(fmean(kept), 0.0), 1.0) if kept else 0.0

@@ -125,6 +125,15 @@ class Report(Artifact, stored_name="Report"):
 
 
 @dataclass(frozen=True)
+class Comparison(Artifact, stored_name="Comparison"):
+    """The comparison of several reports: a web page, the same as JSON, and the best weights of all."""
+
+    page: Annotated[Path, OPEN]
+    data: Path
+    best: Weights
+
+
+@dataclass(frozen=True)
 class File(Artifact, stored_name="File"):
     """A finished file."""
 

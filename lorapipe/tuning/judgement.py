@@ -6,12 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lorapipe.errors import InputError
-
-if TYPE_CHECKING:
-    from lorapipe.evaluation.report_data import ReportData
+from lorapipe.evaluation.report_data import ReportData, at_full_strength
 
 
 @dataclass(frozen=True)
@@ -54,16 +52,12 @@ def judgement_of(judge: str, path: Path) -> Judgement:
 
 def _judgement(judge: str, data: ReportData) -> Judgement:
     verdict = data["verdict"]
-    best = verdict["best"]
-    at_one = [cell for cell in data["cells"] if cell["strength"] == cell["text_encoder"] == 1]
-    chosen: Any = next((cell for cell in at_one if cell["step"] == best["step"]), None)
-    if chosen is None or best["strength"] != 1:
-        chosen = max(at_one, key=lambda cell: cell["merit"] or 0.0, default=chosen) or {"step": best["step"]}
+    chosen = at_full_strength(data)
     return Judgement(
         judge,
         verdict["state"],
         verdict["headline"],
-        best["strength"],
+        verdict["best"]["strength"],
         chosen["step"],
         chosen.get("merit") or 0.0,
         chosen.get("identity") or 0.0,

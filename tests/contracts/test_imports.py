@@ -127,6 +127,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.training.diffusion", "=lorapipe.models", "lorapipe.training.model_contexts",
         "lorapipe.training.noise", "lorapipe.training.seeds", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
+    "lorapipe.evaluation.comparison": ("lorapipe.evaluation", "lorapipe.training_record"),
     "lorapipe.regular_files": (),
     "lorapipe.code_pages": ("lorapipe.common_characters",),
     "lorapipe.common_characters": (),
@@ -190,8 +191,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.cli": (*FRONT, *ENGINE),
     "lorapipe.commands": (*FRONT, *JOBS, "lorapipe.tuning", *ENGINE),
     "lorapipe.tuning": (
-        "lorapipe.tuning", "lorapipe.evaluation.html_page", "lorapipe.evaluation.grid_plan", "lorapipe.training_record",
-        *ENGINE
+        "lorapipe.tuning", "lorapipe.evaluation.html_page", "lorapipe.evaluation.grid_plan",
+        "lorapipe.evaluation.image_store", "lorapipe.evaluation.report_data", "lorapipe.training_record", *ENGINE
     ),
     "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", "lorapipe.tuning", *ENGINE),
     "lorapipe.series": (),
