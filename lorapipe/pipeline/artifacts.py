@@ -90,7 +90,8 @@ class Weights(Artifact, stored_name="Weights"):
 
     `dataset` is the training set, `training` a JSON file of the training's settings and counts (the source of `ss_*`
     metadata), `log` a JSON-lines file of metrics per step; all three are None if the adapter was not trained here. `base`
-    is its base model, if that is not the dataset's. `strength` is the recommended strength.
+    is its base model, if that is not the dataset's. `strength` is the recommended strength. `state` is the folder from which
+    a longer training goes on, where this one ended before its last step.
     """
 
     snapshots: tuple[Snapshot, ...]
@@ -99,6 +100,7 @@ class Weights(Artifact, stored_name="Weights"):
     log: Annotated[Path | None, LOCATION] = None
     strength: float = 1.0
     base: Spec | None = None
+    state: Annotated[Path | None, LOCATION] = None
 
     @property
     def as_source(self) -> Path:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Self, cast
 
@@ -42,6 +43,7 @@ from lorapipe.training.publish import publish_training
 from lorapipe.training.record import record_of
 from lorapipe.training.resume_state import Checkpoints, Trainable
 from lorapipe.training.schedulers import Scheduler
+from lorapipe.training.shorter_training import end_of, keep_state, take_up
 from lorapipe.training.snapshots import SnapshotWriter
 from lorapipe.training_record import TrainingRecord
 
@@ -140,6 +142,8 @@ class Trainer:
         warmup = options.scheduler.warmup.steps(total, per_epoch)
         record = record_of(model, base, pictures, length, options.settings(compute.dtype), rates, warmup)
         record.save(context.out / "training.json")
+        if options.resume_from is not None and parallel is None:
+            take_up(options.resume_from, record, context)
         launch = partial(launched, partial(_train_rank, options), context, parallel)
         previews = options.previews.steps(total, per_epoch) if options.preview_prompts else frozenset[int]()
         return cls(
@@ -157,7 +161,9 @@ class Trainer:
             optimization=Optimization(
                 options.optimizer, options.scheduler, options.max_grad_norm, options.scale_weight_norms, options.ema
             ),
-            milestones=Milestones(total, options.snapshots.steps(total, per_epoch), previews),
+            milestones=Milestones(
+                total, options.snapshots.steps(total, per_epoch), previews, end_of(options.until, length)
+            ),
             record=record,
             previews=Previews(
                 model, options.preview_prompts, SamplingOptions(pictures.resolution, cfg=base.usual_cfg(), **record.reading),
@@ -202,7 +208,7 @@ class Trainer:
         steps = iter(()) if ended else self._loop(adapter, trainable, parallel, monitor.done)
         with closing(monitor.follow(steps)) as followed:
             for step, due in followed:
-                end = self._is_to_stop(step.step, adapter, trainable)
+                end = step.step == self.milestones.end or self._is_to_stop(step.step, adapter, trainable)
                 if due.snapshot or end:
                     with _saved_weights(adapter, trainable):
                         monitor.check_weights(step.step)
@@ -230,7 +236,7 @@ class Trainer:
         """Return the steps after the first `done`."""
         how, total, per_epoch = self.optimization, self.length.total, self.length.per_epoch
         return loop.train(
-            replace(self.loader, parallel=parallel).updates(done),
+            islice(replace(self.loader, parallel=parallel).updates(done), max(0, self.milestones.last - done)),
             self.objective,
             trainable.optimizer,
             lambda step: how.scheduler.factor(step, total, per_epoch),
@@ -242,13 +248,17 @@ class Trainer:
 
     def publish(self) -> Weights:
         """Publish all files of the completed training."""
-        publish_training(self.context)
-        out, made = self.context.out, self.milestones.snapshots
+        out, made, end = self.context.out, self.milestones.made, self.milestones.end
+        stopped = self.early_stop.stopped_at if self.early_stop else None
+        if stopped:
+            made = frozenset(step for step in made if step < stopped) | {stopped}
+        publish_training(self.context, {out / snapshots.file_name(step) for step in made})
         if self.early_stop:
             self.early_stop.save(self.milestones.total)
-        if self.early_stop and (last := self.early_stop.stopped_at):
-            made = frozenset(step for step in made if step < last) | {last}
-            replace(self.record, steps=last, stopped=self.early_stop.reason or "").save(out / "training.json")
+        if self.early_stop and stopped:
+            replace(self.record, steps=stopped, stopped=self.early_stop.reason or "").save(out / "training.json")
+        elif end is not None:
+            replace(self.record, steps=end).save(out / "training.json")
         return Weights(
             snapshots=tuple(
                 Snapshot(step, self.length.epoch(step), out / snapshots.file_name(step)) for step in sorted(made)
@@ -256,6 +266,7 @@ class Trainer:
             dataset=self.dataset,
             training=out / "training.json",
             log=out / "metrics.jsonl",
+            state=keep_state(self.context) if end is not None else None,
         )
 
 
