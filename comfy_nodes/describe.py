@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from lorapipe.pipeline.artifacts import Artifact, File, field_kind, fields_of_kind
+from lorapipe.pipeline.artifacts import Artifact, File, class_of, field_kind, fields_of_kind
 from lorapipe.pipeline.contracts import contracts
-from lorapipe.spec import Knob, Shape, Spec, knobs, registry_of, shape_of
+from lorapipe.spec import Knob, Shape, Source, Spec, knobs, registry_of, shape_of
 from lorapipe.stages import Stage
 
 from .run_options import Running
@@ -33,7 +33,10 @@ DEEPEST_PART = 3
 
 @dataclass(frozen=True)
 class Input:
-    """An input of a node: a socket of a type, or a widget."""
+    """An input of a node: a socket of a type, or a widget.
+
+    `knob` is the knob that it sets, where that has two inputs: a widget for a file, and a socket for a stage's result.
+    """
 
     name: str
     help: str
@@ -42,6 +45,7 @@ class Input:
     widget: Widget | None = None
     aliases: tuple[str, ...] = ()
     path: Literal["", "read", "write"] = ""
+    knob: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,10 @@ class Node:
     def input(self, name: str) -> Input:
         """Return an input by its name, or by a name of an earlier release."""
         return next(each for each in self.inputs if name == each.name or name in each.aliases)
+
+    def socket_for(self, knob: str) -> Input | None:
+        """Return the socket that sets a knob in place of its widget; None if there is none."""
+        return next((each for each in self.inputs if each.knob == knob), None)
 
 
 def nodes() -> dict[str, Node]:
@@ -174,7 +182,7 @@ def _knobs_everywhere() -> Iterator[tuple[type[Spec], Knob]]:
 
 def _inputs(cls: type[Spec], others: tuple[Input, ...] = ()) -> tuple[Input, ...]:
     """Return the knobs as inputs, in ComfyUI's order: required ones first, sockets before widgets."""
-    made = (*map(_input, knobs(cls)), *others)
+    made = (*map(_input, knobs(cls)), *_results(cls), *others)
     return tuple(sorted(made, key=lambda each: (not each.required, not each.socket)))
 
 
@@ -188,6 +196,16 @@ def _input(knob: Knob) -> Input:
     reads = knob.shape.kind == "source"
     path: Literal["", "read", "write"] = "read" if reads else "write" if shown.coding == "path" else ""
     return Input(knob.name, text, knob.required, widget=shown, aliases=aliases, path=path)
+
+
+def _results(cls: type[Spec]) -> Iterator[Input]:
+    """Yield a socket for each knob that takes a file or a stage's result."""
+    for knob in knobs(cls):
+        kind = knob.shape.value
+        if knob.shape.kind == "source" and issubclass(kind, Source) and (artifact := kind.artifact):
+            help = f"A stage's result as {knob.name}, in place of a file: {artifact}."
+            socket = _socket_of(shape_of(class_of(artifact)))
+            yield Input(f"{knob.name}_from", help, socket=socket, knob=knob.name)
 
 
 def socket_of(knob: Knob) -> str:

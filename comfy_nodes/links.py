@@ -29,7 +29,9 @@ def settings(node: Node, given: Mapping[str, object], found: Callable[[Input, st
     document, problems = dict[str, Any](), list[Problem]()
     for each in node.inputs:
         value = next((given[name] for name in (each.name, *each.aliases) if given.get(name) is not None), None)
-        if value is None or each.name in (STAGE_NAME, RUNNING):
+        linked = node.socket_for(each.name)
+        is_replaced = linked is not None and given.get(linked.name) is not None
+        if value is None or is_replaced or each.name in (STAGE_NAME, RUNNING):
             continue
         try:
             read = _read(each, value, found)
@@ -37,7 +39,7 @@ def settings(node: Node, given: Mapping[str, object], found: Callable[[Input, st
             problems += [Problem(problem.what, cure=problem.cure, path=(each.name,)) for problem in error.problems]
             continue
         if read is not ABSENT:
-            document[each.name] = read
+            document[each.knob or each.name] = read
     if problems:
         raise InputError(problems)
     return document

@@ -56,7 +56,8 @@ def check(node: Node, given: Mapping[str, object], where: GraphPaths) -> None:
 def _linked(node: Node, document: Mapping[str, object], given: Mapping[str, object]) -> set[str]:
     """Return the messages about inputs that are missing only because their links have no values yet."""
     absent = {each.name for each in node.inputs if each.name not in document}
-    empty = {each.name for each in node.inputs if each.required and each.widget and not given.get(each.name)}
+    unlinked = [each for each in node.inputs if each.required and each.widget and not node.socket_for(each.name)]
+    empty = {each.name for each in unlinked if not given.get(each.name)}
     return {f"{name} is missing." for name in absent - empty}
 
 

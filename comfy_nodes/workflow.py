@@ -78,13 +78,13 @@ class _GraphBuilder:
         for knob in knobs(type(spec)):
             if (link := self._link(knob, getattr(spec, knob.name))) is not None:
                 links[knob.name] = link
+            elif isinstance(result := getattr(spec, knob.name), Ref) and (socket := node.socket_for(knob.name)):
+                links[socket.name] = self._source(result)
         drawn = self._new(node)
         drawn.links.update(links)
         for each in node.inputs:
             if each.widget is not None and each.name != STAGE_NAME:
-                drawn.widgets[each.name] = each.widget.to_widget(
-                    _as_seen_from_a_graph(each, plain(getattr(spec, each.name)))
-                )
+                drawn.widgets[each.name] = _shown(each, getattr(spec, each.name))
         return drawn
 
     def _new(self, node: Node) -> Placed:
@@ -145,11 +145,19 @@ class _GraphBuilder:
         return x + stage.size[0] + GAP
 
 
+def _shown(each: Input, value: Any) -> Any:
+    """Return a knob's value as its widget shows it; nothing for a stage's result, which is linked."""
+    assert each.widget is not None
+    return "" if isinstance(value, Ref) else each.widget.to_widget(_as_seen_from_a_graph(each, plain(value)))
+
+
 def _as_seen_from_a_graph(each: Input, value: Any) -> Any:
     """Adapt a path to a graph: a file to write keeps only its name; example pictures get their name in ComfyUI."""
+    if value is None or not each.path:
+        return value
     if each.path == "write":
         return Path(value).name
-    if each.path != "read" or value is None or value in (each.widget.choices if each.widget else ()):
+    if value in (each.widget.choices if each.widget else ()):
         return value
     path = Path(os.path.abspath(value))  # noqa: PTH100 (resolve() would follow links)
     return f"examples/{path.name}" if path.parent == EXAMPLES else path.as_posix()

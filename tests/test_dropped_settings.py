@@ -195,11 +195,11 @@ def test_what_the_owners_pipeline_asks_for_is_never_too_much(folder: Path) -> No
 def test_the_name_of_a_folder_asks_for_no_more_than_settings_may(tmp_path: Path) -> None:
     folder = photographs(tmp_path / "inbox" / "9999_penny", 5)
     order = order_of(folder)
-    assert write(InboxPipeline(None, (), WatchSettings(least=3)), order), (
-        "the built-in pipeline counts steps, not epochs"
-    )
+    assert write(InboxPipeline(None, (), WatchSettings(least=3)), order), "such repeats are not used"
+    inner = photographs(tmp_path / "inbox" / "penny" / "9999_penny", 5).parent
+    assert write(InboxPipeline(None, (), WatchSettings(least=3)), order_of(inner)), "nor is an epoch of them trained"
     with pytest.raises(InputError, match="most_steps"):
-        write(InboxPipeline(None, ("lora.steps=10 epochs",), WatchSettings(least=3)), order)
+        write(InboxPipeline(None, ("lora.steps=10 epochs",), WatchSettings(least=3)), order_of(inner))
 
 
 def test_settings_of_a_hundred_kilobytes_are_not_a_persons(folder: Path) -> None:

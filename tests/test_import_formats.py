@@ -214,6 +214,25 @@ def test_other_trainers_are_read_as_far_as_they_map(project: Path, name: str, te
         assert (lora.weighting.gamma, lora.clip_skip, lora.captions.keep_tokens) == (4, 2, 1)
 
 
+@pytest.mark.parametrize("place", ["concepts.json", "training_concepts/concepts.json", r"C:\trainer\concepts.json"])
+def test_onetrainers_concepts_are_read_from_the_file_that_it_names(tmp_path: Path, place: str) -> None:
+    """Where it says, or beside it; a concept that is off is counted too."""
+    concepts = [{"path": "./photos", "balancing": 3.0}, {"path": "./others", "enabled": False}]
+    named = {**ONETRAINER, "concepts": [], "concept_file_name": place}
+    lost = configs.imported(json.dumps(named, indent=1), tmp_path, "o.json")
+    assert configs.outcomes(lost)["concept_file_name"] == "refused"
+    file = tmp_path / (place if ":" not in place else "concepts.json")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(concepts, indent=1), encoding="utf-8")
+    found = configs.imported(json.dumps(named, indent=1), tmp_path, "o.json")
+    assert "images: ./photos " in found.pipeline and "others" not in found.pipeline and "repeats: 3" in found.pipeline
+    outcomes = {entry.option.written: (entry.outcome.kind, entry.option.place) for entry in found.report.entries}
+    assert outcomes["concepts[0].path"] == ("used", "concepts.json:3")
+    assert outcomes["concepts[1].path"] == ("no effect", "concepts.json:7")
+    assert outcomes["concept_file_name"][0] == "translated"
+    assert sum(found.report.counts.values()) == len(found.report.entries)
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

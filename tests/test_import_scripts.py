@@ -11,6 +11,7 @@ from outcomes import ends
 from lorapipe.cli import main
 from lorapipe.config_import.configuration import KINDS
 from lorapipe.config_import.shells import bash, cmd, powershell
+from lorapipe.errors import InputError
 from lorapipe.pipeline import loader
 from lorapipe.pipeline.execution.runner import Run
 
@@ -239,6 +240,59 @@ def test_folders_without_a_number_are_left_out_as_the_original_does(project: Pat
     assert (dataset.repeats, dataset.images.path.name) == (5, "5")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "line", "said"),
+    [
+        ("a.sh", "while read x; do lr=$x; done < rates\nTRAIN --unet_lr=$lr", 1, "'while'"),
+        ("a.sh", "case $1 in a) lr=1;; *) lr=2;; esac\nTRAIN --unet_lr=$lr", 1, "'case'"),
+        ("a.sh", "\nfor f in *.toml; do lr=$f; done\nTRAIN --unet_lr=$lr", 2, "'for'"),
+        ("a.sh", "set_rate() {\n lr=1e-4\n return\n}\nset_rate\nTRAIN --unet_lr=$lr", 5, "'set_rate'"),
+        ("a.sh", "read -p rate lr\nTRAIN --unet_lr=$lr", 1, "`read`"),
+        ("a.sh", "source rates.sh\nTRAIN --unet_lr=$lr", 1, "`source rates.sh`"),
+        ("a.sh", 'cat > x.toml << END\nlr = "1\nEND\nTRAIN --unet_lr=$lr', 1, "<<"),
+        ("b.bat", ":again\nset lr=1\nTRAIN --unet_lr=%rate%\ngoto again", 4, "`goto again`"),
+        ("b.bat", "call :rates\nTRAIN --unet_lr=%lr%\nexit /b\n:rates\nset lr=1", 1, "`call :rates`"),
+        ("b.bat", 'for /f "tokens=*" %%i in (rates.txt) do set lr=%%i\nTRAIN --unet_lr=%lr%', 1, "for"),
+        ("b.bat", "call rates.bat\nTRAIN --unet_lr=%lr%", 1, "`call rates.bat`"),
+        ("c.ps1", "while ($true) { $lr = 1 }\nTRAIN --unet_lr=$lr", 1, "'while'"),
+        ("c.ps1", "function Rate($x) { $script:lr = $x }\nRate 1\nTRAIN --unet_lr=$lr", 1, "'function'"),
+        ("c.ps1", "param([string]$lr = 1)\nTRAIN --unet_lr=$lr", 1, "param"),
+        ("c.ps1", ". .\\rates.ps1\nTRAIN --unet_lr=$lr", 1, "rates.ps1"),
+    ],
+)
+def test_what_is_not_interpreted_is_refused_by_name_and_line(
+    tmp_path: Path, name: str, text: str, line: int, said: str
+) -> None:
+    """And what it would set is refused too, never taken from before it."""
+    found = configs.imported(text.replace("TRAIN", "python train_network.py --seed=1"), tmp_path, name)
+    assert configs.outcomes(found)["--unet_lr"] == "refused"
+    assert any(remark.startswith(f"{name}:{line}: refused: ") and said in remark for remark in found.report.remarks)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.sh", "for dim in 4 8; do\n  TRAIN --network_dim=$dim --output_name=penny-$dim\ndone"),
+        ("a.sh", "train() {\n  TRAIN --network_dim=$1 --output_name=penny-$1\n}\ntrain 4\ntrain 8"),
+        ("b.bat", "for %%d in (4 8) do (\n  TRAIN --network_dim=%%d --output_name=penny-%%d\n)"),
+        ("c.ps1", "foreach ($dim in 4, 8) {\n  TRAIN --network_dim=$dim --output_name=penny-$dim\n}"),
+    ],
+)  # fmt: skip
+def test_of_several_trainings_the_first_is_imported_and_the_others_are_told(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    found = configs.imported(text.replace("TRAIN", "python train_network.py --seed=1"), tmp_path, name)
+    assert "rank: 4 " in found.pipeline and "penny-4.safetensors" in found.pipeline
+    said = "another training, which is not imported: as the first, but --network_dim 8, --output_name penny-8"
+    assert [remark for remark in found.report.remarks if "refused" in remark] == []
+    assert any(remark == f"{name}:2: {said}" for remark in found.report.remarks), found.report.remarks
+
+
+def test_a_training_in_a_part_that_is_not_interpreted_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"in a part that is not interpreted, in line 2"):
+        configs.imported("\nwhile true; do python train_network.py; done", tmp_path)
+
+
 # ------------------------------------------------------------------------------------------------------------- shells
 
 
@@ -258,6 +312,17 @@ def test_folders_without_a_number_are_left_out_as_the_original_does(project: Pat
          ["python", "train.py", "4"]),
         (cmd.run, 'set /a N=2*3\nif not "%N%"=="6" (set X=a) else (set X=b)\npython train.py %X% !N!',
          ["python", "train.py", "b", "6"]),
+        (bash.run, "for i in {2..3}; do for j in a b; do w=$w$i$j; done; done\ntrain.py $w", ["train.py", "2a2b3a3b"]),
+        (bash.run, "for ((i=1;i<3;i++)); do w=$w$i; done\nfor i in $(seq 3 4); do w=$w$i; done\ntrain.py $w",
+         ["train.py", "1234"]),
+        (bash.run, 'f() { train.py "$2" "${@}" $#; }\nf a "b c"', ["train.py", "b c", "a", "b c", "2"]),
+        (bash.run, "if [[ 1 == 1 ]]; then train.py a; exit; fi\ntrain.py b", ["train.py", "a"]),
+        (powershell.run, 'for ($i = 1; $i -le 2; $i++) { $w += "a$i" }\npython train.py $w',
+         ["python", "train.py", "a1a2"]),
+        (cmd.run, "set W=x\nfor /l %%i in (1,1,3) do set W=!W!%%i\npython train.py %W%", ["python", "train.py", "x123"]),
+        (cmd.run, "set W=x\nfor %%i in (a b) do (\nset W=%%i\npython train.py %W%\n)", ["python", "train.py", "x"]),
+        (cmd.run, "set W=1\ngoto on\nset W=2\n:on\npython train.py %W%\ngoto :eof\npython train.py no",
+         ["python", "train.py", "1"]),
         (cmd.run, "rem train.py no\npython train.py a^\n b & echo c", ["python", "train.py", "a", "b"]),
     ],
 )  # fmt: skip

@@ -163,6 +163,38 @@ def test_the_weights_are_those_of_diffusers_fuse_lora(base: SD15, model: Model, 
                for name, tensor in merged.part("unet").named_parameters())  # fmt: skip
 
 
+OF_LYCORIS: dict[str, Adapter] = {
+    "locon": LoCon(rank=4, alpha=2.0, conv_rank=2, conv_alpha=1.0), "loha": LoHa(rank=2, alpha=2.0, preset="full"),
+    "lokr": LoKr(rank=2, alpha=2.0, factor=4), "dora": LoRA(rank=2, dora=True, dora_axis="output"), "full": Full(),
+    "oft": OFT(block_size=4), "glora": GLoRA(rank=2),
+}  # fmt: skip
+"""LoHa and LoKr with alpha = rank: LyCORIS 4.1.3 multiplies by alpha / rank twice when it merges them; its (IA)³ cannot be
+merged from a file. Of a DoRA it takes a part of the magnitudes' change alone, where we and ComfyUI take one of ΔW."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "strength"), [(kind, each) for kind in OF_LYCORIS for each in (1.0, 0.6) if (kind, each) != ("dora", 0.6)]
+)
+def test_the_weights_are_those_of_lycoris_merge(
+    kind: str, strength: float, base: SD15, model: Model, tmp_path: Path
+) -> None:
+    lycoris = pytest.importorskip("lycoris.utils")
+    path = saved(drawn(OF_LYCORIS[kind], model), model, tmp_path / "a.safetensors")
+    merge_adapters(base, [WeightedFile(path, Strengths(strength))], tmp_path / "merged")
+    theirs = copy.deepcopy(model)
+    text = torch.nn.ModuleDict({"text_model": theirs.part("text_encoder")})  # as its paths are in files
+    lycoris.merge([text], theirs.part("unet"), load_file(path), strength)
+    ours = replace(base, checkpoint=Checkpoint(tmp_path / "merged")).load("cpu")
+    changed = set()
+    for part in model.trainable:
+        before, found = (dict(each.part(part).named_parameters()) for each in (model, ours))
+        for name, tensor in theirs.part(part).named_parameters():
+            assert torch.allclose(found[name], tensor, rtol=1e-5, atol=1e-6), (part, name)
+            if not torch.equal(tensor, before[name]):
+                changed.add(part)
+    assert changed == {*model.trainable}
+
+
 def test_blocks_have_their_own_strengths(base: SD15, model: Model, tmp_path: Path) -> None:
     learned = drawn(LoRA(rank=2), model)
     path = saved(learned, model, tmp_path / "a.safetensors")

@@ -160,10 +160,41 @@ def test_a_trigger_that_no_caption_has_is_put_before_all() -> None:
 
 
 def test_uneven_subfolders_are_balanced_by_repeats() -> None:
-    facts = replace(folder(), groups=(Group("ann", 40, None), Group("bob", 10, None)))
+    facts = replace(folder(), groups=(Group("ann", 40, False), Group("bob", 10, False)))
     stages = {each.name: each.plain() for each in draft(Choices(facts, Wishes(), base_of(SD15)), Path()).stages}
     assert stages["ann-pictures"]["repeats"] == 1 and stages["bob-pictures"]["repeats"] == 4
     assert stages["lora"]["more_datasets"] == ["$bob-pictures"]
+
+
+@pytest.mark.parametrize("place", [".", "10_penny woman", "img/10_penny woman"])
+def test_repeats_in_names_of_folders_shorten_the_training(tmp_path: Path, place: str) -> None:
+    """As `prepare` reads them, so that as many pictures are shown in all; also in the name of the folder itself."""
+    root = tmp_path / ("10_penny woman" if place == "." else "set")
+    (root / place).mkdir(parents=True)
+    for n in range(8):
+        Image.new("RGB", (600, 600), (30 * n, 40, 90)).save(root / place / f"{n}.png")
+    stages = {
+        each.name: each.plain() for each in draft(Choices(facts_of(root), Wishes(), base_of(SD15)), Path()).stages
+    }
+    assert stages["lora"]["steps"] == "12 epochs" and stages["dataset"].get("repeats") == (10 if place == "." else None)
+
+
+def test_what_was_not_looked_at_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of formats that take long, the pixels of a part are looked at."""
+    for n in range(12):
+        Image.new("RGB", (200, 200), (20 * n, 40, 90)).save(tmp_path / f"{n}.png")
+    cut = tmp_path / "cut.png"
+    cut.write_bytes((tmp_path / "0.png").read_bytes()[:-60])
+    assert "looked at" not in facts_of(tmp_path).summary() and facts_of(tmp_path).unreadable == 1
+    cut.unlink()
+    monkeypatch.setattr("lorapipe.starting_settings.picture_facts.SECONDS", 0.01)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    facts = facts_of(tmp_path)
+    assert 0 < facts.unseen < 12 and f"looked at {12 - facts.unseen} of them" in facts.summary()
+    assert any(
+        f"only {12 - facts.unseen} of 12 pictures" in note
+        for note in draft(Choices(facts, Wishes(), base_of(SD15)), Path()).notes
+    )
 
 
 def test_regularisation_pictures_are_used_with_keywords_and_not_with_captions(tmp_path: Path) -> None:

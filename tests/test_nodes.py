@@ -180,7 +180,12 @@ def test_the_choice_of_nothing_is_left_out() -> None:
 
 # --------------------------------------------------------------------------------------------------- graphs and pipelines
 
-PIPELINES = [ROOT / "pipelines/quickstart.yaml", *sorted((ROOT / "comfy_nodes/example_workflows").glob("*.yaml"))]
+TOOLS = [ROOT / f"pipelines/{name}.yaml" for name in ("bake-style", "distil", "slim")]
+PIPELINES = [
+    ROOT / "pipelines/quickstart.yaml",
+    *TOOLS,
+    *sorted((ROOT / "comfy_nodes/example_workflows").glob("*.yaml")),
+]
 
 
 def everything(folder: Path) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -16,10 +19,11 @@ from lorapipe import formats
 from lorapipe.cli import main
 from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights, Format, ModuleWeights
+from lorapipe.formats._number_types import are_finite, floats, rounded
 from lorapipe.formats.diffusers import Diffusers
 from lorapipe.formats.kohya import Kohya
+from lorapipe.lora_tools.factored_svd import factor_svd
 from lorapipe.lora_tools.resize import ResizeRules, resize
-from lorapipe.lora_tools.truncated_svd import factor_svd
 from lorapipe.models import Model, ModuleRef
 from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset
@@ -142,9 +146,11 @@ def test_ranks_are_sd_scripts_computed_by_hand(rule: str, like: str, model: Mode
 def test_the_factors_alone_give_the_singular_values_of_the_product() -> None:
     generator = torch.Generator().manual_seed(0)
     up, down = torch.randn(500, 20, generator=generator), torch.randn(20, 300, generator=generator)
-    found = factor_svd(up, down, lambda values: 7)
-    assert torch.allclose(found.values, torch.linalg.svdvals(up @ down)[:7], rtol=1e-4)
-    assert error(found.left * found.values @ found.right, best(up @ down, 7)) < 1e-4
+    found = factor_svd(up.numpy(), down.numpy(), lambda values: 7)
+    values = torch.linalg.svdvals(up.double() @ down.double()).float()
+    assert torch.allclose(torch.from_numpy(found.values), values[:7], rtol=2e-6)
+    assert error(torch.from_numpy(found.left * found.values @ found.right), best(up @ down, 7)) < 1e-5
+    assert found.total == pytest.approx(float(values.double().square().sum()), rel=1e-5)
 
 
 @pytest.mark.parametrize("format", [Kohya(), Diffusers()], ids=lambda format: format.name)
@@ -203,6 +209,28 @@ def test_the_command_and_its_mistakes(model: Model, tmp_path: Path, capsys: pyte
     assert not (tmp_path / "slim.safetensors").exists()
     with pytest.raises(InputError, match="is a folder"):
         resize(tmp_path, ResizeRules(4), tmp_path / "slim.safetensors")
+
+
+def test_a_lora_is_resized_without_torch(model: Model, tmp_path: Path) -> None:
+    """Its import takes more time and memory than the work."""
+    written(model, tmp_path / "wide.safetensors")
+    words = ["resize", str(tmp_path / "wide.safetensors"), "--rank", "4", "--to", str(tmp_path / "slim.safetensors")]
+    probe = "import sys; from lorapipe.cli import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", probe, *words], capture_output=True, encoding="utf-8", timeout=120)
+    assert run.stdout.splitlines()[-1] == "0 False", run.stderr
+
+
+@pytest.mark.parametrize("dtype", ["F16", "BF16"])
+def test_numbers_are_rounded_as_torch_rounds_them(dtype: str) -> None:
+    bits = torch.randint(-(2**31), 2**31, (200_000,), generator=torch.Generator().manual_seed(0)).to(torch.int32)
+    every = torch.arange(1 << 16).to(torch.int32) << 16  # all values of BF16, then those half way between two
+    numbers = torch.cat([bits, every, every + (1 << 15)]).view(torch.float32)
+    numbers = numbers[numbers.isfinite()]
+    kind = {"F16": torch.float16, "BF16": torch.bfloat16}[dtype]
+    found, wanted = rounded(numbers.numpy(), dtype), numbers.to(kind)
+    assert np.array_equal(found.view(np.int16), wanted.view(torch.int16).numpy())
+    assert are_finite(found, dtype) is bool(wanted.isfinite().all()) is False
+    assert np.array_equal(floats(found, dtype), wanted.float().numpy())
 
 
 def test_one_grid_compares_the_slim_lora_with_the_wide_one(

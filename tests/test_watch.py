@@ -15,6 +15,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -28,7 +29,6 @@ from lorapipe.job_queue.queue import Queue
 from lorapipe.job_queue.runner import QueueRunner
 from lorapipe.pipeline import digests, loader
 from lorapipe.pipeline.pipeline import Pipeline
-from lorapipe.starting_settings.trigger_settings import steps_for
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.watch import job_hooks
 from lorapipe.watch.folder_names import title_of, trigger_of
@@ -340,12 +340,6 @@ def test_names_become_files_and_words(name: str, title: str, trigger: str) -> No
     assert title_of(name) == title and trigger_of(name) == trigger
 
 
-def test_steps_are_whole_rounds_through_the_pictures() -> None:
-    assert {count: steps_for(count, 1000) for count in (7, 25, 100, 200, 5000)} == {
-        7: 1001, 25: 1000, 100: 1000, 200: 2000, 5000: 5000
-    }  # fmt: skip
-
-
 def made(folder: Path, outputs: Path, *sets: str, pipeline: Path | None = None) -> Pipeline:
     return write(
         InboxPipeline(pipeline, sets, WatchSettings(least=3)),
@@ -353,13 +347,13 @@ def made(folder: Path, outputs: Path, *sets: str, pipeline: Path | None = None) 
     )
 
 
-def test_the_built_in_pipeline_knows_the_folder(tmp_path: Path) -> None:
+def test_the_pipeline_knows_the_folder(tmp_path: Path) -> None:
     bare = photographs(tmp_path / "10_penny girl", 8)
     (bare / "words.txt").unlink()
     stages = made(bare, tmp_path / "out").stages
     assert stages["dataset"].class_word == "penny girl" and stages["dataset"].repeats == 10
     assert stages["dataset"].images.path == bare and stages["dataset"].min_pictures == 3
-    assert stages["lora"].steps.count == 600 and stages["lora"].captions.prefix == ""
+    assert stages["lora"].steps.count == 2400 / 8 / 10 and stages["lora"].captions.prefix == ""
     assert stages["file"].to.path == tmp_path / "out" / "10_penny girl" / "10_penny girl.safetensors"
     captioned = photographs(tmp_path / "pny")
     (captioned / "0.txt").write_text("a photo, smiling", encoding="utf-8")
@@ -369,15 +363,49 @@ def test_the_built_in_pipeline_knows_the_folder(tmp_path: Path) -> None:
     assert loader.load(tmp_path / "out" / "pny" / "pipeline.yaml").stages  # which a user can run by hand
 
 
+def test_a_job_has_the_settings_that_new_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them: the inbox adds where results go, its least number of pictures, and a number of snapshots."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", str(PENNY), "--difficulty", "D", "--vram", "12", "--trigger", "penny", "--to", "new.yaml"]) == 0
+    new, job = loader.load("new.yaml").stages, made(PENNY, tmp_path / "out").stages
+    assert [*new] == [*job]
+    for name, stage in new.items():
+        own = {"dataset": ("min_pictures",), "lora": ("snapshots",), "file": ("to",)}.get(name, ())
+        theirs = {knob: getattr(job[name], knob) for knob in own}
+        assert job[name] == replace(stage, **theirs)
+
+
+def test_an_inbox_says_what_new_would_ask_for_and_a_folder_says_it_for_itself(tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "ink", 30)
+    assert made(folder, tmp_path / "out", "lora.subject=style").stages["grid"].kind == "style"
+    assert made(folder, tmp_path / "out").stages["grid"].kind == "subject"
+    (folder / "lorapipe.yaml").write_text("stages: {lora: {subject: style}}", encoding="utf-8")
+    assert made(folder, tmp_path / "out").stages["grid"].kind == "style"
+    style = WatchSettings(least=3, subject="style", quality="poor", aim="training-speed")
+    dropped = DroppedFolder(photographs(tmp_path / "oil", 30), "oil", tmp_path / "out" / "oil", "oil")
+    assert write(InboxPipeline(None, (), style), dropped).stages["grid"].kind == "style"
+
+
+def test_uneven_subfolders_are_balanced_unless_somebody_sets_the_dataset(tmp_path: Path) -> None:
+    for name, count in (("gown", 12), ("armour", 4)):
+        photographs(tmp_path / "penny" / name, count)
+    stages = made(tmp_path / "penny", tmp_path / "out").stages
+    assert (stages["gown-pictures"].repeats, stages["armour-pictures"].repeats) == (1, 3)
+    assert made(tmp_path / "penny", tmp_path / "out", "dataset.resolution=96").stages["dataset"].resolution.width == 96
+    (tmp_path / "penny" / "lorapipe.yaml").write_text("stages: {dataset: {held_out: 0}}", encoding="utf-8")
+    assert made(tmp_path / "penny", tmp_path / "out").stages["dataset"].held_out == 0
+
+
 def test_regularisation_pictures_are_prepared_apart(tmp_path: Path) -> None:
     folder = photographs(tmp_path / "penny" / "10_my_cat")
     photographs(tmp_path / "penny" / "Reg" / "1_woman", 2)
     pipeline = made(folder.parent, tmp_path / "out")
     assert pipeline.needs["lora"] == ("dataset", "class")
     assert pipeline.stages["class"].images.path == tmp_path / "penny" / "Reg"
-    assert pipeline.stages["dataset"].exclude == ("reg",)
+    assert pipeline.stages["dataset"].exclude == ("Reg",)
     assert pipeline.stages["class"].captions == Captioning(), "the trigger word is the subject's alone"
     assert pipeline.stages["file"].trigger == "my_cat"  # as its captions say it
+    assert pipeline.stages["lora"].steps.count * 3 * 10 * 2 == pytest.approx(2400, rel=0.03)
 
 
 def test_a_folders_own_settings_count_most(tmp_path: Path) -> None:
@@ -423,15 +451,15 @@ def test_odd_names_mean_themselves(tmp_path: Path, name: str) -> None:
     ("given", "family", "rate"),
     [("", "sd15", 3e-3), ("vars.family=sdxl", "sdxl", None), ("vars.family=sd2", "sd2", None)],
 )
-def test_there_is_a_built_in_pipeline_for_each_kind_of_base(tmp_path: Path, given: str, family: str, rate) -> None:
+def test_there_is_a_pipeline_for_each_kind_of_base(tmp_path: Path, given: str, family: str, rate) -> None:
     (tmp_path / "base.safetensors").write_bytes(b"0" * 64)
     sets = [given, f"vars.checkpoint={tmp_path / 'base.safetensors'}"] if given else []
     try:
         stages = made(photographs(tmp_path / "penny"), tmp_path / "out", *sets).stages
     except InputError as error:  # the file is not a checkpoint
         assert all("base.checkpoint" in str(problem) for problem in error.problems)
-        text = (tmp_path / "out" / "penny" / "pipeline.yaml").read_text(encoding="utf-8")
-        assert f"pipelines/{family}.yaml" in text
+        text = (tmp_path / "out" / "penny" / "starting.yaml").read_text(encoding="utf-8")
+        assert f"family: {family} " in text
     else:
         assert stages["dataset"].base.name == family and stages["lora"].unet_lr == rate
 

@@ -19,6 +19,8 @@ FLAGS = {"aim": "for"}
 """Wish → its flag, where that is another word."""
 WISHES = ("subject", "difficulty", "quality", "base", "vram", "aim", "trigger")
 """What may be asked for; `lorapipe.starting_settings.wishes` explains them."""
+EMPTY = {"base": "pocket", "vram": "no limit"}
+"""What an empty answer means, where it is no value."""
 ASKED = ("subject", "difficulty", "quality", "base", "vram")
 """What is asked on a terminal, where it is not given."""
 
@@ -113,9 +115,9 @@ def _asked(given: Mapping[str, str], summary: str) -> dict[str, str]:
     for name in ASKED:
         if name in given or (name == "difficulty" and _wishes({**given, **found}).subject == "style"):
             continue
-        default = by_name[name].default()
+        default = EMPTY.get(name, by_name[name].default())
         usual = _wishes({**given, **found}).category if name == "difficulty" else default
-        if answer := _answer(by_name[name], "" if usual is None else str(usual)):
+        if answer := _answer(by_name[name], str(usual)):
             found[name] = answer
     return found
 

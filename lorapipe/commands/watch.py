@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--pipeline",
         metavar="FILE",
         type=Path,
-        help="a pipeline with ${images} and ${name}, instead of the built-in one",
+        help="a pipeline with ${images} and ${name}, for all folders, instead of one that suits each",
     )
     takes_sets(parser, "a setting of the inbox, watch.NAME=VALUE, or of the pipeline; vars.checkpoint=FILE is the base")
     parser.add_argument(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
-from lorapipe.config_import.configuration import Configuration, Option, Remark
+from lorapipe.config_import.configuration import SECRETS, Configuration, Option, Remark
 from lorapipe.config_import.option_table import ALIASES, LAUNCHER, ROWS
 from lorapipe.config_import.shells import MOST_WORDS, Command, Word
-from lorapipe.errors import InputError
+from lorapipe.errors import InputError, shortened
 
 SCRIPTS = re.compile(
     r"(?:^|[/\\])((?:sdxl_|flux_|sd3_|lumina_|anima_|hunyuan_image_)?(?:train\w*|fine_tune|gen_img\w*))\.py$"
@@ -23,6 +23,10 @@ LISTS = (
     "base_weights_multiplier",
 )
 """Options that take several words (`nargs="*"`)."""
+MOST_OTHERS = 20
+"""Further trainings of a script that are described."""
+MOST_CHANGES = 12
+"""Options of such a training that are told."""
 NUMBER = re.compile(r"-?\d|-\.\d")
 
 
@@ -50,11 +54,39 @@ def configuration_of(commands: Sequence[Command], file: str) -> Configuration | 
     configuration = Configuration("kohya's sd-scripts", script)
     launch = _launcher_options(command.words[:at], file)
     configuration.options = [*launch, *_script_options(command.words[at + 1 :], file, configuration)]
-    if others:
-        lines = ", ".join(str(each.line) for each in others[:10])
-        what = f"{len(others)} more commands start a training, in line {lines}; only the first is imported"
-        configuration.remarks.append(Remark(what, file, others[0].line))
+    configuration.remarks += _others(others, configuration.options, file)
     return configuration
+
+
+def _others(commands: Sequence[Command], first: Sequence[Option], file: str) -> Iterator[Remark]:
+    """Yield what further trainings of a script, which are not imported, have in place of the first one's options."""
+    known = {option.written: option for option in first if not option.name.startswith(LAUNCHER)}
+    for command in commands[:MOST_OTHERS]:
+        at = next(place for place, word in enumerate(command.words) if SCRIPTS.search(word.text.strip("\"'")))
+        options = _script_options(command.words[at + 1 :], file, Configuration("", ""))
+        said = [*_changes(known, options)]
+        more = f", and {len(said) - MOST_CHANGES} more" if len(said) > MOST_CHANGES else ""
+        how = f"as the first, but {', '.join(said[:MOST_CHANGES])}{more}" if said else "the same as the first"
+        yield Remark(f"another training, which is not imported: {how}", file, command.line)
+    if len(commands) > MOST_OTHERS:
+        yield Remark(f"and {len(commands) - MOST_OTHERS} more trainings", file, commands[MOST_OTHERS].line)
+
+
+def _changes(known: Mapping[str, Option], options: Sequence[Option]) -> Iterator[str]:
+    """Yield what differs from the first training, as it is written."""
+    for each in options:
+        if each.written not in known or known[each.written].value != each.value:
+            yield f"{each.written} {_shown(each)}".rstrip()
+    for name in sorted(known.keys() - {each.written for each in options}):
+        yield f"no {name}"
+
+
+def _shown(option: Option) -> str:
+    """Return an option's value as text; a secret is hidden."""
+    if any(word in option.name for word in SECRETS):
+        return "…"
+    values = option.value if isinstance(option.value, list) else [] if option.value is True else [option.value]
+    return option.unresolved or shortened(" ".join(map(str, values)), 60)
 
 
 def _launcher_options(words: Iterable[Word], file: str) -> list[Option]:

@@ -11,6 +11,9 @@ Kind = Literal["used", "translated", "no effect", "refused", "unknown"]
 here; `no effect`: it did nothing in the original either; `refused`: not offered here; `unknown`: not understood."""
 KINDS: tuple[Kind, ...] = ("used", "translated", "no effect", "refused", "unknown")
 
+SECRETS = ("api_key", "huggingface_token", "password", "secret")
+"""Parts of names of options whose values are not shown."""
+
 
 @dataclass(frozen=True)
 class Outcome:

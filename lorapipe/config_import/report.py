@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lorapipe.config_import.configuration import KINDS, Configuration, Kind, Option, Outcome
+from lorapipe.config_import.configuration import KINDS, SECRETS, Configuration, Kind, Option, Outcome
 from lorapipe.config_import.draft import scalar
 from lorapipe.config_import.mapping import Translation
 from lorapipe.errors import Problem, counted, shortened
@@ -13,7 +13,6 @@ from lorapipe.errors import Problem, counted, shortened
 MOST_LINES = 600
 """Lines of the report that options may take; the rest is counted."""
 LONGEST_VALUE = 60
-SECRETS = ("api_key", "huggingface_token", "password", "secret")
 HEADS: Mapping[Kind, str] = {
     "used": "Used: a setting of the same meaning", "translated": "Translated: other settings, or what always happens here",
     "no effect": "Without effect in the original", "refused": "Refused: not offered here", "unknown": "Not understood",

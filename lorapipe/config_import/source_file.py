@@ -106,15 +106,24 @@ class SourceFile:
     @cached_property
     def json(self) -> Mapping[str, object] | None:
         """The data of a JSON object; None if the file does not begin like one. `InputError` for a syntax error."""
-        if not self.is_text or not self.text.lstrip("\ufeff \t\r\n").startswith("{"):
+        found = self._json("{")
+        return found if isinstance(found, dict) else None
+
+    @cached_property
+    def json_list(self) -> Sequence[object]:
+        """The items of a JSON list; empty if the file does not begin like one. `InputError` for a syntax error."""
+        found = self._json("[")
+        return found if isinstance(found, list) else []
+
+    def _json(self, opening: str) -> object:
+        if not self.is_text or not self.text.lstrip("\ufeff \t\r\n").startswith(opening):
             return None
         try:
-            found = json.loads(self.text)
+            return json.loads(self.text)
         except json.JSONDecodeError as error:
             raise self.syntax_error("JSON", error.lineno, error.msg) from None
         except (RecursionError, ValueError):
             raise self.syntax_error("JSON", 1, "it is nested too deeply, or has a number that is too long") from None
-        return found if isinstance(found, dict) else None
 
     @cached_property
     def toml(self) -> Mapping[str, object]:

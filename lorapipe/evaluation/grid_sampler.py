@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from lorapipe.evaluation.grid_plan import BASE, Cell, GridPlan
-from lorapipe.evaluation.image_store import ImageStore
-from lorapipe.evaluation.sampler import Sampler
+from lorapipe.evaluation.image_store import ImageSlot, ImageStore
+from lorapipe.evaluation.sampler import Sampler, Start
 from lorapipe.pipeline.events import Event, Log, Preview, Progress
 from lorapipe.training.adapters import Attached
 
@@ -45,7 +45,8 @@ class PictureCounter:
 class GridSampler:
     """Samples cells into `images`, `batch` pictures at once; pictures that are there already are kept.
 
-    `check` is called before each sampling step and may raise, to stop.
+    `check` is called before each sampling step and may raise, to stop. `start` gives what pictures begin at (img2img);
+    None is pure noise, at which the base's pictures always begin.
     """
 
     sampler: Sampler
@@ -53,10 +54,11 @@ class GridSampler:
     batch: int
     counter: PictureCounter
     check: Callable[[], None]
+    start: Callable[[Sequence[ImageSlot]], Start] | None = None
 
     def sample_base(self) -> None:
         """Sample the base; no adapter may be in the model."""
-        self._sample(BASE)
+        replace(self, start=None)._sample(BASE)
 
     def sample(self, cell: Cell, adapter: Attached) -> None:
         """Sample a cell; its snapshot must be loaded in the adapter."""
@@ -97,5 +99,6 @@ class GridSampler:
         for slots in missing:
             prompts = [images.prompts[slot.prompt] for slot in slots]
             seeds = [images.noise_seed(slot) for slot in slots]
-            images.keep(cell, slots, self.sampler.pictures(prompts, seeds, self.check))
+            start = self.start(slots) if self.start else None
+            images.keep(cell, slots, self.sampler.pictures(prompts, seeds, self.check, start))
             self.counter.add(len(slots), sampled=True)

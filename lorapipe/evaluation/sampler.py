@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from lorapipe.models import Condition, Model
-    from lorapipe.training.diffusion import SolverName
+    from lorapipe.training.diffusion import Solver, SolverName
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,19 @@ class SamplingOptions:
     max_tokens: int = 75
     clip_skip: int = 1
     weighted: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What pictures begin at instead of pure noise (img2img): latents (B, C, h, w), mixed with noise as far as `denoise`,
+    above 0 (the pictures themselves) to 1 (pure noise)."""
+
+    latents: torch.Tensor
+    denoise: float
+
+    def mixed(self, solver: Solver, noise: torch.Tensor) -> torch.Tensor:
+        """The latents at the first timestep that is left of the solver's."""
+        return solver.start_from(self.latents.to(noise), noise, self.denoise)
 
 
 class Sampler:
@@ -67,22 +80,29 @@ class Sampler:
         chunks = max(1, math.ceil(most / self.model.tokens))
         return min(chunks * self.model.tokens, self.recipe.max_tokens)
 
-    def pictures(self, prompts: Sequence[str], seeds: Sequence[int], check: Callable[[], None]) -> list[Image]:
+    def pictures(
+        self, prompts: Sequence[str], seeds: Sequence[int], check: Callable[[], None], start: Start | None = None
+    ) -> list[Image]:
         """A picture for each prompt and its seed, all at once; `check` is called before each step and may raise."""
         import torch
 
         with torch.inference_mode():
-            return [decoded(self.model, latent) for latent in self.latents(prompts, seeds, check)]
+            return [decoded(self.model, latent) for latent in self.latents(prompts, seeds, check, start)]
 
-    def latents(self, prompts: Sequence[str], seeds: Sequence[int], check: Callable[[], None]) -> torch.Tensor:
-        """The latents (B, C, h, w) of these pictures, as the VAE would encode them. Called within inference mode."""
+    def latents(
+        self, prompts: Sequence[str], seeds: Sequence[int], check: Callable[[], None], start: Start | None = None
+    ) -> torch.Tensor:
+        """The latents (B, C, h, w) of these pictures, as the VAE would encode them. Called within inference mode.
+
+        With `start` they begin at other pictures' latents.
+        """
         recipe, model = self.recipe, self.model
         guided = recipe.cfg != 1
         texts = [recipe.negative] * len(prompts) + list(prompts) if guided else list(prompts)
         condition = self._condition(texts)
         noise = self.noise(seeds).to(model.device)
         solver = model.diffusion.solver(recipe.solver, recipe.steps, model.device, noise.shape[1:])
-        latents = solver.start(noise)
+        latents = solver.start(noise) if start is None else start.mixed(solver, noise)
         for timestep in solver.timesteps:
             check()
             both = torch_cat([latents, latents]) if guided else latents

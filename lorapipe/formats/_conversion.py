@@ -60,11 +60,13 @@ def converted(
 
 def low_rank(delta: Tensor, rank: int) -> ModuleWeights:
     """Return the best rank-r approximation of ΔW (out, in[, k, k]), as down = √Σ Vᵀ and up = U √Σ."""
+    import torch
+
     from lorapipe.lora_tools.truncated_svd import RankRule, truncated_svd
 
     out, inputs, *kernel = delta.shape
     found = truncated_svd(delta.flatten(1), RankRule(rank), tolerance=CLOSE)
-    (up, down), rank = found.factors(), max(1, found.rank)
+    (up, down), rank = (torch.from_numpy(each).to(delta.device) for each in found.factors()), max(1, found.rank)
     if not found.rank:  # of no update: one direction of zeros
         up, down = delta.new_zeros(out, 1), delta.new_zeros(1, down.shape[1])
     tensors = {"down": down.reshape(rank, inputs, *kernel), "up": up.reshape(out, rank, *[1 for _ in kernel])}

@@ -7,8 +7,8 @@ from statistics import median
 from typing import TYPE_CHECKING, cast
 
 from lorapipe.formats._reader import Contents, NamedModule
+from lorapipe.formats._tensor_file import TensorFile
 from lorapipe.inspection._module_names import ModuleName
-from lorapipe.inspection._tensor_file import TensorFile
 
 if TYPE_CHECKING:
     from lorapipe.formats.algorithms import Tensors

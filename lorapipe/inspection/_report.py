@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Literal
 from lorapipe.errors import InputError, Problem, counted, listed
 from lorapipe.formats import _embeddings, _hypernetwork, all_formats
 from lorapipe.formats._reader import Contents, NamedModule, contents
+from lorapipe.formats._tensor_file import AGAIN, TensorFile
 from lorapipe.formats._unread_keys import first_few
 from lorapipe.formats.peft import Peft
 from lorapipe.inspection import _norms, _training_facts, base_family
 from lorapipe.inspection._module_names import ModuleName, parsed
-from lorapipe.inspection._tensor_file import AGAIN, TensorFile
 from lorapipe.models import _folder_detection, _model_detection
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def inspected(path: Path) -> InspectedFile:
 
 def open_file_in_words(path: Path) -> TensorFile:
     """Call `open_file`. `InputError` for a folder that is not an adapter's, with its kind."""
-    from lorapipe.inspection._tensor_file import open_file
+    from lorapipe.formats._tensor_file import open_file
 
     if path.is_dir() and not any((path / name / "adapter_config.json").is_file() for name in ("", *_folders(path))):
         what = _folder_detection.of_folder(path).what

@@ -11,20 +11,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
 from lorapipe.atomic import replacing
 from lorapipe.errors import InputError, LorapipeError
-from lorapipe.formats import ModuleWeights
+from lorapipe.formats._number_types import are_finite, rounded
+from lorapipe.formats._tensor_file import TensorFile, open_file
 from lorapipe.formats.algorithms import Algorithm
 from lorapipe.lora_tools.publication import require_other
-from lorapipe.lora_tools.weight_file import WeightFile
-from lorapipe.models._safetensors_writer import Entry, write
-from lorapipe.models._weight_files import torch_dtype
+from lorapipe.models._safetensors_writer import NAMES, Entry, write
+from lorapipe.models._weight_files import DTYPES
 
+Array = npt.NDArray[Any]
 Dtype = Literal["fp32", "fp16", "bf16"]
 VECTORS = 4
 ROUNDING = {"fp32": 1e-5, "fp16": 2**-8, "bf16": 2**-5}
@@ -34,37 +35,47 @@ ALPHA = "alpha"
 
 @dataclass(frozen=True)
 class ModuleTensors:
-    """The tensors of one module for a file: short name → its key, and the tensor or a function that computes it.
+    """The tensors of one module for a file: short name → its key, and the numbers or a function that computes them.
 
+    Numbers are float32, or already rounded to the file's number type (`_number_types.rounded`), which halves the memory.
     `alpha_key` is empty where the file has no alpha for the module; then alpha is the rank. `wanted` is ΔW · x of the update
-    that they stand for, with x of `probe`; None where that is not checked.
+    that they stand for (`product`); None where that is not checked.
     """
 
     algorithm: str
     keys: Mapping[str, str]
-    values: Mapping[str, Tensor | Callable[[], Tensor]]
+    values: Mapping[str, Array | Callable[[], Array]]
     shapes: Mapping[str, tuple[int, ...]]
     alpha: float = 0.0
     alpha_key: str = ""
-    wanted: Tensor | None = None
+    wanted: Array | None = None
 
 
-def probe(count: int) -> Tensor:
+def probe(count: int) -> Array:
     """Return standard normal vectors (count, `VECTORS`), always the same."""
-    return torch.randn(count, VECTORS, generator=torch.Generator().manual_seed(1))
+    return np.random.default_rng(1).standard_normal((count, VECTORS), dtype=np.float32)
 
 
-def product(module: ModuleWeights, vectors: Tensor) -> Tensor:
-    """Return ΔW · x (out, `VECTORS`) of a LoRA, without a DoRA's magnitudes, or of a dense difference."""
-    tensors = module.tensors
-    if module.algorithm == "lora" and "mid" not in tensors:
-        return module.scale * (tensors["up"].float().flatten(1) @ (tensors["down"].float().flatten(1) @ vectors))
-    return module.delta().flatten(1) @ vectors
+def product(tensors: Mapping[str, Array], scale: float = 1.0) -> Array:
+    """Return scale · ΔW · x (out, `VECTORS`) of factors `up` and `down`, or of a dense difference, `diff`; x is `probe`."""
+    if "diff" in tensors:
+        return np.multiply(scale, _flat(tensors["diff"]) @ probe(tensors["diff"][0].size))
+    down = _flat(tensors["down"])
+    return np.multiply(scale, _flat(tensors["up"]) @ (down @ probe(down.shape[1])))
+
+
+def _flat(tensor: Array) -> Array:
+    return tensor.reshape(len(tensor), -1)
+
+
+def type_name(dtype: Dtype) -> str:
+    """Return safetensors' name of a number type."""
+    return NAMES[DTYPES[dtype]]
 
 
 def bytes_of(shapes: Sequence[Sequence[int]], dtype: Dtype) -> int:
     """Return the size of tensors in a file."""
-    return sum(map(math.prod, shapes)) * torch_dtype(dtype).itemsize
+    return sum(map(math.prod, shapes)) * (4 if dtype == "fp32" else 2)
 
 
 def write_adapter(
@@ -72,7 +83,7 @@ def write_adapter(
     modules: Sequence[ModuleTensors],
     dtype: Dtype,
     metadata: Callable[[str], Mapping[str, str]],
-    others: Mapping[str, Tensor] | None = None,
+    others: Mapping[str, Entry] | None = None,
 ) -> float:
     """Write modules, and `others` as they are, and return the largest relative error of a module's ΔW · x.
 
@@ -83,44 +94,45 @@ def write_adapter(
     for module in modules:
         precise = Algorithm.of(module.algorithm).precise
         for short, key in module.keys.items():
-            kind = torch.float32 if short in precise else torch_dtype(dtype)
-            numbers = partial(_in_range, key, module.values[short], kind)
-            entries[key] = Entry(module.shapes[short], kind, numbers)
+            kind = "F32" if short in precise else type_name(dtype)
+            entries[key] = Entry(module.shapes[short], kind, partial(_in_range, key, module.values[short], kind))
         if module.alpha_key:
-            entries[module.alpha_key] = Entry((), torch.float32, partial(torch.tensor, module.alpha))
-    for key, tensor in (others or {}).items():
-        entries[key] = Entry(tuple(tensor.shape), tensor.dtype, partial(torch.clone, tensor))
+            entries[module.alpha_key] = Entry((), "F32", partial(np.asarray, module.alpha, np.float32))
     with replacing(target) as part:
-        write(part, entries, metadata)
+        write(part, {**entries, **(others or {})}, metadata)
         return _verified(part, target, modules, dtype)
 
 
-def _in_range(key: str, value: Tensor | Callable[[], Tensor], dtype: torch.dtype) -> Tensor:
+def _in_range(key: str, value: Array | Callable[[], Array], dtype: str) -> Array:
     """Return a tensor in the file's number type. `LorapipeError` if that has no place for its numbers."""
-    found = (value if isinstance(value, Tensor) else value()).to(dtype)
-    if not bool(found.isfinite().all()):
+    found = rounded(value if isinstance(value, np.ndarray) else value(), dtype)
+    if not are_finite(found, dtype):
         what = f"{key} has numbers beyond the range of the file's number type."
         raise LorapipeError(what, cure="Write dtype: bf16 or fp32.")
     return found
 
 
 def _verified(path: Path, target: Path, modules: Sequence[ModuleTensors], dtype: Dtype) -> float:
-    file, worst = WeightFile(path), 0.0
+    file, worst = open_file(path), 0.0
     for module in modules:
         if module.wanted is None:
             continue
-        tensors = {short: file.read(key) for short, key in module.keys.items()}
-        rank = Algorithm.of(module.algorithm).rank(tensors)
-        alpha = float(file.read(module.alpha_key)) if module.alpha_key else float(rank)
-        read = ModuleWeights(module.algorithm, tensors, alpha)
-        found = product(read, probe(math.prod(tensors["down" if "down" in tensors else "diff"].shape[1:])))
-        size = max(float(module.wanted.norm()), 1e-30)
-        error = float((found - module.wanted).norm()) / size
+        found = _read_product(file, module)
+        size = max(float(np.linalg.norm(module.wanted)), 1e-30)
+        error = float(np.linalg.norm(found - module.wanted)) / size
         if not error <= ROUNDING[dtype]:
             what = f"ΔW of {next(iter(module.keys.values()))} was not saved as computed (relative error {error:.1e})."
             raise LorapipeError(what, where=str(target), cure="Write dtype: bf16 or fp32, or check the disk.")
         worst = max(worst, error)
     return worst
+
+
+def _read_product(file: TensorFile, module: ModuleTensors) -> Array:
+    """Return ΔW · x of a module as the file holds it."""
+    found = {short: file.numbers(key) for short, key in module.keys.items()}
+    tensors = {short: each for short, each in found.items() if each is not None}
+    alpha = file.numbers(module.alpha_key) if module.alpha_key else None
+    return product(tensors, 1.0 if alpha is None else float(alpha) / len(tensors["down"]))
 
 
 def require_new(target: Path, sources: Sequence[Path]) -> None:

@@ -21,9 +21,9 @@ from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights, Format, ModuleWeights, Names, Place
 from lorapipe.formats._conversion import low_rank
 from lorapipe.lora_tools.checkpoint_tensors import CheckpointTensors
+from lorapipe.lora_tools.factored_svd import factor_svd
 from lorapipe.lora_tools.publication import unpublished
 from lorapipe.lora_tools.saved_adapter import require_room, require_saved
-from lorapipe.lora_tools.truncated_svd import factor_svd
 from lorapipe.lora_tools.weighted_adapters import Term, WeightedAdapter, WeightedFile, read_adapters, terms_by_module
 from lorapipe.models import Family
 
@@ -136,10 +136,10 @@ def _lora(up: Tensor, down: Tensor) -> ModuleWeights:
 
 def _recompressed(up: Tensor, down: Tensor, rank: int, loss: _Loss) -> ModuleWeights:
     """Return the best approximation of up · down of a lower rank, by QR of both factors."""
-    found = factor_svd(up, down.flatten(1), lambda values: rank)
+    found = factor_svd(up.numpy(), down.flatten(1).numpy(), lambda values: rank)
     loss.whole += found.total
     loss.lost += found.total * (1 - found.kept)
-    upper, lower = found.factors()
+    upper, lower = map(torch.from_numpy, found.factors())
     return _lora(upper, lower.reshape(rank, *down.shape[1:]))
 
 

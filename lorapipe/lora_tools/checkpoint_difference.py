@@ -67,7 +67,10 @@ class CheckpointDifference:
             pairs = zip(tuned.pieces(name), own.pieces(name), strict=False)
             if all(_same_bytes(one, other) for (_, one), (_, other) in pairs):
                 return 0.0
-        return energy_of(self.of(name))
+        if tuned.places[name].is_transposed != own.places[name].is_transposed:
+            return energy_of(self.of(name))
+        pairs = zip(tuned.pieces(name), own.pieces(name), strict=True)
+        return sum(energy_of(one.float().sub_(other)) for (_, one), (_, other) in pairs)
 
     def rounding(self, name: Name) -> float:
         """Return the standard deviation of the rounding noise in a difference, from the number types of both files."""

@@ -19,12 +19,13 @@ from torch import Tensor
 
 from lorapipe.atomic import replacing
 from lorapipe.errors import InputError, LorapipeError, Problem
+from lorapipe.lora_tools.disk_space import require_space
 from lorapipe.lora_tools.progress import Tell, silent
 from lorapipe.lora_tools.publication import unpublished
 from lorapipe.lora_tools.weight_file import WeightFile
 from lorapipe.models import Checkpoint, Family
 from lorapipe.models._checkpoint_writer import copy_settings
-from lorapipe.models._safetensors_writer import Entry, write
+from lorapipe.models._safetensors_writer import Entry, name_of, write
 from lorapipe.models._weight_files import torch_dtype
 
 Dtype = Literal["own", "fp32", "fp16", "bf16"]
@@ -32,8 +33,6 @@ Pieces = Callable[[WeightFile], Iterator[Tensor]]
 """Yields the new values of one tensor, float32, in pieces whose elements follow each other."""
 
 
-ROOM = 64 << 20
-"""Bytes that stay free on the disk."""
 READ = 1 << 20
 
 
@@ -103,7 +102,7 @@ class CheckpointOutput:
         read = partial(source.read, key)
         plain = partial(_plain, source, key)
         changed = None if pieces is None else partial(_checked, source, key, pieces, dtype)
-        return Entry(stored.shape, dtype, read, changed or plain)
+        return Entry(stored.shape, name_of(dtype), read, changed or plain)
 
     def _dtype(self, own: torch.dtype) -> torch.dtype:
         return own if self.dtype == "own" or not own.is_floating_point else torch_dtype(self.dtype)
@@ -141,15 +140,6 @@ class _Meter:
     def __call__(self, count: int) -> None:
         self._done += count
         self._tell(self._done, self._total)
-
-
-def require_space(target: Path, needed: int) -> None:
-    """Raise `InputError` if the disk of a path has less free space than a file needs, before it is written."""
-    folder = next((each for each in target.absolute().parents if each.is_dir()), Path())
-    free = shutil.disk_usage(folder).free
-    if free < needed + ROOM:
-        what = f"needs {needed / 1e9:.2f} GB, but {free / 1e9:.2f} GB are free on the disk of {folder}."
-        raise InputError(what, where=str(target), cure="Free some space, or write to another disk.")
 
 
 def _plain(source: WeightFile, key: str) -> Iterator[Tensor]:

@@ -13,31 +13,34 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from lorapipe.errors import InputError
-from lorapipe.formats import ModuleWeights, NameTable, Place
+from lorapipe.formats import NameTable, Place
+from lorapipe.formats._number_types import rounded
 from lorapipe.formats.algorithms import Algorithm
 from lorapipe.formats.kohya import Kohya
 from lorapipe.lora_tools.adapter_output import (
     ALPHA,
+    Array,
     Dtype,
     ModuleTensors,
     bytes_of,
-    probe,
     product,
     require_new,
+    type_name,
     write_adapter,
 )
 from lorapipe.lora_tools.checkpoint_difference import CheckpointDifference
-from lorapipe.lora_tools.checkpoint_output import require_space
+from lorapipe.lora_tools.disk_space import require_space
 from lorapipe.lora_tools.extract_metadata import extract_metadata
+from lorapipe.lora_tools.factored_svd import TruncatedSvd
 from lorapipe.lora_tools.kept_report import KeptModule, KeptReport
 from lorapipe.lora_tools.progress import Tell, silent
-from lorapipe.lora_tools.truncated_svd import RankRule, TruncatedSvd, energy_of, truncated_svd
+from lorapipe.lora_tools.truncated_svd import RankRule, energy_of, truncated_svd
 from lorapipe.models import Family, ModuleRef
-from lorapipe.models._weight_files import TOP, torch_dtype
+from lorapipe.models._weight_files import TOP
 from lorapipe.training.adapter_layers.block_widths import Blocks, Width
 
 MOST_RANK = 1 << 20
@@ -193,28 +196,23 @@ class _Module:
         floor = EDGE * rounding * (math.sqrt(delta.shape[0]) + math.sqrt(delta.shape[1]))
         return RankRule(width.rank, rules.energy, rules.threshold, floor)
 
-    def _factors(self, svd: TruncatedSvd, delta: Tensor) -> tuple[Tensor, Tensor, float]:
+    def _factors(self, svd: TruncatedSvd, delta: Tensor) -> tuple[Array, Array, float]:
         """Return up, down and the kept share of ‖ΔW‖²."""
         if self.rules.clamp is None:
-            up, down = svd.factors()
-            return up.cpu(), down.cpu(), svd.kept
-        up, down = (svd.left * svd.values).cpu(), svd.right.cpu()
-        limit = quantile(torch.cat([up.flatten(), down.flatten()]), self.rules.clamp)
-        up, down = up.clamp(-limit, limit), down.clamp(-limit, limit)
-        square = float(((up.T @ up).double() * (down @ down.T).double()).sum())
-        lost = svd.total - 2 * float(((up.T @ delta).double() * down.double()).sum()) + square
+            return *svd.factors(), svd.kept
+        up, down = svd.left * svd.values, svd.right
+        limit = quantile(np.concatenate([up.reshape(-1), down.reshape(-1)]), self.rules.clamp)
+        up, down = up.clip(-limit, limit), down.clip(-limit, limit)
+        square = float(((up.T @ up).astype(np.float64) * (down @ down.T)).sum())
+        lost = svd.total - 2 * float(((up.T @ delta.numpy()).astype(np.float64) * down).sum()) + square
         return up, down, max(0.0, 1 - lost / svd.total)
 
-    def _lora(self, up: Tensor, down: Tensor) -> ModuleTensors:
+    def _lora(self, up: Array, down: Array) -> ModuleTensors:
         rank, (out, inputs, *kernel) = down.shape[0], self.ref.shape
-        down = down.reshape(rank, inputs, *kernel)
-        up = up.reshape(out, rank, *[1 for _ in kernel])
-        wanted = product(ModuleWeights("lora", {"up": up, "down": down}, float(rank)), probe(down[0].numel()))
-        kind, power = torch_dtype(self.dtype), _power(up, down, self.dtype)
-        values: dict[str, Tensor] = {
-            "down": (down * power).to(kind).contiguous(), "up": (up * power).to(kind).contiguous()
-        }  # fmt: skip
-        shapes = {short: tuple(tensor.shape) for short, tensor in values.items()}
+        shapes = {"down": (rank, inputs, *kernel), "up": (out, rank, *[1 for _ in kernel])}
+        wanted, power = product({"up": up, "down": down}), _power(up, down, self.dtype)
+        scaled = {"down": down * np.float32(power), "up": up * np.float32(power)}
+        values = {short: rounded(each, type_name(self.dtype)).reshape(shapes[short]) for short, each in scaled.items()}
         alpha = rank / power**2
         return ModuleTensors("lora", self._keys("lora", values), values, shapes, alpha, self._key(ALPHA), wanted)
 
@@ -230,19 +228,15 @@ class _Module:
             return
         kept = [first, *([second] if energies.get(second) else [])]
         shapes = dict(zip(kept, (self.ref.shape, self.ref.shape[:1]), strict=False))
-        values = {short: partial(self._reshaped, names[short], shapes[short]) for short in kept}
+        values = {short: partial(self._numbers, names[short], shapes[short]) for short in kept}
         algorithm = "norm" if is_norm else "full"
-        wanted = None if is_norm else self._reshaped(names[first], self.ref.shape).flatten(1) @ self._probe
+        wanted = None if is_norm else product({"diff": values[first]()})
         found.modules.append(ModuleTensors(algorithm, self._keys(algorithm, kept), values, shapes, wanted=wanted))
         rank = min(self.ref.shape[0], math.prod(self.ref.shape[1:]))
         found.kept.append(KeptModule(self._written, self.place[0], rank, sum(energies.values()), 1.0))
 
-    @property
-    def _probe(self) -> Tensor:
-        return probe(math.prod(self.ref.shape[1:]))
-
-    def _reshaped(self, name: tuple[str, str], shape: tuple[int, ...]) -> Tensor:
-        return self.difference.of(name).reshape(shape)
+    def _numbers(self, name: tuple[str, str], shape: tuple[int, ...]) -> Array:
+        return self.difference.of(name).reshape(shape).numpy()
 
     def _keys(self, algorithm: str, shorts: Iterable[str]) -> dict[str, str]:
         suffixes = Algorithm.of(algorithm).keys
@@ -252,12 +246,13 @@ class _Module:
         return Kohya().key(self._own_place, suffix, self.table)
 
 
-def _power(up: Tensor, down: Tensor, dtype: Dtype) -> float:
+def _power(up: Array, down: Array, dtype: Dtype) -> float:
     """Return a power of two for both factors, 1 unless they are so small that fp16 would lose digits; alpha undoes it."""
-    largest = min(float(up.abs().max()), float(down.abs().max()))
+    largest = min(float(np.abs(up).max()), float(np.abs(down).max()))
     return 2.0 ** -math.floor(math.log2(largest)) if dtype == "fp16" and 0 < largest < SMALL else 1.0
 
 
-def quantile(values: Tensor, share: float) -> Tensor:
-    """Return the value below which a share of all values lies (`torch.quantile` refuses more than 2²⁴ numbers)."""
-    return values.kthvalue(max(1, round(share * values.numel()))).values
+def quantile(values: Array, share: float) -> float:
+    """Return the value below which a share of all values lies."""
+    place = max(1, round(share * values.size)) - 1
+    return float(np.partition(values, place)[place])

@@ -1,47 +1,48 @@
 """Resize an adapter's file to lower ranks, module by module, without its base.
 
-Of a LoRA, ΔW = up · down is never formed: the QR decompositions up = Q₁R₁ and downᵀ = Q₂R₂ leave the singular values of
-the small core R₁R₂ᵀ. Other kinds with a product (LoHa, LoKr, LoCon in Tucker form, dense differences) become LoRAs by a
-truncated singular value decomposition of ΔW. The rules `sv_ratio`, `sv_fro` and `sv_cumulative` are those of sd-scripts'
-`networks/resize_lora.py`.
+LoRAs are resized by their factors, with NumPy alone. Other kinds with a product (LoHa, LoKr, LoCon in Tucker form, dense
+differences) become LoRAs by a truncated singular value decomposition of ΔW, for which PyTorch is loaded. The rules
+`sv_ratio`, `sv_fro` and `sv_cumulative` are those of sd-scripts' `networks/resize_lora.py`.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.formats import ModuleWeights, all_formats, complaints
+from lorapipe.formats import all_formats, complaints
+from lorapipe.formats._number_types import rounded
 from lorapipe.formats._reader import NamedModule, contents
-from lorapipe.formats._weights import Stored
+from lorapipe.formats._tensor_file import TensorFile, open_file
 from lorapipe.formats.algorithms import Algorithm
 from lorapipe.formats.algorithms._weight_decomposition import MAGNITUDE, DecomposableAlgorithm
 from lorapipe.lora_tools.adapter_output import (
+    Array,
     Dtype,
     ModuleTensors,
     bytes_of,
-    probe,
     product,
     require_new,
+    type_name,
     write_adapter,
 )
-from lorapipe.lora_tools.checkpoint_output import require_space
+from lorapipe.lora_tools.disk_space import require_space
 from lorapipe.lora_tools.extract_metadata import resize_metadata
+from lorapipe.lora_tools.factored_svd import TruncatedSvd, factor_svd
 from lorapipe.lora_tools.kept_report import KeptModule, KeptReport
 from lorapipe.lora_tools.progress import Tell, silent
-from lorapipe.lora_tools.truncated_svd import RankRule, TruncatedSvd, energy_of, exact_svd, factor_svd, truncated_svd
-from lorapipe.lora_tools.weight_file import WeightFile
-from lorapipe.models._weight_files import torch_dtype
+from lorapipe.models._safetensors_writer import Entry
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LARGE = re.compile(r"(?:^|[._])(?:conv|conv1|conv2|conv_in|conv_out|op)$")
 """Names of modules whose kernel is 3×3; LoHa and LoKr do not always say so."""
@@ -76,33 +77,33 @@ class ResizeRules:
         """Share of ‖ΔW‖² to keep, where the rule is one."""
         return self.sv_fro**2 if self.sv_fro is not None else self.energy
 
-    def chosen(self, values: Tensor, most: int) -> int:
+    def chosen(self, values: Array, most: int) -> int:
         """Return the number of directions, 1 … `most`, for all singular values of a module (k,), which fall."""
         if self.is_fixed or not float(values[0]) > TINY:
             return min(most, len(values)) if self.is_fixed else 1
-        values = values.double()
+        values = values.astype(np.float64)
         if self.sv_ratio is not None:
             found = int((values > values[0] / self.sv_ratio).sum())
         elif self.sv_cumulative is not None:
             found = _first_above(values, self.sv_cumulative)
         else:
             assert self.share is not None
-            found = _first_above(values.square(), self.share)
+            found = _first_above(np.square(values), self.share)
         found = max(1, min(found, len(values)))
         return min(found + (self.like == "kohya" and self.energy is None), len(values), most)
 
 
-def _first_above(terms: Tensor, share: float) -> int:
+def _first_above(terms: Array, share: float) -> int:
     """Return how many of the first terms make up a share of their sum."""
-    sums = terms.cumsum(0) / terms.sum()
-    return int(torch.searchsorted(sums, share * (1 - 1e-12))) + 1
+    sums = np.cumsum(terms) / np.sum(terms)
+    return int(np.searchsorted(sums, share * (1 - 1e-12))) + 1
 
 
 @dataclass
 class _Resized:
     modules: list[ModuleTensors] = field(default_factory=list)
     kept: list[KeptModule] = field(default_factory=list)
-    others: dict[str, Tensor] = field(default_factory=dict)
+    others: dict[str, Entry] = field(default_factory=dict)
     same: int = 0
     other_kinds: Counter[str] = field(default_factory=Counter)
     turned: Counter[str] = field(default_factory=Counter)
@@ -124,32 +125,30 @@ def resize(
     require_new(target, [source])
     file, modules, rest = _opened(source)
     kind = _own_dtype(file) if dtype == "own" else dtype
-    require_space(target, sum(bytes_of([file.tensors[key].shape], kind) for key in file.tensors))
-    found = _Resized(others={key: file.read(key) for key in rest})
+    require_space(target, sum(bytes_of([header.shape], kind) for header in file.headers.values()))
+    found = _Resized(others={key: _as_it_is(file, key) for key in rest})
     for number, module in enumerate(modules):
         tell(number, len(modules))
-        _resize_module(file, module, rules, kind, found)
+        _resize_module(file, module, rules, type_name(kind), found)
     tell(len(modules), len(modules))
     if not found.modules:
         most = max((module.algorithm.rank(module.tensors) for module in modules), default=0)
         what = f"has no module of a rank above {rules.rank} (its largest is {most})."
         raise InputError(what, where=str(source), cure="Give a lower rank.")
     report = KeptReport(found.kept, (), [*_remarks(found)])
-    write_adapter(
-        target, found.modules, kind, partial(resize_metadata, file.metadata, asdict(rules), report), found.others
-    )
+    metadata = partial(resize_metadata, file.stored.metadata, asdict(rules), report)
+    write_adapter(target, found.modules, kind, metadata, found.others)
     return report
 
 
-def _opened(source: Path) -> tuple[WeightFile, Sequence[NamedModule], Sequence[str]]:
+def _opened(source: Path) -> tuple[TensorFile, Sequence[NamedModule], Sequence[str]]:
     """Return a file, its modules, and the keys of everything else. `InputError` with all that is wrong."""
     if source.is_dir():
         raise InputError("is a folder.", where=str(source), cure="Convert it to one file first (lorapipe convert).")
     if problems := [Problem(each.what, str(source), each.cure) for each in complaints(source)]:
         raise InputError(problems)
-    file = WeightFile(source)
-    shapes = {key: torch.empty(tensor.shape, device="meta") for key, tensor in file.tensors.items()}
-    found = contents(Stored(shapes, file.metadata), all_formats(), source.stem)
+    file = open_file(source)
+    found = contents(file.stored, all_formats(), source.stem)
     if flawed := [module for module in found.modules if module.flaw]:
         raise InputError(
             Problem(f"{module.name} is not right: {module.flaw}.", str(source), "The file is incomplete.")
@@ -161,16 +160,29 @@ def _opened(source: Path) -> tuple[WeightFile, Sequence[NamedModule], Sequence[s
     return file, found.modules, [*words, *found.others]
 
 
-def _own_dtype(file: WeightFile) -> Dtype:
-    counts = Counter(tensor.dtype for tensor in file.tensors.values() if len(tensor.shape) > 1)
-    most = counts.most_common(1)[0][0] if counts else torch.float32
-    names: dict[torch.dtype, Dtype] = {torch.float16: "fp16", torch.bfloat16: "bf16"}
+def _own_dtype(file: TensorFile) -> Dtype:
+    counts = Counter(header.dtype for header in file.headers.values() if len(header.shape) > 1)
+    most = counts.most_common(1)[0][0] if counts else "F32"
+    names: dict[str, Dtype] = {"F16": "fp16", "BF16": "bf16"}
     return names.get(most, "fp32")
 
 
-def _resize_module(file: WeightFile, module: NamedModule, rules: ResizeRules, dtype: Dtype, found: _Resized) -> None:
+def _as_it_is(file: TensorFile, key: str) -> Entry:
+    """Return a tensor that is copied. `InputError` for a number type that NumPy lacks."""
+    header = file.headers[key]
+    return Entry(header.shape, header.dtype, partial(_bits, file, key))
+
+
+def _bits(file: TensorFile, key: str) -> Array:
+    if (found := file.bits(key)) is None:
+        what = f"{key} has numbers of a type that is not read here: {file.headers[key].dtype}."
+        raise InputError(what, where=str(file.path), cure="Take the file in fp16, bf16 or fp32.")
+    return found
+
+
+def _resize_module(file: TensorFile, module: NamedModule, rules: ResizeRules, dtype: str, found: _Resized) -> None:
     tensors = _numbers(file, module)
-    alpha = float(file.read(module.alpha_key)) if module.alpha_key else module.usual_alpha(Stored({}, file.metadata))
+    alpha = _float32(file, module.alpha_key).item() if module.alpha_key else module.usual_alpha(file.stored)
     resized = _factored(module, tensors, alpha, rules)
     if resized is None:
         _keep(file, module, found)
@@ -179,7 +191,7 @@ def _resize_module(file: WeightFile, module: NamedModule, rules: ResizeRules, dt
     up, down = svd.factors()
     down, up = down.reshape(svd.rank, *shape[1:]), up.reshape(shape[0], svd.rank, *[1] * (len(shape) - 2))
     if not module.alpha_key:
-        up, scale = up * scale, 1.0
+        up, scale = up * np.float32(scale), 1.0
     found.kept.append(KeptModule(module.name, _part(module.name), svd.rank, svd.total * scale**2, svd.kept))
     if module.algorithm.name != "lora":
         found.turned[module.algorithm.name] += 1
@@ -187,46 +199,62 @@ def _resize_module(file: WeightFile, module: NamedModule, rules: ResizeRules, dt
     found.modules.append(_file_tensors(module, values, scale * svd.rank, dtype))
 
 
-def _numbers(file: WeightFile, module: NamedModule) -> dict[str, Tensor]:
+def _numbers(file: TensorFile, module: NamedModule) -> dict[str, Array]:
     """Return a module's tensors in float32. `InputError` where they are not finite."""
     flags = module.algorithm.flags
-    own = {short: file.read(key) for short, key in module.keys.items()}
-    tensors = {short: each if short in flags else each.float() for short, each in own.items()}
-    if odd := [module.keys[short] for short, each in tensors.items() if not bool(each.isfinite().all())]:
+    read = {short: _bits if short in flags else _float32 for short in module.keys}
+    tensors = {short: read[short](file, key) for short, key in module.keys.items()}
+    if odd := [module.keys[short] for short, each in tensors.items() if not bool(np.isfinite(each).all())]:
         raise InputError(f"{odd[0]} has NaN or infinite numbers.", where=str(file.path), cure="Take another file.")
     return tensors
 
 
-def _keep(file: WeightFile, module: NamedModule, found: _Resized) -> None:
+def _float32(file: TensorFile, key: str) -> Array:
+    _bits(file, key)
+    return cast("Array", file.numbers(key)).astype(np.float32, copy=False)
+
+
+def _keep(file: TensorFile, module: NamedModule, found: _Resized) -> None:
     """Leave a module as it is."""
     if module.algorithm.name in ("lora", "norm"):
         found.same += 1
     else:
         found.other_kinds[module.algorithm.name] += 1
     for key in (*module.keys.values(), *filter(None, [module.alpha_key])):
-        found.others[key] = file.read(key)
+        found.others[key] = _as_it_is(file, key)
 
 
 def _factored(
-    module: NamedModule, tensors: dict[str, Tensor], alpha: float, rules: ResizeRules
+    module: NamedModule, tensors: Mapping[str, Array], alpha: float, rules: ResizeRules
 ) -> tuple[TruncatedSvd, tuple[int, ...], float] | None:
     """Return the smaller update, its module's shape, and the factor on it; None where the module stays as it is."""
-    algorithm = module.algorithm
     plain = {short: tensor for short, tensor in tensors.items() if short != MAGNITUDE}
-    if algorithm.name == "norm" or (algorithm.needs_weight(plain) or algorithm.delta_bias(plain) is not None):
+    if module.algorithm.name == "norm":
         return None
-    if algorithm.name == "lora" and plain.keys() == {"down", "up"}:
-        up, down = plain["up"].flatten(1), plain["down"]
-        shape = (len(up), *down.shape[1:])
-        most = _most(rules, shape)
-        if rules.is_fixed and most >= len(down):
-            return None
-        found = factor_svd(up, down.flatten(1), partial(rules.chosen, most=most))
-        return found, shape, algorithm.scale(plain, alpha)
+    if module.algorithm.name != "lora" or plain.keys() != {"down", "up"}:
+        return _of_dense(module, plain, alpha, rules)
+    up, down = plain["up"].reshape(plain["up"].shape[:2]), plain["down"]
+    shape = (len(up), *down.shape[1:])
+    most = _most(rules, shape)
+    if rules.is_fixed and most >= len(down):
+        return None
+    found = factor_svd(up, down.reshape(len(down), -1), partial(rules.chosen, most=most))
+    return found, shape, alpha / len(down)
+
+
+def _of_dense(
+    module: NamedModule, tensors: Mapping[str, Array], alpha: float, rules: ResizeRules
+) -> tuple[TruncatedSvd, tuple[int, ...], float] | None:
+    """Return the same of an update that has to be formed."""
+    import torch
+
+    algorithm, found = module.algorithm, {short: torch.from_numpy(each.copy()) for short, each in tensors.items()}
+    if algorithm.needs_weight(found) or algorithm.delta_bias(found) is not None:
+        return None
     if isinstance(algorithm, DecomposableAlgorithm):
-        delta = algorithm.product(plain, alpha)
+        delta = algorithm.product(found, alpha)
     else:
-        delta = algorithm.delta(plain, alpha)
+        delta = algorithm.delta(found, alpha)
     shape = _kernel_shape(module.name, tuple(delta.shape))
     if len(shape) < 2:
         return None
@@ -239,9 +267,11 @@ def _most(rules: ResizeRules, shape: Sequence[int]) -> int:
 
 
 def _dense_svd(delta: Tensor, rules: ResizeRules, most: int) -> TruncatedSvd:
+    from lorapipe.lora_tools.truncated_svd import RankRule, energy_of, exact_svd, truncated_svd
+
     if rules.is_fixed or (rules.share is not None and rules.like == "exact"):
         return truncated_svd(delta, RankRule(most, energy=rules.share))
-    left, values, right = exact_svd(delta)
+    left, values, right = (each.numpy() for each in exact_svd(delta))
     rank = rules.chosen(values, most)
     return TruncatedSvd(left[:, :rank], values[:rank], right[:rank], energy_of(delta))
 
@@ -257,7 +287,7 @@ def _part(name: str) -> str:
     return "text encoder" if TEXT.match(name) else "denoiser"
 
 
-def _file_tensors(module: NamedModule, values: dict[str, Tensor], alpha: float, dtype: Dtype) -> ModuleTensors:
+def _file_tensors(module: NamedModule, values: dict[str, Array], alpha: float, dtype: str) -> ModuleTensors:
     """Return a LoRA's tensors under the keys that the file's format has for them."""
     lora = Algorithm.of("lora")
     if module.algorithm.name == "lora":
@@ -268,14 +298,10 @@ def _file_tensors(module: NamedModule, values: dict[str, Tensor], alpha: float, 
         stem = known[0].removesuffix(module.format.suffixes(module.algorithm)[known[1]])
         keys = {short: f"{stem}{suffixes[short]}" for short in values}
     rank = len(values["down"])
-    wanted = product(ModuleWeights("lora", {name: values[name] for name in ("up", "down")}, alpha), _probe(values))
-    ready = {short: tensor.to(torch_dtype(dtype)) if short != MAGNITUDE else tensor for short, tensor in values.items()}
-    shapes = {short: tuple(tensor.shape) for short, tensor in ready.items()}
-    return ModuleTensors("lora", keys, ready, shapes, alpha if module.alpha_key else rank, module.alpha_key, wanted)
-
-
-def _probe(values: dict[str, Tensor]) -> Tensor:
-    return probe(math.prod(values["down"].shape[1:]))
+    alpha = alpha if module.alpha_key else float(rank)
+    shapes = {short: tensor.shape for short, tensor in values.items()}
+    ready = {short: each if short == MAGNITUDE else rounded(each, dtype) for short, each in values.items()}
+    return ModuleTensors("lora", keys, ready, shapes, alpha, module.alpha_key, product(values, alpha / rank))
 
 
 def _remarks(found: _Resized) -> Iterator[str]:

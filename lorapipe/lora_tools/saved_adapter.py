@@ -10,7 +10,7 @@ import torch
 from lorapipe import formats
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.formats import AdapterWeights, Names, Place
-from lorapipe.lora_tools.checkpoint_output import require_space
+from lorapipe.lora_tools.disk_space import require_space
 from lorapipe.models import Shape
 from lorapipe.models._weight_files import TOP
 

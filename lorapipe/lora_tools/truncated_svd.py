@@ -1,4 +1,4 @@
-"""Truncated singular value decomposition of a matrix or a product, by rank, by share of energy, or by Frobenius norm.
+"""Truncated singular value decomposition of a matrix, by rank, by share of energy, or by Frobenius norm.
 
 Large matrices get the randomised range finder with power iterations (Halko, Martinsson & Tropp 2011, arXiv:0909.4061,
 algorithms 4.4 and 5.1). Since ‖A − QQᵀA‖² = ‖A‖² − ‖QᵀA‖², the error is known exactly, and the iterations end where another
@@ -7,12 +7,12 @@ one would no longer lower it by the stated tolerance.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from lorapipe.lora_tools.factored_svd import TruncatedSvd
 
 TOLERANCE = 0.005
 """The error ‖A − A_k‖ is within this share of the best possible one, for the spectra of weight differences."""
@@ -63,36 +63,6 @@ class RankRule:
         return self.energy is None and self.threshold is None
 
 
-@dataclass(frozen=True)
-class TruncatedSvd:
-    """A ≈ left · diag(values) · right, with left (m, k), values (k,) and right (k, n); `total` is ‖A‖²."""
-
-    left: Tensor
-    values: Tensor
-    right: Tensor
-    total: float
-
-    @property
-    def rank(self) -> int:
-        """Number of directions kept."""
-        return len(self.values)
-
-    @property
-    def kept(self) -> float:
-        """Share of ‖A‖² that is kept, 0 … 1."""
-        return min(1.0, float(self.values.double().square().sum()) / self.total) if self.total else 1.0
-
-    @property
-    def error(self) -> float:
-        """Return ‖A − A_k‖ / ‖A‖."""
-        return math.sqrt(1 - self.kept)
-
-    def factors(self) -> tuple[Tensor, Tensor]:
-        """Return up (m, k) and down (k, n), with √values on both sides: equal ranges, which suit fp16."""
-        root = self.values.sqrt()
-        return self.left * root, root[:, None] * self.right
-
-
 def energy_of(matrix: Tensor) -> float:
     """Return ‖A‖², summed in double precision over rows, so that millions of elements do not lose digits."""
     rows = matrix.flatten(1) if matrix.dim() > 1 else matrix[None]
@@ -117,20 +87,8 @@ def truncated_svd(
     return _cut(left, values, right, rule.enough(values, total) or 0, total)
 
 
-def factor_svd(up: Tensor, down: Tensor, chosen: Callable[[Tensor], int]) -> TruncatedSvd:
-    """Return the truncated SVD of up · down, (m, r) and (r, n), by QR decomposition of both.
-
-    `chosen` returns how many directions to keep, for all singular values.
-    """
-    left, right = torch.linalg.qr(up), torch.linalg.qr(down.T)
-    u, values, v = torch.linalg.svd(left.R @ right.R.T, full_matrices=False)
-    rank = chosen(values)
-    total = float(values.double().square().sum())
-    return TruncatedSvd(left.Q @ u[:, :rank], values[:rank], v[:rank] @ right.Q.T, total)
-
-
 def _cut(left: Tensor, values: Tensor, right: Tensor, rank: int, total: float) -> TruncatedSvd:
-    return TruncatedSvd(left[:, :rank], values[:rank], right[:rank], total)
+    return TruncatedSvd(left[:, :rank].cpu().numpy(), values[:rank].cpu().numpy(), right[:rank].cpu().numpy(), total)
 
 
 def exact_svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from io import FileIO
 from pathlib import Path
 
 import torch
@@ -87,15 +89,21 @@ class WeightFile:
         if not self.is_safetensors:
             return self._pickled[key].reshape(-1)[first:last].clone()
         data = torch.empty((last - first) * found.dtype.itemsize, dtype=torch.uint8)
-        with self.path.open("rb", buffering=0) as file:
-            file.seek(found.start + first * found.dtype.itemsize)
-            view = memoryview(data.numpy())
-            while view:
-                read = file.readinto(view)
-                if not read:
-                    raise InputError(f"ends within {key}.", where=str(self.path), cure=AGAIN)
-                view = view[read:]
+        self._open.seek(found.start + first * found.dtype.itemsize)
+        view = memoryview(data.numpy())
+        while view:
+            read = self._open.readinto(view)
+            if not read:
+                raise InputError(f"ends within {key}.", where=str(self.path), cure=AGAIN)
+            view = view[read:]
         return data.view(found.dtype)
+
+    @cached_property
+    def _open(self) -> FileIO:
+        """The file, which stays open as long as this object lives: a checkpoint is read in thousands of pieces."""
+        file = FileIO(self.path)
+        weakref.finalize(self, file.close)
+        return file
 
     def _headers(self) -> dict[str, StoredTensor]:
         with self.path.open("rb") as file:

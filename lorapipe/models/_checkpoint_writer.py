@@ -12,17 +12,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from lorapipe.errors import InputError
 from lorapipe.models import Change, Saving
 from lorapipe.models._ldm_names import open_clip_name, unet_name, vae_name
-from lorapipe.models._safetensors_writer import Entry, write
+from lorapipe.models._safetensors_writer import Entry, name_of, write
 from lorapipe.models._tensor_shapes import UNET as UNET_DEFAULTS
 from lorapipe.models._weight_files import TOP, UNET, VAE, Folder, TextPart, torch_dtype, vae_tensors
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from lorapipe.models._weight_files import SingleFile
@@ -72,8 +71,8 @@ class CheckpointWriter:
         change = self._change(part, name)
         return tensor if change is None else change(tensor.float())
 
-    def _dtype(self, tensor: Tensor) -> torch.dtype:
-        return torch_dtype(self.saving.dtype) if tensor.is_floating_point() else tensor.dtype
+    def _dtype(self, tensor: Tensor) -> str:
+        return name_of(torch_dtype(self.saving.dtype) if tensor.is_floating_point() else tensor.dtype)
 
     def _entry(self, part: str, name: str, tensor: Tensor, shape: tuple[int, ...] | None = None) -> Entry:
         numbers = partial(self._changed, part, name, tensor)
@@ -179,7 +178,7 @@ class CheckpointWriter:
         import torch
 
         for name in self.model.checkpoint_marks():
-            yield name, Entry((0,), torch.float32, lambda: torch.empty(0))
+            yield name, Entry((0,), "F32", lambda: torch.empty(0))
 
     # ------------------------------------------------------------------------------------------------------ the folder
 
@@ -234,11 +233,11 @@ def _as_it_is(tensor: Tensor) -> Tensor:
 def _stacked(entries: list[Entry]) -> Tensor:
     import torch
 
-    return torch.cat([entry.numbers().float() for entry in entries])
+    return torch.cat([cast("Tensor", entry.numbers()).float() for entry in entries])
 
 
 def _turned(entry: Entry) -> Tensor:
-    return entry.numbers().T
+    return cast("Tensor", entry.numbers()).T
 
 
 def _json(path: Path) -> dict[str, object]:

@@ -19,7 +19,9 @@ NOT_READ, ORPHAN, UNUSED, OTHER_ENDING, SECOND = (
 )
 LEFT_BEHIND = "passed over"
 HIDDEN = "hidden"
-CONFIGURATION = frozenset(("lorapipe.yaml", "lorapipe-status.txt", "pipeline.yaml", "lorapipe.lock"))
+CONFIGURATION = frozenset(
+    ("lorapipe.yaml", "lorapipe-status.txt", "pipeline.yaml", "lorapipe.lock", "lorapipe-generated.json")
+)
 
 
 @dataclass(frozen=True)

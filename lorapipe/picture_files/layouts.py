@@ -20,7 +20,6 @@ Found = tuple[str, str]
 """(kind, reason that completes `left out: …`)."""
 
 REG = "reg"
-_REGS = frozenset(("reg", "regs", "reg_images", "regularization", "regularisation", "regularization_images"))
 _IMG = ("img", "image", "images")
 _KOHYAS = frozenset(("reg", "model", "log", "logs"))
 _SAMPLE_FOLDERS = frozenset(("sample", "samples", "validation_images", "validation", "previews"))
@@ -132,7 +131,9 @@ def _projects(pictures: Sequence[str], folders: _Folders) -> Iterator[tuple[str,
 
 
 def _regularisation(pictures: Sequence[str], folders: _Folders) -> Iterator[tuple[str, Found]]:
-    regs = [each for each in sorted(folders.all) if _base(each).casefold() in _REGS and _is_reg(each, folders)]
+    regs = [
+        each for each in sorted(folders.all) if kohya_folders.is_regularisation(_base(each)) and _is_reg(each, folders)
+    ]
     inside = [picture for picture in pictures if any(picture.startswith(f"{reg}/") for reg in regs)]
     if len(inside) < len(pictures):  # else they are what is meant
         yield from ((picture, (REGULARISATION, "a picture of the class")) for picture in inside)

@@ -117,6 +117,24 @@ class Weights(Artifact, stored_name="Weights"):
 
 
 @dataclass(frozen=True)
+class Pictures(Artifact, stored_name="Pictures"):
+    """A folder of pictures that a stage has made, each with its caption in a file beside it, to be used as images.
+
+    `sheet` shows them beside those that were not chosen. `likeness` is how much of the subject they show on average, 1 as
+    the pictures that they were held against; None if there were none.
+    """
+
+    folder: Path
+    sheet: Annotated[Path, LOCATION, OPEN]
+    likeness: float | None = None
+
+    @property
+    def as_source(self) -> Path:
+        """The folder."""
+        return self.folder
+
+
+@dataclass(frozen=True)
 class Report(Artifact, stored_name="Report"):
     """The evaluation of weights: a web page, the same as JSON, the grid of pictures, and the best snapshot."""
 

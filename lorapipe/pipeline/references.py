@@ -69,16 +69,22 @@ def _replace_in_spec(spec: Spec, put: Callable[[Ref], object]) -> Spec:
     fields = {name: getattr(spec, name) for name in _may_refer(cast(Any, type(spec)))}
     changed = {name: new for name, old in fields.items() if (new := _replace(old, put)) is not old}
     for name, new in changed.items():
-        source = _sources(cast(Any, type(spec))).get(name)
-        if source is not None and isinstance(new, Artifact) and (path := new.as_source) is not None:
-            changed[name] = source(path)
+        if (source := _sources(cast(Any, type(spec))).get(name)) is not None:
+            several = isinstance(new, tuple)
+            changed[name] = tuple(_as_source(each, source) for each in new) if several else _as_source(new, source)
     return dataclasses.replace(spec, **changed) if changed else spec  # type: ignore[type-var]
+
+
+def _as_source(value: object, source: type[Source]) -> object:
+    """Return an artifact as the file that it is, of the knob's type; anything else as it is."""
+    path = value.as_source if isinstance(value, Artifact) else None
+    return value if path is None else source(path)
 
 
 @cache
 def _sources(kind: Any) -> dict[str, type[Source]]:
-    """Return the knobs that are files for which an artifact may be given."""
-    shapes = {knob.name: knob.shape for knob in knobs(kind)}
+    """Return the knobs that are files, or lists of files, for which an artifact may be given."""
+    shapes = {knob.name: knob.shape.item if knob.shape.kind == "list" else knob.shape for knob in knobs(kind)}
     return {
         name: shape.value
         for name, shape in shapes.items()

@@ -37,6 +37,7 @@ class Param(NamedTuple):
     kohya: tuple[str, ...] = ()
     key: str = ""
     word: str = ""
+    rest: str = ""
 
     @property
     def told(self) -> str:
@@ -80,6 +81,7 @@ def param(
     kohya: tuple[str, ...] = (),
     key: str = "",
     word: str = "",
+    rest: str = "",
 ) -> Any:
     """Declare a knob: its default, a sentence a user reads, and its limits.
 
@@ -88,14 +90,15 @@ def param(
     its names in earlier releases, which old documents and graphs may still use. `shelf` names the user's folder that a
     path is usually in: `pictures`, or a kind of model (`checkpoints`, `vae`). `kohya` are the equivalent flags of kohya's
     sd-scripts: users who write or search for them find this knob. `word` is a text that may stand in place of a list of
-    texts, which then contains that text alone.
+    texts, which then contains that text alone. `rest` names a knob with a list of the same type: a list may be written in
+    place of this knob's one value, and all but its first entry are then that knob's.
 
     A renamed knob keeps its first name as `key`: content keys contain that name, and it is an alias too. So renaming a
     knob does not invalidate stored results.
     """
     if key and key not in aliases:
         aliases = (*aliases, key)
-    metadata = {"param": Param(help, ge, gt, le, lt, min_items, content, aliases, shelf, kohya, key, word)}
+    metadata = {"param": Param(help, ge, gt, le, lt, min_items, content, aliases, shelf, kohya, key, word, rest)}
     if callable(default) and default is not REQUIRED:
         return dataclasses.field(default_factory=default, kw_only=True, metadata=metadata)
     return dataclasses.field(default=default, kw_only=True, metadata=metadata)

@@ -11,7 +11,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 from lorapipe.errors import InputError, Problem, Problems, TooManyProblems, near_miss
 from lorapipe.spec.base import Param, Spec, Value, sentence
 from lorapipe.spec.destination import Destination
-from lorapipe.spec.fields import knobs_by_name, old_names
+from lorapipe.spec.fields import Knob, knobs_by_name, old_names
 from lorapipe.spec.paths import PathPolicy, path_of, trouble
 from lorapipe.spec.problem_cache import ProblemCache
 from lorapipe.spec.reference import REFERENCE, Ref
@@ -205,8 +205,27 @@ class _Parser:
         for name, knob in known.items():
             if knob.required and name not in plain:
                 self.problems.add(Problem(f"{name} is missing.", "", sentence(knob.param.help), at))
-        given = [knob for name, knob in known.items() if name in plain]
-        return {knob.name: self.parse(knob.shape, plain[knob.name], knob.param, (*at, knob.name)) for knob in given}
+        found: dict[str, object] = {}
+        for knob in (knob for name, knob in known.items() if name in plain):
+            value, place = plain[knob.name], (*at, knob.name)
+            if knob.param.rest and isinstance(value, (list, tuple)):
+                found |= self._spread(knob, value, place, rest_given=knob.param.rest in plain)
+            else:
+                found[knob.name] = self.parse(knob.shape, value, knob.param, place)
+        return found
+
+    def _spread(
+        self, knob: Knob, entries: list[object] | tuple[object, ...], at: Address, rest_given: bool
+    ) -> dict[str, object]:
+        """Parse a list in place of one value: its first entry is the knob's, the others those of the knob `rest`."""
+        if not entries:
+            self.problems.add(Problem("needs at least 1 entry.", "", sentence(knob.param.help), at))
+            return {}
+        if rest_given:
+            what = f"{knob.name} is a list, and {knob.param.rest} is given too."
+            self.problems.add(Problem(what, "", "Write them all in one list.", at))
+        first, *others = (self.parse(knob.shape, each, knob.param, (*at, place)) for place, each in enumerate(entries))
+        return {knob.name: first} if rest_given else {knob.name: first, knob.param.rest: tuple(others)}
 
     def _note_unknown(self, cls: type[Spec], key: str, known: list[str], at: Address) -> None:
         cure = (

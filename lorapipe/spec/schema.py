@@ -104,6 +104,8 @@ class SchemaWriter:
     def _properties(self, cls: type[Spec]) -> Iterator[tuple[str, JsonObject]]:
         for knob in knobs(cls):
             schema = self.or_instead(self.forms(knob.shape, knob.param))
+            if knob.param.rest:
+                schema = any_of(schema, {"type": "array", "items": schema, "minItems": 1})
             default = {} if knob.required else {"default": plain(knob.default())}
             yield knob.name, {"description": knob.param.told, **schema, **default}
             for alias in knob.param.aliases:

@@ -12,6 +12,8 @@ from lorapipe.training.caption_augment import Captioning
 from lorapipe.whole_words import has_words
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lorapipe.stages.prepare import Prepare
     from lorapipe.training.options import TrainingOptions
 
@@ -64,15 +66,15 @@ def _captions(among: Iterable[Stage], stages: Mapping[str, Stage]) -> Iterator[t
             of_the_class = getattr(training.regularisation, "stage", "")
             subject = (stages.get(name) for name in references.needs(training) if name != of_the_class)
             for dataset in (cast("Prepare", each) for each in subject if hasattr(each, "caption_extensions")):
-                if said := _said(dataset, dataset.captions or training.captions):
-                    yield dataset.images.path.name, said
+                for folder in dataset.known_folders:
+                    if said := _said(dataset, folder, dataset.captions or training.captions):
+                        yield folder.name, said
 
 
-def _said(dataset: Prepare, captioning: Captioning) -> list[str]:
+def _said(dataset: Prepare, root: Path, captioning: Captioning) -> list[str]:
     from lorapipe.training.data.captions import CaptionFiles
     from lorapipe.training.data.image_folder import look_through
 
-    root = dataset.images.path
     if not root.is_dir():
         return []
     found = look_through(root, dataset.exclude, dataset.caption_extensions)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
@@ -19,25 +18,22 @@ from lorapipe.pipeline.demand import Demand
 from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Source, param
 from lorapipe.stages import Stage, _prompt_syntax
+from lorapipe.stages._sampling import READING, asked_prompts, sampling_options, words_added
 from lorapipe.stages._training_settings import adapter_of, advised_options, captioning_of, settings_line
 from lorapipe.training.data.buckets import Resolution
-from lorapipe.training.data.trigger_word import trigger_word
 from lorapipe.training.device import Precision
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.evaluation_result import EvaluationResult
     from lorapipe.evaluation.image_store import ImageStore
     from lorapipe.evaluation.sampler import SamplingOptions
-    from lorapipe.models import Family, Model
+    from lorapipe.models import Family
     from lorapipe.training.adapters import Attachable
-    from lorapipe.training.caption_augment import Captioning
     from lorapipe.training.data.manifest import Manifest
     from lorapipe.training_record import TrainingRecord
 
 SURER = 2
 """How often `surer: auto` doubles the pictures at most."""
-READING: Mapping[str, Any] = {"max_tokens": 75, "clip_skip": 1, "weighted": False}
-"""How prompts are read for weights without a training record."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +206,7 @@ class Evaluate(Stage):
         options, plan = self._sampling_options(base, reading), self._plan(base, parts, context)
         scene = Scene(dataset.images, manifest.background, dataset.masks)
         cache, captioning = Cache(context.cache), captioning_of(record, manifest)
-        asked = self._asked(record, manifest, captioning, context)
+        asked = asked_prompts(self.prompts, record, manifest, captioning, context)
         images = ImageStore(context.resume / "pictures", asked, self.pictures, self.seed)
         counter = PictureCounter(plan.pictures(len(asked), self.pictures), context.emit)
         prober = Prober(model, manifest, scene, cache, captioning, TextReading(**reading))
@@ -229,27 +225,11 @@ class Evaluate(Stage):
             features=FeatureCache(FeatureReader(model), kept=self._rounds > 0),
             rounds=self._rounds,
         )
-        with self._further_words(model):
+        with words_added(self.embeddings, model):
             result = evaluator.run()
         _emit_metrics(result, context)
         about = self._about(base, record, manifest, options, folder, result.images)
         return self._published(result, about, context)
-
-    def _further_words(self, model: Model) -> AbstractContextManager[object]:
-        """Add the words of `embeddings` to the model; a file's name is its word."""
-        from lorapipe import formats
-        from lorapipe.formats import AdapterWeights
-        from lorapipe.training.adapter_layers.weights_adapter import WeightsAdapter
-        from lorapipe.training.model_contexts import attached
-
-        words: dict[str, Any] = {}
-        for place, file in enumerate(self.embeddings):
-            found = formats.open(file.path, model.kohya_names())
-            if found.modules or len(found.embeddings) != 1:
-                what = f"{file.path.name} is not an embedding of one word."
-                raise InputError(what, where=f"embeddings[{place}]", cure="Name an embedding's file.")
-            words[file.path.stem] = next(iter(found.embeddings.values()))
-        return attached(WeightsAdapter(AdapterWeights(embeddings=words)), model, ()) if words else nullcontext()
 
     @property
     def _dataset(self) -> Dataset:
@@ -260,30 +240,11 @@ class Evaluate(Stage):
             raise InputError(what, where="dataset", cure="Name a prepare stage as dataset.")
         return found
 
-    def _asked(
-        self, record: TrainingRecord | None, manifest: Manifest, captioning: Captioning, context: Context
-    ) -> tuple[str, ...]:
-        """Return the prompts; the trigger word alone is the first, if it is known."""
-        captions = [captioning.canonical(each.caption) for each in manifest.training]
-        own = {"captions": dict(manifest.captions)} if manifest.captions else {}
-        trigger = trigger_word({**(record.settings if record else {}), **own}, captions)
-        if not trigger:
-            context.emit(Log(text="no trigger word is known: neither settings nor captions have one in common"))
-        asked = prompts.prompt_rows(self.prompts, trigger, captions)
-        if prompts.AUTO in self.prompts:
-            context.emit(Log(text=f"prompts: auto asks for {' · '.join(asked)}"))
-        return asked
-
     def _sampling_options(self, base: Family, reading: Mapping[str, Any]) -> SamplingOptions:
-        from lorapipe.evaluation.sampler import SamplingOptions
-
-        native, step = base.native_size(), base.size_step()
+        native = base.native_size()
         size = self.size.size if self.size else (native, native)
-        if any(side % step for side in size):
-            cure = f"Both sides must be multiples of {step}."
-            raise InputError(f"{size[0]}x{size[1]} does not fit the base.", where="size", cure=cure)
         cfg = self._guidance(base)
-        return SamplingOptions(size, self.steps, cfg, self.sampler, self.negative_prompt, **reading)
+        return sampling_options(base, size, self.steps, cfg, self.sampler, self.negative_prompt, reading)
 
     def _guidance(self, base: Family) -> float:
         return base.usual_cfg() if self.cfg is None else self.cfg

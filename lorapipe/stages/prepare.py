@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.errors import InputError, Problem
@@ -16,6 +17,7 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.references import needs
 from lorapipe.spec import Source, param, to_dict
 from lorapipe.stages import Stage
+from lorapipe.stages._picture_folder import PictureFolder, copy_into_one
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.augment import Augmentation
 from lorapipe.training.data.buckets import Buckets, Resolution
@@ -37,12 +39,20 @@ class Prepare(Stage):
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Dataset
 
-    images: Source = param(
+    images: PictureFolder = param(
         help="the folder of pictures, read with all its subfolders: png, jpg, webp, avif, heic, tif, bmp, gif "
         "(first frame) and others. Nothing in it is changed. A subfolder named like kohya's, 10_penny cat, gives repeats "
-        "(10) and, to pictures without a caption file, their caption (penny cat)",
+        "(10) and, to pictures without a caption file, their caption (penny cat). Or several in a list, also those that a "
+        "synthesize stage makes: [./penny, $grown]",
         shelf="pictures",
         kohya=("train_data_dir", "image_dir"),
+        rest="more_images",
+    )
+    more_images: tuple[PictureFolder, ...] = param(
+        (),
+        "further folders, prepared together with the first, as if they were its subfolders: what is written after the first "
+        "in a list of images. Their pictures are copied into the result",
+        shelf="pictures",
     )
     base: Family = param(help="the base model to train on; pictures are encoded with its VAE")
     exclude: tuple[str, ...] = param(
@@ -143,6 +153,7 @@ class Prepare(Stage):
 
     def problems(self) -> Iterator[Problem]:
         yield from self._file_problems()
+        yield from self._mask_problems()
         try:
             buckets, needed = self.buckets(), self.base.size_step()
         except InputError as error:
@@ -161,16 +172,25 @@ class Prepare(Stage):
         """Yield problems of the named folders and endings."""
         from lorapipe.training.data.image_folder import no_folder
 
-        for name, source in (("images", self.images), ("masks", self.masks)):
-            if source is not None and (problem := no_folder(source.path)):
+        named = [("images", folder) for folder in self.known_folders] + (
+            [("masks", self.masks.path)] if self.masks else []
+        )
+        for name, folder in named:
+            if problem := no_folder(folder):
                 yield replace(problem, where="", path=(name,))
-        if self.masks and self.alpha_mask:
-            what = "masks and alpha_mask are both given."
-            yield Problem(what, cure="Remove one of them.", path=("alpha_mask",))
         for place, extension in enumerate(self.caption_extensions):
             if not extension.startswith(".") or len(extension) < 2:
                 cure = f"Write '.{extension.lstrip('.') or 'txt'}'."
                 yield Problem(f"{extension!r} is not a file ending.", cure=cure, path=("caption_extensions", place))
+
+    def _mask_problems(self) -> Iterator[Problem]:
+        if self.masks and self.more_images:
+            what = "masks are named like the pictures of one folder, and images are several."
+            cure = "Give each folder a prepare stage, and train on all: more_datasets."
+            yield Problem(what, cure=cure, path=("masks",))
+        if self.masks and self.alpha_mask:
+            what = "masks and alpha_mask are both given."
+            yield Problem(what, cure="Remove one of them.", path=("alpha_mask",))
 
     def problems_among(self, stages: Mapping[str, Stage]) -> Iterator[Problem]:
         """Yield a problem if a stage uses the dataset but the base has no vocabulary to read captions with."""
@@ -196,60 +216,73 @@ class Prepare(Stage):
 
     def run(self, context: Context) -> Dataset:
         from lorapipe.training.data import build, contact_sheet
+        from lorapipe.training.data.generated_pictures import marked
         from lorapipe.training.data.image_reader import quiet
 
         if problems := [*self.problems(), *(problem.under("base") for problem in self.base.problems())]:
             raise InputError(problems)
+        root = self.images.path
+        if self.more_images:
+            root = context.out / "images"
+            copy_into_one(self.known_folders, root, self.exclude)
         with quiet():
             manifest = build.build_dataset(
-                self.folder, self.rules, self.augment, self.base, context,
+                self._folder_at(root), self.rules, self.augment, self.base, context,
                 min_pictures=self.min_pictures, alpha_mask=self.alpha_mask,
             )  # fmt: skip
+            manifest = replace(manifest, pictures=marked(manifest.pictures, root))
             if self.captions is not None:
                 manifest = replace(manifest, captions=to_dict(self.captions))
             manifest.save(context.out / "manifest.json")
             manifest.save_left_out(context.out / "left_out.json")
-            contact_sheet.save(
-                manifest, build.thumbnails(manifest, self.images.path), context.out / "contact_sheet.jpg"
-            )
+            contact_sheet.save(manifest, build.thumbnails(manifest, root), context.out / "contact_sheet.jpg")
         return Dataset(
             manifest=context.out / "manifest.json",
             base=self.base,
-            images=self.images.path,
+            images=root,
             contact_sheet=context.out / "contact_sheet.jpg",
             masks=self.masks.path if self.masks else None,
         )
 
     @cached_property
     def folder_facts(self) -> FolderFacts:
-        """What the folder tells before a run, as it was when this was asked first: names, captions and headers.
+        """What the folders tell before a run, as they were when this was asked first: names, captions and headers.
 
-        Raises `InputError` or `OSError` if the folder cannot be read.
+        Raises `InputError` or `OSError` if a folder cannot be read, or is still to be made by another stage.
         """
         from lorapipe.stages._folder_facts import FolderFacts
         from lorapipe.training.data.captions import CaptionFiles
+        from lorapipe.training.data.image_folder import joined
 
-        contents = self.folder.contents()
-        files = CaptionFiles(self.images.path, contents.captions, self.caption_lines)
+        if self.is_pending:
+            raise InputError("another stage still has to make some of the pictures.", where="images")
+        several = [self._folder_at(folder) for folder in self.known_folders]
+        root, contents = joined(several) if self.more_images else (self.images.path, self.folder.contents())
+        files = CaptionFiles(root, contents.captions, self.caption_lines)
         captions = tuple(files.of(picture, self.class_word) for picture in contents.pictures)
-        return FolderFacts(contents, self._forecast(contents), captions, self.buckets().resolution)
+        return FolderFacts(contents, self._forecast(root, contents), captions, self.buckets().resolution)
 
     def forecast(self) -> Forecast:
         """Forecast the dataset from the headers of the folder's files, read once: see `folder_facts`."""
         return self.folder_facts.forecast
 
-    def _forecast(self, found: Contents) -> Forecast:
+    def _forecast(self, root: Path, found: Contents) -> Forecast:
         from lorapipe.training.data.forecast import of_folder
 
         buckets = self.buckets()
         least = self.smallest(buckets)
         size = self.base.native_size()
         numbers = math.prod(self.base.latent_shape((size, size))) / size**2
-        return of_folder(self.images.path, found, buckets, least, self.repeats, self.held_out, self.augment, numbers)
+        return of_folder(root, found, buckets, least, self.repeats, self.held_out, self.augment, numbers)
 
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         from lorapipe.training.data import messages
 
+        if self.is_pending:
+            made = " and ".join(each.plain() for each in self.folders if not isinstance(each, Source))
+            known = f"{len(self.known_folders)} of {len(self.folders)} folders" if self.known_folders else "no folder"
+            yield f"the pictures of {made} are still to be made; {known} of images can be looked at yet"
+            return
         contents, found = self.folder_facts.contents, self.folder_facts.forecast
         if found.training:
             yield from self._showings(found)
@@ -270,12 +303,30 @@ class Prepare(Stage):
     # ------------------------------------------------------------------------------------------------- derived values
 
     @property
+    def folders(self) -> tuple[PictureFolder, ...]:
+        """All folders of pictures, the first one first; a reference in place of one that is still to be made."""
+        return (self.images, *self.more_images)
+
+    @property
+    def known_folders(self) -> tuple[Path, ...]:
+        """Those that are there already."""
+        return tuple(each.path for each in self.folders if isinstance(each, Source))
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether another stage still has to make a folder, so that nothing is known of its pictures yet."""
+        return len(self.known_folders) < len(self.folders)
+
+    @property
     def folder(self) -> ImageFolder:
-        """The folder of pictures."""
+        """The first folder of pictures."""
+        return self._folder_at(self.images.path)
+
+    def _folder_at(self, root: Path) -> ImageFolder:
         from lorapipe.training.data.image_folder import ImageFolder
 
         masks = self.masks.path if self.masks else None
-        return ImageFolder(self.images.path, self.exclude, self.caption_extensions, self.caption_lines, masks)
+        return ImageFolder(root, self.exclude, self.caption_extensions, self.caption_lines, masks)
 
     @property
     def rules(self) -> Rules:

@@ -16,7 +16,7 @@ def base_of(checkpoint: Checkpoint) -> Family:
     refused: list[Problem] = []
     for name in registry_of(contract).names():
         base: Family = registry_of(contract).get(name)(checkpoint=checkpoint)
-        found = [*base.problems(), *base.problems_of_captions()]
+        found = [*base.problems()] or [*base.problems_of_captions()]
         if not found:
             return base
         refused = min(refused or found, found, key=_severity)

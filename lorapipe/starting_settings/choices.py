@@ -14,6 +14,7 @@ from lorapipe import pocket
 from lorapipe.evaluation.prompts import scenes
 from lorapipe.rules.clip_skip_for_base import ANIME, PLAIN
 from lorapipe.rules.rank_for_pictures import MOST
+from lorapipe.rules.repeats_for_epochs import FEW
 from lorapipe.starting_settings.training_size import TrainingSize, fitted
 from lorapipe.starting_settings.trigger_settings import TriggerSettings, trigger_settings, whole_epochs
 from lorapipe.training.data.caption_kinds import asymmetric_tag
@@ -41,6 +42,8 @@ TEXT_RATES: dict[Subject, float] = {"character": 5e-5, "vehicle": 5e-5, "concept
 """Learning rates of the text encoder with AdamW (guide §3)."""
 LARGER = 576
 """A resolution that is often better than SD1.x' own 512 (guide §7)."""
+TOO_LONG = 4
+"""So many times the usual number of pictures is too long for one epoch."""
 UNEVEN = 1.5
 """Ratio of pictures in subfolders from which repeats balance them."""
 
@@ -52,6 +55,8 @@ class Choices:
     facts: FolderFacts
     wishes: Wishes
     base: Family
+    may_balance: bool = True
+    """Whether there may be a dataset for each subfolder."""
 
     # ------------------------------------------------------------------------------------------------------ what it is
 
@@ -151,34 +156,55 @@ class Choices:
     @property
     def showings(self) -> int:
         """Pictures shown in an epoch, repeats and regularisation included."""
-        total = sum(each.count for each in self.facts.groups) or 1
-        once = sum(each.count * self.repeats(each) for each in self.facts.groups) or total
-        subject = max(1, round(self.facts.trained * once / total))
+        groups, once = self.facts.groups, self.facts.shown * self.own_repeats
+        if self.is_balanced:
+            once = sum(each.count * self.repeats(each) for each in groups) / sum(each.count for each in groups)
+        subject = max(1, round(self.facts.trained * once))
         return subject * (2 if self.is_regularised else 1)
 
     def repeats(self, group: Group) -> int:
-        """Return how often a picture of a subfolder is shown in an epoch: as its name says, or so that all count alike."""
-        if group.repeats is not None:
-            return max(1, group.repeats)
-        return max(1, round(max(each.count for each in self.facts.groups) / group.count)) if self.is_uneven else 1
+        """Return how often a picture of a subfolder is shown in an epoch, so that all subfolders count alike."""
+        return max(1, round(max(each.count for each in self.facts.groups) / group.count))
 
     @property
-    def is_uneven(self) -> bool:
-        """Whether subfolders without repeats in their names have different numbers of pictures."""
+    def is_balanced(self) -> bool:
+        """Whether subfolders without repeats in their names have different numbers of pictures, which repeats balance."""
         counts = [each.count for each in self.facts.groups]
-        plain = all(each.repeats is None for each in self.facts.groups)
-        return plain and 2 <= len(counts) <= 8 and max(counts) >= UNEVEN * min(counts)
+        plain = not any(each.is_named for each in self.facts.groups)
+        uneven = plain and 2 <= len(counts) <= 8 and max(counts) >= UNEVEN * min(counts)
+        return uneven and self.may_balance
 
-    def epochs(self) -> tuple[int, str]:
-        """Return the number of epochs and its reason."""
+    @property
+    def own_repeats(self) -> int:
+        """The repeats in the name of the folder itself, unless an epoch with them is so long that few would be left."""
+        named = self.facts.repeats
+        return named if named * self.facts.trained * self.facts.shown * FEW <= self.wanted else 1
+
+    @property
+    def wanted(self) -> float:
+        """The number of pictures to show in all."""
         subject, poor = self.wishes.subject, self.wishes.quality == "poor"
         wanted: float = SHOWN_POOR if subject == "character" and poor else SHOWN[subject]
         wanted *= LONGER.get(self.wishes.category, 1.0) if subject != "style" else 1.0
         wanted *= 0.7 if self.wishes.aim == "training-speed" else 1.0
-        wanted = 2400 if self.is_pocket else wanted
-        count = min(whole_epochs(self.showings, wanted), MOST_SHOWN)
+        return 2400 if self.is_pocket else wanted
+
+    def epochs(self) -> tuple[int, str]:
+        """Return the number of epochs and its reason."""
+        count = min(whole_epochs(self.showings, self.wanted), MOST_SHOWN)
         shown = count * self.showings
-        return count, f"{shown} pictures shown in all; about {wanted:.0f} are usual for such a {subject}"
+        return (
+            count,
+            f"{shown} pictures shown in all; about {self.wanted:.0f} are usual for such a {self.wishes.subject}",
+        )
+
+    def length(self) -> tuple[str | int, str]:
+        """Return the length of the training as it is written, and its reason: epochs, or steps where one is too long."""
+        epochs, why = self.epochs()
+        if epochs > 1 or self.showings <= TOO_LONG * self.wanted:
+            return f"{epochs} epochs", why
+        steps = round(self.wanted / self.sized[0].batch)
+        return steps, f"less than an epoch, which is of {self.showings} pictures by the repeats in folders' names"
 
     @property
     def text_encoder_rate(self) -> float:
@@ -245,3 +271,12 @@ def notes(choices: Choices) -> Iterator[str]:
         yield f"{facts.regularisation} is not used: with captions, regularisation pictures hold the training back"
     if len({found.size for found in facts.pictures.values()}) == 1 and len(facts.pictures) > 20:
         yield "all pictures have one size; other shapes and distances of the subject would help"
+
+
+def _unseen(facts: FolderFacts) -> Iterator[str]:
+    if facts.unseen:
+        seen = len(facts.pictures) - facts.unseen
+        what = (
+            "near-duplicates, transparent and grey ones are counted among these alone; the stage prepare looks at all"
+        )
+        yield f"only {seen} of {len(facts.pictures)} pictures were looked at, evenly spaced, as all would take long: {what}"

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import TYPE_CHECKING
 
 from lorapipe import kohya_folders
 from lorapipe.errors import InputError, counted
+from lorapipe.kohya_folders import FolderName
 from lorapipe.picture_files import is_picture
+from lorapipe.picture_files.caption_names import USUAL
 from lorapipe.starting_settings.caption_facts import CaptionFacts
 from lorapipe.starting_settings.picture_facts import PictureFacts, look, near_duplicates
 from lorapipe.training.data.filter import ENOUGH_TO_HOLD_OUT
+from lorapipe.watch.folder_names import repeats_of
 
 if TYPE_CHECKING:
     from lorapipe.picture_files import Contents
 
-REGULARISATION = ("reg", "regularisation", "regularization", "class_images")
-"""Names of subfolders with pictures of the class."""
 HELD_OUT = 0.1
 """The share that `prepare` holds out by default."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """A subfolder of pictures: its relative name, their number, and the repeats in its name, if it has kohya's form."""
+    """A subfolder of pictures: its relative name, their number, and whether a folder's name gives repeats (`10_penny`)."""
 
     name: str
     count: int
-    repeats: int | None
+    is_named: bool
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class FolderFacts:
     groups: tuple[Group, ...] = ()
     regularisation: str = ""
     """The subfolder of regularisation pictures; empty where there is none."""
+    repeats: int = 1
+    """The repeats in the folder's own name, which hold for pictures in no subfolder that has some."""
 
     @property
     def usable(self) -> int:
@@ -57,6 +60,17 @@ class FolderFacts:
         """Pictures to train on, without those that are held out to tell learning from memorising."""
         held_out = round(self.usable * HELD_OUT) if self.usable >= ENOUGH_TO_HOLD_OUT else 0
         return max(1, self.usable - held_out)
+
+    @property
+    def shown(self) -> float:
+        """How often a picture is shown in an epoch, on average, as the names of subfolders say."""
+        said = [named.repeats if (named := _named(name)) else 1 for name in self.pictures]
+        return sum(said) / (sum(map(bool, said)) or 1)
+
+    @property
+    def unseen(self) -> int:
+        """Number of pictures of which only the header was read, since all pixels would have taken too long."""
+        return sum(not found.signature for found in self.pictures.values())
 
     @property
     def side(self) -> int:
@@ -103,18 +117,19 @@ class FolderFacts:
             )
             if count
         ]
+        if self.unseen:
+            odd.append(f"looked at {len(self.pictures) - self.unseen} of them, as all would take long")
         return "; ".join([f"{counted(len(self.pictures), 'picture')}, {sizes}", *odd])
 
 
-def facts_of(root: Path) -> FolderFacts:
+def facts_of(root: Path, caption_extensions: Sequence[str] = USUAL) -> FolderFacts:
     """Look at a folder. `InputError` if it is none, or has no pictures."""
-    from lorapipe.training.data.image_folder import ImageFolder, look_through
+    from lorapipe.training.data.image_folder import ImageFolder
     from lorapipe.training.data.messages import no_pictures_message
 
-    contents = ImageFolder(root).contents()
+    folder = ImageFolder(root, caption_extensions=tuple(caption_extensions))
     reg = _regularisation(root)
-    if reg:
-        contents = look_through(root, [reg])
+    contents = replace(folder, exclude=(reg,) if reg else ()).contents()
     seen = look(root, contents)
     if not seen:
         text = no_pictures_message((), len(contents.pictures), contents.left_out)
@@ -123,20 +138,28 @@ def facts_of(root: Path) -> FolderFacts:
     by_name = dict(zip(seen, captions.texts, strict=True))
     copies = near_duplicates(root, seen, lambda name: by_name[name])
     missing = len(contents.pictures) - len(seen)
-    return FolderFacts(root, seen, captions, len(copies), missing, _groups(seen), reg)
+    repeats = repeats_of(root.resolve().name)
+    return FolderFacts(root, seen, captions, len(copies), missing, _groups(seen), reg, repeats)
+
+
+def _named(picture: str) -> FolderName | None:
+    from lorapipe.training.data.captions import folder_name
+
+    return folder_name(PurePosixPath(picture))
 
 
 def _regularisation(root: Path) -> str:
-    folders = (each for each in sorted(root.iterdir()) if each.name.casefold() in REGULARISATION and each.is_dir())
+    inside = sorted(root.iterdir()) if root.is_dir() else []
+    folders = (each for each in inside if kohya_folders.is_regularisation(each.name) and each.is_dir())
     return next((each.name for each in folders if any(is_picture(file.name) for file in each.rglob("*"))), "")
 
 
 def _captions(root: Path, contents: Contents, names: list[str]) -> CaptionFacts:
-    from lorapipe.training.data.captions import CaptionFiles, folder_name
+    from lorapipe.training.data.captions import CaptionFiles
 
     files = CaptionFiles(root, contents.captions)
     found = [files.of(name, "") for name in names]
-    words = {named.word for name in names if (named := folder_name(PurePosixPath(name))) and named.word}
+    words = {named.word for name in names if (named := _named(name)) and named.word}
     return CaptionFacts(tuple(each.text for each in found), sum(each.from_file for each in found), tuple(sorted(words)))
 
 
@@ -145,5 +168,5 @@ def _groups(pictures: Mapping[str, PictureFacts]) -> tuple[Group, ...]:
     tops = Counter(PurePosixPath(name).parts[0] if "/" in name else "" for name in pictures)
     if "" in tops or len(tops) < 2:
         return ()
-    named = {top: kohya_folders.parse(top) for top in tops}
-    return tuple(Group(top, tops[top], found.repeats if (found := named[top]) else None) for top in sorted(tops))
+    named = {PurePosixPath(name).parts[0] for name in pictures if _named(name)}
+    return tuple(Group(top, tops[top], top in named) for top in sorted(tops))

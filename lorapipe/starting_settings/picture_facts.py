@@ -77,8 +77,10 @@ def _looked_at(root: Path, names: Sequence[str], states: Mapping[str, Pair]) -> 
             with suppress(Unreadable):
                 found[name] = PictureFacts(header_size(root / name))
         for name in _affordable({name: found[name].size for name in names if name in found}):
-            with suppress(Unreadable):
+            try:
                 found[name] = _glanced(root / name)
+            except Unreadable:
+                del found[name]
     return found
 
 

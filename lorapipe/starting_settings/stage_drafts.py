@@ -46,14 +46,14 @@ def _variables(choices: Choices, folder: Path) -> Iterator[Setting]:
 def _datasets(choices: Choices) -> Iterator[StageDraft]:
     """Yield the stages that prepare pictures: one for all, or one for each subfolder where repeats balance them."""
     facts = choices.facts
-    if choices.is_uneven:
+    if choices.is_balanced:
         for place, group in enumerate(facts.groups):
             count = choices.repeats(group)
             why = f"{group.count} pictures, {count} times in an epoch, so that the subfolders count alike"
             more = (Setting("repeats", count, why),)
             yield _prepare(choices, _dataset_name(choices, place), f"${{images}}/{literal(group.name)}", more)
     else:
-        yield _prepare(choices, "dataset", "${images}", _excluded(choices))
+        yield _prepare(choices, "dataset", "${images}", (*_excluded(choices), *_repeated(choices)))
     if choices.is_regularised:
         yield StageDraft(
             "class",
@@ -80,6 +80,11 @@ def _excluded(choices: Choices) -> tuple[Setting, ...]:
         return ()
     why = "prepared below, as regularisation" if choices.is_regularised else "not used: see above"
     return (Setting("exclude", [reg], why),)
+
+
+def _repeated(choices: Choices) -> Iterator[Setting]:
+    if choices.own_repeats > 1:
+        yield Setting("repeats", choices.own_repeats, "times in an epoch, as the folder's name says")
 
 
 def _base(choices: Choices) -> dict[str, object]:
@@ -131,7 +136,7 @@ def _buckets(choices: Choices) -> Iterator[Setting]:
 
 def _training(choices: Choices) -> StageDraft:
     wishes = choices.wishes
-    epochs, why_epochs = choices.epochs()
+    length, why_length = choices.length()
     settings = [
         *_given_datasets(choices),
         Setting("subject", wishes.subject, "for check and plan alone: what is compared with the settings"),
@@ -139,8 +144,8 @@ def _training(choices: Choices) -> StageDraft:
         *_adapter(choices),
         *_rates(choices),
         Setting("weighting", {"type": "min_snr", "gamma": 5}, "trains several times faster; 5 suits every subject"),
-        Setting("steps", f"{epochs} epochs", why_epochs),
-        Setting("snapshots", _snapshots(epochs), "the report says which is the best"),
+        Setting("steps", length, why_length),
+        Setting("snapshots", _snapshots(choices.epochs()[0]), "the report says which is the best"),
         *_batch(choices),
         *_text(choices),
         Setting(
@@ -153,7 +158,7 @@ def _training(choices: Choices) -> StageDraft:
 
 
 def _given_datasets(choices: Choices) -> Iterator[Setting]:
-    names = [_dataset_name(choices, place) for place in range(len(choices.facts.groups))] if choices.is_uneven else []
+    names = [_dataset_name(choices, place) for place in range(len(choices.facts.groups))] if choices.is_balanced else []
     yield Setting("dataset", f"${names[0] if names else 'dataset'}", "the pictures")
     if names[1:]:
         yield Setting("more_datasets", [f"${name}" for name in names[1:]], "the other subfolders")
@@ -256,6 +261,7 @@ def _grid(choices: Choices) -> StageDraft:
         settings.append(Setting("kind", kind, "how pictures are compared with the training pictures"))
     if choices.is_pocket:
         settings += [
+            Setting("snapshots", 4, "of them are judged, to save time"),
             Setting("strengths", [0.7, 1.0], "two are enough to try"),
             Setting("part_strengths", [], "left out, to save time"),
             Setting("cfg", 2, "the pocket base's pictures burn above"),

@@ -7,9 +7,6 @@ from typing import NamedTuple
 
 from lorapipe.whole_words import has_words
 
-MANY = 100
-"""Number of pictures above which a set is a style or a concept rather than a character, and needs more steps."""
-
 
 class TriggerSettings(NamedTuple):
     """Settings of captions: `prefix` goes before all of them, `trigger` before those that lack it, and `class_word` is the
@@ -35,9 +32,3 @@ def trigger_settings(word: str, captions: Sequence[str]) -> TriggerSettings:
 def whole_epochs(pictures: int, wanted: float) -> int:
     """Return the number of epochs of so many pictures that shows about `wanted` pictures: one at least."""
     return max(1, round(wanted / max(1, pictures)))
-
-
-def steps_for(pictures: int, usual: int) -> int:
-    """Return a number of steps that is whole epochs, about the usual number; up to three times as many for a large set."""
-    wanted = usual * max(1.0, min(3.0, pictures / MANY))
-    return whole_epochs(pictures, wanted) * max(1, pictures)

@@ -36,6 +36,26 @@ class Solver:
         """Scale standard normal noise to the initial latents."""
         return noise * getattr(self.scheduler, "init_noise_sigma", 1.0)
 
+    def start_from(self, clean: Tensor, noise: Tensor, denoise: float) -> Tensor:
+        """Mix clean latents with noise, and skip the timesteps before: SDEdit, also called img2img.
+
+        `denoise` is the share of the timesteps that is left, above 0 to 1 (Meng et al. 2022, arXiv:2108.01073; as
+        diffusers' `StableDiffusionImg2ImgPipeline` counts them). At 1 nothing is left of the clean latents.
+        """
+        if denoise >= 1:
+            return self.start(noise)
+        steps = len(self.timesteps)
+        first = steps - max(1, min(int(steps * denoise), steps))
+        if hasattr(self.scheduler, "set_begin_index"):  # DDIM's steps know no others
+            self.scheduler.set_begin_index(first)
+        self.timesteps = self.timesteps[first:]
+        mix = getattr(self.scheduler, "scale_noise", None)
+        if mix is not None:
+            found: Tensor = mix(clean, self.timesteps[:1], noise)
+        else:
+            found = self.scheduler.add_noise(clean, noise, self.timesteps[:1].expand(len(clean)))
+        return found
+
     def scaled(self, latents: Tensor, t: Tensor) -> Tensor:
         """Scale latents to the network's input at `t`."""
         scale = getattr(self.scheduler, "scale_model_input", None)

@@ -64,6 +64,12 @@ class TrainingOptions(Spec):
     prior_loss_weight: float = param(
         1.0, "loss weight of a regularisation picture, relative to one of the subject", ge=0, le=10
     )
+    generated_weight: float = param(
+        1.0,
+        "loss weight of a picture that a synthesize stage has made, relative to a true one; 0.5 trusts them half as much",
+        ge=0,
+        le=10,
+    )
     adapter: Adapter = param(
         Adapter.default("lora"), "what is trained: its kind, rank and alpha", kohya=("network_module", "network_args")
     )

@@ -18,10 +18,11 @@ from typing import BinaryIO
 
 from lorapipe.code_pages import guess
 from lorapipe.file_signatures import PACKED, PICTURES, kind_of
+from lorapipe.kohya_folders import is_regularisation
 from lorapipe.picture_files import Contents, sort_out
 from lorapipe.picture_files.magic import HEAD, format_of
 from lorapipe.regular_files import open_inside, size_in_words
-from lorapipe.watch.folder_state import MOST_ASKED, FolderState, counted, is_reg, shown
+from lorapipe.watch.folder_state import MOST_ASKED, FolderState, counted, shown
 
 MOST_CONTENTS = 16_000_000
 """Most bytes of a central directory: more than those of a hundred thousand files."""
@@ -90,7 +91,7 @@ class Archive:
 
     def sorted_out(self) -> Contents:
         """Sort its files into kinds by name, or by the first bytes of up to `MOST_ASKED` files."""
-        subjects = {each.name: each for each in self.entries if not any(map(is_reg, each.parts[:-1]))}
+        subjects = {each.name: each for each in self.entries if not any(map(is_regularisation, each.parts[:-1]))}
         asked = iter(range(MOST_ASKED))
         return sort_out(
             subjects, is_picture=lambda name: next(asked, None) is not None and self._begins(subjects[name])

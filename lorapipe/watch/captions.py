@@ -10,14 +10,13 @@ from lorapipe.picture_files import sort_out
 from lorapipe.picture_files.captions import CaptionTexts
 from lorapipe.picture_files.magic import begins_like_a_picture
 from lorapipe.pipeline.pipeline import Pipeline
-from lorapipe.watch.folder_state import is_reg
 from lorapipe.whole_words import has_words
 
 
 def captions_in(images: Path, endings: Sequence[str]) -> list[str]:
     """Return the caption of each picture: from its file, else from the folder's name, else empty."""
     files = (file.relative_to(images) for file in images.rglob("*") if file.is_file())
-    names = [file.as_posix() for file in files if not any(map(is_reg, file.parts[:-1]))]
+    names = [file.as_posix() for file in files if not any(map(kohya_folders.is_regularisation, file.parts[:-1]))]
     found = sort_out(names, endings, lambda name: begins_like_a_picture(images / name))
     texts = CaptionTexts(images, found.captions)
     return [texts.of(picture).text or _word_of(picture) for picture in found.pictures]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from lorapipe import picture_files
+from lorapipe.kohya_folders import is_regularisation
 from lorapipe.picture_files import Contents, sort_out
 from lorapipe.picture_files.contents import NOT_READ
 from lorapipe.picture_files.layouts import CONDITION, MASK, OURS, SAMPLES
@@ -30,8 +31,6 @@ NO_SUBJECTS = {
     OURS: "what lorapipe made",
 }
 """Kinds of pictures that are not training subjects, and their names in messages."""
-REGULARISATION = "reg"
-"""The subfolder of regularisation pictures, as in kohya's scripts."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,8 @@ USUAL = SizeLimits()
 class FolderState:
     """The state of an entry. Two states have equal `mark`s only if nothing has changed.
 
-    `pictures` counts pictures outside of `reg`, by name until the folder is `opened`. `trouble` says why the entry cannot be
+    `pictures` counts pictures outside of folders for regularisation, by name until the folder is `opened`.
+    `trouble` says why the entry cannot be
     used; it is `passing` if it may go away, because the entry is still being copied.
     """
 
@@ -63,11 +63,6 @@ class FolderState:
 def is_ours(name: str) -> bool:
     """Return whether a name is relevant: not hidden, and not a by-product of systems or other programs."""
     return not picture_files.ignore_reason(name)
-
-
-def is_reg(folder: str) -> bool:
-    """Return whether a subfolder of this name contains regularisation pictures."""
-    return folder.casefold() == REGULARISATION
 
 
 def is_picture(name: str) -> bool:
@@ -104,7 +99,7 @@ def opened(root: Path, state: FolderState, most: int = MOST_ASKED) -> FolderStat
     """
     if state.trouble:
         return state
-    names = [name for name, _ in _walk(root) if not any(map(is_reg, name.split("/")[:-1]))]
+    names = [name for name, _ in _walk(root) if not any(map(is_regularisation, name.split("/")[:-1]))]
     asked = iter(range(most))
     found = sort_out(
         names, is_picture=lambda name: next(asked, None) is not None and begins_like_a_picture(root / name)
@@ -205,7 +200,7 @@ def _file(entry: os.DirEntry[str]) -> os.stat_result | str | None:
 
 def _counts(parts: list[str]) -> bool:
     """Return whether a picture is one to train on, by its relative path."""
-    return all(map(is_ours, parts)) and not any(map(is_reg, parts[:-1]))
+    return all(map(is_ours, parts)) and not any(map(is_regularisation, parts[:-1]))
 
 
 def _is_link(entry: os.DirEntry[str]) -> bool:

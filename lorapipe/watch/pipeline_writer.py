@@ -1,7 +1,7 @@
 """Write the pipeline of a dropped folder to a file that users can read, change and run: `outputs/penny/pipeline.yaml`.
 
-It extends the watcher's pipeline, or the built-in one of its kind of base, and then the folder's own `lorapipe.yaml`, which
-takes precedence; mistakes are reported where they were written.
+It extends the watcher's pipeline, or the one that suits the folder (`starting_pipeline`), and then the folder's own
+`lorapipe.yaml`, which takes precedence; mistakes are reported where they were written.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from lorapipe import kohya_folders
@@ -26,15 +27,16 @@ from lorapipe.pipeline.variables import literal
 from lorapipe.pipeline.yaml_document import open_document
 from lorapipe.regular_files import open_inside, read_regular
 from lorapipe.spec import Address
-from lorapipe.starting_settings.trigger_settings import steps_for, trigger_settings
+from lorapipe.starting_settings.folder_facts import facts_of
+from lorapipe.watch import starting_pipeline
 from lorapipe.watch.allowed_paths import AllowedPaths, places_of, targets_of
 from lorapipe.watch.captions import captions_in, lacking
 from lorapipe.watch.folder_names import is_kohyas, repeats_of, trigger_of
-from lorapipe.watch.folder_state import REGULARISATION, is_picture, is_reg
+from lorapipe.watch.folder_state import is_picture
 from lorapipe.watch.resource_limits import asked, too_much
 from lorapipe.watch.settings import WatchSettings
+from lorapipe.watch.starting_pipeline import InboxSettings, write_starting_pipeline
 
-BUILT_IN = Path(__file__).parent / "pipelines"
 OVERRIDES = "lorapipe.yaml"
 FILE = "pipeline.yaml"
 CAPTIONS = (".txt", ".caption")
@@ -61,15 +63,6 @@ class DroppedFolder:
     file: str
 
 
-def built_in(variables: Mapping[str, object]) -> Path:
-    """Return the built-in pipeline for a base; by default for the pocket base."""
-    known = {file.stem: file for file in BUILT_IN.glob("*.yaml") if file.stem != "easy"}
-    if variables.get("checkpoint", "pocket") == "pocket":
-        return known["pocket"]
-    family = str(variables.get("family", "sd15"))
-    return known.get(family, BUILT_IN / "easy.yaml")
-
-
 def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str], None] = lambda text: None) -> Pipeline:
     """Write the pipeline of a folder, and load it; `tell` is called with messages for its user.
 
@@ -81,20 +74,28 @@ def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str],
     sets = [text for text in template.sets if not _is_in(split(text)[0], changes or {})]
     given = _variables_in(sets)
     wanted = {**given, **_mapping((changes or {}).get("vars"))}
-    base = template.pipeline or built_in(wanted)
-    captions = captions_in(dropped.images, _endings(changes or {}, sets))
-    variables = {**given, **_variables(template, dropped, base, wanted, captions)}
+    endings = _endings(changes or {}, sets)
+    captions = captions_in(dropped.images, endings)
+    trigger = _trigger(dropped)
+    fixed = {"images": str(dropped.images), "name": dropped.file, "folder": str(dropped.folder)}
+    free: dict[str, object] = {} if "trigger" in wanted else {"trigger": trigger}
+    variables: dict[str, object] = {**given, **free, **fixed}
+    base = template.pipeline
+    if base is None:
+        base = dropped.folder / starting_pipeline.FILE
+        settings = _said(template.watching, sets, changes or {})
+        facts = replace(facts_of(dropped.images, endings), repeats=repeats_of(dropped.name))
+        tell(write_starting_pipeline(base, settings, facts, trigger, dropped.file))
+    else:
+        variables |= _regularisation_variable(dropped, base)
     layers = [base]
-    if (reg := _regularisation(dropped.images)) is not None:
-        layers += _layers_for_regularisation(template, dropped, base)
-        variables["reg"] = str(reg)
     path = dropped.folder / FILE
     tune = template.watching.tune
     write_text(_text(dropped, layers, variables, _stages(base, sets), tune), path)
     pipeline = owners = loader.load(path)
     if changes is not None:
         write_text(_text(dropped, [*layers, own], variables, _stages(base, sets), tune), path)
-        owners = _tried(template, dropped.images, "name")
+        owners = _tried(base, template.sets, dropped.images, "name")
         pipeline = _with_own(path, own, places_of((pipeline, owners), dropped.images, dropped.folder))
     if said := lacking(str({**wanted, **variables}.get("trigger", "")), captions, pipeline):
         tell(said)
@@ -107,14 +108,29 @@ def _variables_in(sets: Iterable[str]) -> dict[str, object]:
     return {str(address[1]): value for address, value in map(split, sets) if address[0] == "vars"}
 
 
-def _layers_for_regularisation(template: InboxPipeline, dropped: DroppedFolder, base: Path) -> list[Path]:
-    """Return the layers to add for regularisation pictures. `InputError` if the user's pipeline has no variable for them."""
-    if template.pipeline is None:
-        return [BUILT_IN.parent / "layers" / "reg.yaml"]
+def _said(watching: WatchSettings, sets: Sequence[str], changes: Mapping[str, object]) -> InboxSettings:
+    """Return what `--set` and a folder's own settings say; the latter count."""
+    own, stages = _mapping(changes.get("vars")), _mapping(changes.get("stages"))
+    of_stages: dict[str, dict[str, object]] = {}
+    for address, value in map(split, sets):
+        if address[0] == "stages" and len(address) > 1:
+            stage = of_stages.setdefault(str(address[1]), {})
+            if len(address) == 3:
+                stage[str(address[2])] = value
+    for name, settings in stages.items():
+        of_stages[name] = {**of_stages.get(name, {}), **_mapping(settings)}
+    return InboxSettings(watching, {**_variables_in(sets), **own}, of_stages, own)
+
+
+def _regularisation_variable(dropped: DroppedFolder, base: Path) -> dict[str, object]:
+    """Return the variable of the folder of regularisation pictures, if there is one. `InputError` if nothing uses it."""
+    reg = _regularisation(dropped.images)
+    if reg is None:
+        return {}
     if "reg" not in _mapping(open_layers(base).value.get("vars")):
-        what = f"has a folder {REGULARISATION}, for which {base.name} has no variable."
+        what = f"has a folder {reg.name}, for which {base.name} has no variable."
         raise InputError(what, where=dropped.name, cure="Add `vars: {reg: …}` to it, or remove the folder.")
-    return []
+    return {"reg": str(reg)}
 
 
 def _require_affordable(
@@ -128,12 +144,9 @@ def _require_affordable(
         raise InputError(problems)
 
 
-def _tried(template: InboxPipeline, images: Path, name: str) -> Pipeline:
+def _tried(base: Path, sets: Sequence[str], images: Path, name: str) -> Pipeline:
     """Load the owner's pipeline for a folder, without the folder's own settings."""
-    base = template.pipeline or built_in(_variables_in(template.sets))
-    return loader.load(
-        base, [*template.sets, f"vars.images={_quoted(_meant(str(images)))}", f"vars.name={_quoted(name)}"]
-    )
+    return loader.load(base, [*sets, f"vars.images={_quoted(_meant(str(images)))}", f"vars.name={_quoted(name)}"])
 
 
 def _with_own(path: Path, own: Path, places: AllowedPaths) -> Pipeline:
@@ -158,45 +171,41 @@ def _redacted(problem: Problem, own: Path, named: Mapping[str, str]) -> Problem:
 
 def check(template: InboxPipeline, inbox: Path) -> None:
     """Raise `InputError` for mistakes that would affect every folder, before one is dropped."""
-    first, second = _tried(template, inbox, "one"), _tried(template, inbox, "two")
-    if template.pipeline is not None:
-        elsewhere = targets_of(second)
-        same = [
-            Problem(f"{value} is the same for every folder.", f"{template.pipeline} {place}", "Write ${name} in it.")
-            for place, value in targets_of(first).items()
-            if elsewhere.get(place) == value
-        ]
-        if same:
-            raise InputError(same)
-
-
-def _variables(
-    template: InboxPipeline, dropped: DroppedFolder, base: Path, wanted: Mapping[str, object], captions: Sequence[str]
-) -> dict[str, object]:
-    """Return the variables that follow from a folder, unless its user sets them."""
-    subjects = _subjects(dropped.images)
-    trigger = trigger_of(subjects[0] if len(subjects) == 1 else dropped.name)
-    fixed = {"images": str(dropped.images), "name": dropped.file, "folder": str(dropped.folder)}
-    free: dict[str, object] = {"trigger": trigger}
     if template.pipeline is None:
-        said = str(wanted.get("trigger", trigger))
-        words = trigger_settings(said, captions)
-        usual = int(_mapping(open_layers(base).value.get("vars")).get("steps", 1000))
-        free |= {"least": template.watching.least, "repeats": repeats_of(dropped.name)}
-        free |= {"steps": steps_for(len(captions), usual), "prefix": words.prefix}
-        free |= {"lacked": words.trigger, "class_word": words.class_word}
-    return {**{name: value for name, value in free.items() if name not in wanted}, **fixed}
+        with TemporaryDirectory() as folder:
+            base = Path(folder) / starting_pipeline.FILE
+            said = _said(template.watching, template.sets, {})
+            write_starting_pipeline(base, said, replace(starting_pipeline.TYPICAL, root=inbox), "penny")
+            _tried(base, template.sets, inbox, "one")
+        return
+    first, second = (_tried(template.pipeline, template.sets, inbox, name) for name in ("one", "two"))
+    elsewhere = targets_of(second)
+    same = [
+        Problem(f"{value} is the same for every folder.", f"{template.pipeline} {place}", "Write ${name} in it.")
+        for place, value in targets_of(first).items()
+        if elsewhere.get(place) == value
+    ]
+    if same:
+        raise InputError(same)
+
+
+def _trigger(dropped: DroppedFolder) -> str:
+    """Return the trigger word: from the name of the folder, or of its only subfolder of kohya's form."""
+    subjects = _subjects(dropped.images)
+    return trigger_of(subjects[0] if len(subjects) == 1 else dropped.name)
 
 
 def _regularisation(images: Path) -> Path | None:
-    return next((each for each in images.iterdir() if is_reg(each.name) and each.is_dir()), None)
+    return next(
+        (each for each in images.iterdir() if kohya_folders.is_regularisation(each.name) and each.is_dir()), None
+    )
 
 
 def _subjects(images: Path) -> list[str]:
     """Return the names of kohya-style subfolders, down to `img/10_penny woman`."""
     found = [each for pattern in ("*", "*/*") for each in images.glob(pattern) if is_kohyas(each.name)]
     parts = [each.relative_to(images).parts for each in found if each.is_dir()]
-    return sorted({each[-1] for each in parts if each[0].casefold() != REGULARISATION})
+    return sorted({each[-1] for each in parts if not kohya_folders.is_regularisation(each[0])})
 
 
 def _endings(changes: Mapping[str, object], sets: Sequence[str]) -> Sequence[str]:
@@ -209,10 +218,10 @@ def _endings(changes: Mapping[str, object], sets: Sequence[str]) -> Sequence[str
 
 
 def _shown(images: Path) -> tuple[int, int]:
-    """Return the number of pictures in a folder, and the largest number of repeats in its folders' names."""
+    """Return the number of pictures in a folder, and the largest number of repeats in names of folders below it."""
     files = [file for file in images.rglob("*") if is_picture(file.name)]
     folders = {parent for file in files for parent in file.relative_to(images).parents}
-    named = map(kohya_folders.parse, (images.name, *(folder.name for folder in folders)))
+    named = map(kohya_folders.parse, (folder.name for folder in folders))
     return len(files), max((each.repeats for each in named if each), default=1)
 
 

@@ -8,10 +8,12 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.overrides import split
 from lorapipe.spec import Spec, from_dict, param
+from lorapipe.training.subjects import SUBJECTS, Difficulty, Subject
 from lorapipe.watch.folder_state import SizeLimits
 
 PREFIX = "watch."
@@ -35,6 +37,17 @@ class WatchSettings(Spec):
         le=86_400,
     )
     least: int = param(5, "least number of pictures of a folder; a character needs 10 to 25", ge=1, le=100_000)
+    subject: Subject = param(
+        "character", "what the dropped folders show, as for `lorapipe new`: " + ", ".join(SUBJECTS)
+    )
+    difficulty: Difficulty = param(
+        "D",
+        "how difficult that is, A (a plain person) to I (eldritch), see docs/rules.md; D has room for most, since nobody is "
+        "asked",
+    )
+    quality: Literal["good", "poor"] = param("good", "how good the pictures are, or the best that there are (poor)")
+    aim: Literal["quality", "training-speed"] = param("quality", "what matters more: the result, or the time")
+    vram: float = param(12.0, "memory of the graphics card in GB, which the settings are made to fit", gt=0, le=1000)
     outputs: Path | None = param(None, "the folder for results; by default outputs, beside the inbox")
     room: float = param(2.0, "GB that must be free on the disk of the results; a job waits until they are", ge=0)
     largest_file: float = param(10.0, "most GB of one file of a dropped folder; no picture is as large", gt=0)

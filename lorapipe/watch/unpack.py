@@ -12,11 +12,12 @@ from pathlib import Path, PureWindowsPath
 
 from lorapipe.errors import InputError
 from lorapipe.fsync import sync_folder, sync_tree
+from lorapipe.kohya_folders import is_regularisation
 from lorapipe.pipeline.ledger import remove
 from lorapipe.regular_files import kind_of
 from lorapipe.watch.archive import Archive, Entry, ZipError, open_archive
 from lorapipe.watch.folder_names import is_kohyas
-from lorapipe.watch.folder_state import REGULARISATION, is_ours, shown
+from lorapipe.watch.folder_state import is_ours, shown
 
 GIGABYTE = 1_000_000_000
 MOST_RATIO = 200
@@ -152,11 +153,6 @@ def _innermost(folder: Path) -> Path:
     """Return the innermost folder that is alone in its parent, since zips are often made of a folder."""
     while True:
         inner = list(folder.iterdir())
-        if (
-            len(inner) != 1
-            or not inner[0].is_dir()
-            or is_kohyas(inner[0].name)
-            or inner[0].name.casefold() == REGULARISATION
-        ):
+        if len(inner) != 1 or not inner[0].is_dir() or is_kohyas(inner[0].name) or is_regularisation(inner[0].name):
             return folder
         folder = inner[0]

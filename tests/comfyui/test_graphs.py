@@ -82,7 +82,12 @@ stages:
 
 def small(place: Place, images: str = "penny", **how: int) -> dict[str, Any]:
     """Return that pipeline as a graph, with its nodes by stage name."""
-    placed = graph(loader.load(pipeline(place.folder, place.folder / "input" / images, **how)))
+    return by_stage(place, pipeline(place.folder, place.folder / "input" / images, **how))
+
+
+def by_stage(place: Place, file: Path) -> dict[str, Any]:
+    """Return a pipeline as a graph, with its nodes by stage name."""
+    placed = graph(loader.load(file))
     sent = json.loads(json.dumps(api_format(placed)).replace((place.folder / "input").as_posix() + "/", ""))
     names = {id: node["inputs"].get("stage_name", id) for id, node in sent.items()}
     for node in sent.values():
@@ -162,6 +167,42 @@ def test_a_graph_trains_judges_and_exports(place: Place) -> None:
     again = watch(place.server, sent)
     assert set(again.cached) == set(sent) and not again.executed
     print(f"nothing to do {again.seconds:.2f} s")
+
+
+TOOLS = """
+stages:
+  dataset: {{uses: prepare, images: {images}, base: &base {{family: sd15, checkpoint: pocket}}}}
+  penny: {{uses: train, dataset: $dataset, adapter: {{type: lora, rank: 4}}, unet_lr: 1e-2, steps: 4, snapshots: 1}}
+  baked: {{uses: merge, base: *base, adapters: [{{file: $penny, strength: 0.5}}]}}
+  mixed: {{uses: merge_checkpoints, base: *base, others: [{{checkpoint: $baked, weight: 0.5}}]}}
+  difference: {{uses: extract, tuned: $mixed, base: *base, rank: 4, dtype: fp32}}
+  both: {{uses: merge_loras, base: *base, adapters: [{{file: $penny, strength: 0.5}}, {{file: $difference, strength: 2.0}}]}}
+  slim: {{uses: resize, lora: $both, base: *base, rank: 4}}
+  file: {{uses: export, weights: $slim, to: slim.safetensors, dtype: fp32}}
+  wanted: {{uses: export, weights: $penny, to: wanted.safetensors, dtype: fp32}}
+"""
+
+
+def test_lora_tools_are_linked_to_a_training_and_to_each_other(place: Place) -> None:
+    """A quarter of a LoRA in a checkpoint is extracted, twice that added to half of the LoRA, and slimmed: the LoRA."""
+    from lorapipe import formats
+    from lorapipe.models import Checkpoint
+    from lorapipe.models.sd15 import SD15
+
+    file = place.folder / "tools.yaml"
+    file.write_text(TOOLS.format(images=(place.folder / "input/penny").as_posix()), encoding="utf-8")
+    sent = by_stage(place, file)
+    seen = watch(place.server, sent)
+    assert seen.end == "execution_success", f"{seen.error}\n{place.server.log()[-3000:]}"
+    assert set(seen.executed) == set(sent)
+    assert any("of the energy" in text for text in seen.said("difference"))
+    assert any("read back as it was computed" in text for text in seen.said("baked"))
+    names = SD15(checkpoint=Checkpoint.parse("pocket", Path())).module_names()
+    wanted, slim = (formats.open(place.project / f"{name}.safetensors", names) for name in ("wanted", "slim"))
+    assert wanted.modules.keys() == slim.modules.keys()
+    for module, update in wanted.modules.items():
+        error = (slim.modules[module].delta() - update.delta()).norm() / update.delta().norm()
+        assert error < 1e-2, module
 
 
 def test_a_pipeline_file_with_the_same_settings_reuses_what_the_graph_made(place: Place) -> None:

@@ -97,7 +97,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.formats": (
         "lorapipe.formats", "lorapipe.atomic", "lorapipe.file_signatures", "lorapipe.regular_files",
-        "lorapipe.models._tensor_index", "lorapipe.models._weight_files", "lorapipe.lora_tools.truncated_svd", *LIGHT
+        "lorapipe.models._safetensors_writer", "lorapipe.models._tensor_index", "lorapipe.models._weight_files",
+        "lorapipe.lora_tools.truncated_svd", *LIGHT
     ),
     "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
     "lorapipe.inspection": (
@@ -197,13 +198,14 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", "lorapipe.tuning", *ENGINE),
     "lorapipe.series": (),
     "lorapipe.watch": (
-        "lorapipe.watch", "lorapipe.starting_settings.trigger_settings",
+        "lorapipe.watch", "lorapipe.starting_settings", "=lorapipe.models", "=lorapipe.pocket", "lorapipe.training.subjects",
         "lorapipe.job_queue", "lorapipe.code_pages", "lorapipe.kohya_folders", "lorapipe.picture_files",
         "lorapipe.whole_words", *ENGINE
     ),
     "lorapipe.page": ("lorapipe.page", "lorapipe.job_queue", *ENGINE),
     "lorapipe.commands.schema": (
-        "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest", *FRONT, *ENGINE
+        "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest",
+        "lorapipe.training.data.generated_pictures", *FRONT, *ENGINE
     ),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.commands.extract": ("lorapipe.lora_tools", *FRONT, *ENGINE),

@@ -86,6 +86,24 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
     assert {"watchdog", "http"} <= modules and not modules & set(HEAVY)
 
 
+def test_a_watcher_writes_a_job_without_anything_heavy(tmp_path: Path) -> None:
+    """Pictures are looked at in a process of their own."""
+    probe = """
+import sys
+from pathlib import Path
+from lorapipe.watch.isolated_look import look_apart
+from lorapipe.watch.pipeline_writer import DroppedFolder, InboxPipeline, write
+from lorapipe.watch.settings import WatchSettings
+penny, folder = Path("pipelines/examples/penny").resolve(), Path(sys.argv[1])
+look_apart(penny)
+write(InboxPipeline(None, (), WatchSettings()), DroppedFolder(penny, "penny", folder, "penny"))
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+    words = [sys.executable, "-c", probe, str(tmp_path)]
+    run = subprocess.run(words, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
+    assert not {*run.stdout.splitlines()[-1].split()} & set(HEAVY)
+
+
 def test_writing_a_workflow_loads_nothing_heavy(tmp_path: Path) -> None:
     assert not loaded("workflow", "pipelines/quickstart.yaml", str(tmp_path / "graph.json")) & set(HEAVY)
     assert (tmp_path / "graph.json").is_file()

@@ -7,8 +7,13 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
+
+from PIL import Image
 
 SPARSE = 100_000_000_000
+SIDE = 16
+"""Of a picture in pixels."""
 TOYS = """\
 vars: {images: ., name: x, folder: .}
 stages:
@@ -73,9 +78,10 @@ IRREGULAR: dict[str, tuple[Callable[[Path], None], str]] = (
 
 
 def photographs(folder: Path, count: int = 3, text: str = "a b a") -> Path:
-    """Create a folder with files named like pictures, and a text."""
+    """Create a folder with pictures of noise, and a text."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):
-        (folder / f"{index}.png").write_bytes(b"picture %d" % index)
+        noise = Random(index).randbytes(3 * SIDE * SIDE)
+        Image.frombytes("RGB", (SIDE, SIDE), noise).save(folder / f"{index}.png")
     (folder / "words.txt").write_text(text, encoding="utf-8")
     return folder

@@ -66,6 +66,8 @@ def _without_training(source: SourceFile, script: Script) -> str:
         names = {word.text for command in script.commands for word in command.words if word.text.endswith(".py")}
         said = f" ({', '.join(sorted(names)[:3])})" if names else ""
         return f"starts a program{said}, but no training script of kohya's that is known here."
+    if hidden := [line for line, text in script.remarks if "trainings in it" in text]:
+        return f"starts its training in a part that is not interpreted, in line {hidden[0]}."
     return "is a script, but starts no training of kohya's sd-scripts."
 
 

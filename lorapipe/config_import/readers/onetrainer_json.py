@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
+from lorapipe.config_import import user_paths
 from lorapipe.config_import.configuration import Configuration, Option, Outcome, Subset
 from lorapipe.config_import.readers import Reader
 from lorapipe.config_import.readers._nested import Entry, is_on, leaves, option, said, to
@@ -125,7 +127,7 @@ class OnetrainerJson(Reader):
         for path, value in leaves(data):
             if path[:1] != ("concepts",):
                 found.options.append(_option(path, value, source))
-        found.subsets = list(_concepts(data.get("concepts"), source))
+        _add_concepts(found, data, source)
         found.implied = _implied(data, kind)
         return found
 
@@ -143,19 +145,53 @@ def _option(path: Path_, value: object, source: SourceFile) -> Option:
     return found
 
 
-def _concepts(concepts: object, source: SourceFile) -> Iterator[Subset]:
-    for place, concept in enumerate(concepts if isinstance(concepts, list) else []):
-        if not isinstance(concept, Mapping) or concept.get("enabled") is False:
+def _add_concepts(found: Configuration, data: Mapping[str, object], source: SourceFile) -> None:
+    """Add the concepts, which are in the configuration or in the file that it names, if that is here."""
+    held, at, concepts = _concepts(found, data, source)
+    for place, concept in enumerate(concepts):
+        if not isinstance(concept, Mapping):
             continue
-        own = []
-        for path, value in leaves(concept):
-            line = source.json_lines.get(("concepts", place, *path), 0)
-            each = option(path, value, CONCEPT, source.name, line)
-            each.written = f"concepts[{place}].{each.written}"
-            if each.name == "num_repeats":
-                each.value = _repeats(each.value)
-            own.append(each)
-        yield Subset(own)
+        own = list(_concept(concept, held, (*at, place)))
+        if concept.get("enabled") is False:
+            for each in own:
+                each.outcome = Outcome("no effect", "this concept is off")
+            found.options += own
+        else:
+            found.subsets.append(Subset(own))
+
+
+def _concepts(
+    found: Configuration, data: Mapping[str, object], source: SourceFile
+) -> tuple[SourceFile, Path_, Sequence[object]]:
+    """Return the file of the concepts, their address in it, and the concepts; settle the key that names the file."""
+    inside = data.get("concepts")
+    named = str(data.get("concept_file_name") or "")
+    key = next((each for each in found.options if each.written == "concept_file_name"), None)
+    if (isinstance(inside, list) and inside) or not named or key is None:
+        return source, ("concepts",), inside if isinstance(inside, list) else []
+    file = _file_of(named, source.path.absolute().parent)
+    if file is None:
+        key.outcome = Outcome("refused", f"{named} is not here: copy it beside {source.name}, and import again")
+        return source, (), []
+    held = SourceFile(file)
+    key.outcome = Outcome("translated", f"{held.name} is read too")
+    return held, (), held.json_list
+
+
+def _file_of(named: str, folder: Path) -> Path | None:
+    """Return the file of the concepts: where the configuration says it is, or beside it."""
+    beside = folder / re.split(r"[\\/]", named)[-1]
+    path = user_paths.found(named, folder) or beside
+    return path if path.is_file() else None
+
+
+def _concept(concept: Mapping[str, object], source: SourceFile, at: Path_) -> Iterator[Option]:
+    for path, value in leaves(concept):
+        each = option(path, value, CONCEPT, source.name, source.json_lines.get((*at, *path), 0))
+        each.written = f"concepts[{at[-1]}].{each.written}"
+        if each.name == "num_repeats":
+            each.value = _repeats(each.value)
+        yield each
 
 
 def _implied(data: Mapping[str, object], kind: str) -> dict[str, object]:

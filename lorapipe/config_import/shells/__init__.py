@@ -1,11 +1,13 @@
-"""Interpreters of shell scripts that execute nothing: assignments, simple conditions and arithmetic.
+"""Interpreters of shell scripts that execute nothing: assignments, simple conditions, loops and arithmetic.
 
 Each file has a function `run(text) → Script`. What cannot be known without running the script (the output of programs,
-loops, variables of the environment) is `unknown` in the words that it affects, and named in remarks.
+variables of the environment, loops that depend on either) is `unknown` in the words that it affects, and every such place is
+named in remarks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 MOST_STEPS = 200_000
@@ -14,6 +16,9 @@ LONGEST = 200_000
 """Characters of a word."""
 MOST_WORDS = 20_000
 """Words of a command or an array."""
+
+MOST_TURNS = 100
+"""Turns of a loop that are interpreted."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,17 @@ class ShellSyntaxError(Exception):
     def __init__(self, line: int, what: str) -> None:
         super().__init__(what)
         self.line, self.what = line, what
+
+
+class Ended(Exception):
+    """The script ends here, by `exit`."""
+
+
+def refused(what: str, sets: Iterable[str] = (), has_training: bool = False) -> str:
+    """Return a remark about a part of a script that is not interpreted, with the variables that it would set."""
+    names = ", ".join(list(dict.fromkeys(sets))[:8])
+    training = "; the trainings in it are not imported" if has_training else ""
+    return f"refused: {what} is not interpreted{f'; it sets {names}' if names else ''}{training}"
 
 
 def is_training(words: tuple[Word, ...]) -> bool:

@@ -6,13 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lorapipe.config_import.shells import LONGEST, MOST_WORDS, ShellSyntaxError, Word
+from lorapipe.config_import.shells import LONGEST, MOST_TURNS, MOST_WORDS, ShellSyntaxError, Word
 from lorapipe.config_import.shells._arithmetic import evaluate, spelled
 
-OPERATORS = ("&&", "||", ";;", ">>", "<<", "2>&1", ";", "|", "&", "(", ")", ">", "<", "\n")
-VARIABLE = re.compile(r"\$(?:\{([#!]?)([A-Za-z_]\w*)(?:\[([@*]|\d+)\])?([^{}]*)\}|([A-Za-z_]\w*)|([@*#?$!0-9]))")
+OPERATORS = ("&&", "||", ";;", ">>", "<<<", "<<", "2>&1", ";", "|", "&", "(", ")", ">", "<", "\n")
+HERE = re.compile(r"<<(-?)\s*([\"']?)(\w+)\2")
+VARIABLE = re.compile(
+    r"\$(?:\{([#!]?)([A-Za-z_]\w*|\d+|[@*])(?:\[([@*]|\d+)\])?([^{}]*)\}|([A-Za-z_]\w*)|([@*#?$!0-9]))"
+)
 CALCULATION = re.compile(r"\s*echo\s+[\"']?([^\"'|;]*)[\"']?\s*\|\s*bc(?:\s+-l)?\s*|\s*expr\s+(.*)", re.DOTALL)
 PYTHON = re.compile(r"\s*python3?\s+-c\s+[\"']print\((.*)\)[\"']\s*", re.DOTALL)
+SEQUENCE = re.compile(r"\s*seq((?:\s+-?\d+){1,3})\s*")
 CLOSING = {"(": ")", "{": "}"}
 
 
@@ -29,6 +33,7 @@ def tokens_of(text: str) -> list[Token]:
     """Return the tokens of a script. `ShellSyntaxError` for a quote or bracket that is not closed."""
     found: list[Token] = []
     place, line = 0, 1
+    documents: list[str] = []
     while place < len(text):
         char = text[place]
         if text.startswith("\\\n", place):
@@ -40,14 +45,27 @@ def tokens_of(text: str) -> list[Token]:
             place = len(text) if end < 0 else end
         elif operator := next((each for each in OPERATORS if text.startswith(each, place)), ""):
             found.append(Token(operator, line, True))
+            if operator == "<<" and (here := HERE.match(text, place)):
+                documents.append(here[3])
             place += len(operator)
             line += operator == "\n"
+            if operator == "\n":
+                after = _after_documents(text, place, documents)
+                line, place = line + text.count("\n", place, after), after
         else:
             end = _end_of_word(text, place, line)
             found.append(Token(text[place:end], line))
             line += text.count("\n", place, end)
             place = end
     return found
+
+
+def _after_documents(text: str, place: int, documents: list[str]) -> int:
+    """Return the place after the texts (`<<`) that begin here; `documents` are the words that end them, and is emptied."""
+    while documents:
+        last = re.compile(rf"^\t*{documents.pop(0)}$", re.MULTILINE).search(text, place)
+        place = last.end() if last else len(text)
+    return place
 
 
 def _end_of_word(text: str, place: int, line: int) -> int:
@@ -169,16 +187,24 @@ class Expansion:
 
     def _program(self, inner: str, quoted: bool) -> tuple[str, bool, str, None]:
         """Return the result of arithmetic, also by bc, expr and Python's print; other programs' output is unknown."""
-        whole = inner.startswith("(") and inner.endswith(")")
-        found = CALCULATION.fullmatch(inner) or PYTHON.fullmatch(inner)
-        formula = inner[1:-1] if whole else next(filter(None, found.groups()), "") if found else ""
-        if formula:
-            named = re.sub(r"(?<![\w$])([A-Za-z_]\w*)", r"$\1", formula) if whole else formula
-            word = self.text(Token(named.replace('"', "").replace("'", ""), 0))
-            value = None if word.unknown else evaluate(word.text, whole or inner.lstrip().startswith("expr"))
-            if value is not None:
-                return spelled(value), quoted, "", None
+        printed = self._printed(inner)
+        if printed is not None:
+            return printed, quoted, "", None
         return "", True, f"the output of `{' '.join(inner.split())[:80]}`", None
+
+    def _printed(self, inner: str) -> str | None:
+        """Return what arithmetic or `seq` gives; None if it is another program, or something in it is unknown."""
+        if inner.split()[:1] == ["seq"]:
+            numbers = SEQUENCE.fullmatch(self.text(Token(f'"{inner}"', 0)).text)
+            return _sequence([int(each) for each in numbers[1].split()]) if numbers else None
+        whole = inner.startswith("(") and inner.endswith(")")
+        formula = inner[1:-1] if whole else _formula(inner)
+        if not formula:
+            return None
+        named = re.sub(r"(?<![\w$])([A-Za-z_]\w*)", r"$\1", formula) if whole else formula
+        word = self.text(Token(named.replace('"', "").replace("'", ""), 0))
+        value = None if word.unknown else evaluate(word.text, whole or inner.lstrip().startswith("expr"))
+        return None if value is None else spelled(value)
 
     def _variable(
         self, name: str, index: str | None, mark: str, rest: str, quoted: bool
@@ -191,11 +217,24 @@ class Expansion:
             return "", True, f"${name}, which the script does not set", None
         if mark or (rest and not fallback):
             return "", True, f"${{{mark}{name}{rest}}}", None
-        if index in ("@", "*"):
+        if {index, name} & {"@", "*"}:
             return "", quoted, "", value
         at = int(index) if index else 0
         word = value[at] if at < len(value) else Word("", 0)
         return word.text, quoted, word.unknown, None
+
+
+def _formula(inner: str) -> str:
+    """Return what a command for arithmetic (bc, expr, python) computes; empty if it is none."""
+    found = CALCULATION.fullmatch(inner) or PYTHON.fullmatch(inner)
+    return next(filter(None, found.groups()), "") if found else ""
+
+
+def _sequence(numbers: list[int]) -> str:
+    """Return what `seq [FIRST [STEP]] LAST` prints."""
+    first, step, last = {1: (1, 1, *numbers), 2: (numbers[0], 1, numbers[-1])}.get(len(numbers), numbers)
+    found = range(first, last + (1 if step > 0 else -1), step or 1)
+    return "\n".join(map(str, found[: MOST_TURNS + 1]))
 
 
 def _unknown(words: Sequence[Word]) -> str:

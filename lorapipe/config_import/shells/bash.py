@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 
-from lorapipe.config_import.shells import MOST_STEPS, Command, Script, ShellSyntaxError, Word, is_training
+from lorapipe.config_import.shells import (
+    MOST_STEPS,
+    MOST_TURNS,
+    Command,
+    Ended,
+    Script,
+    ShellSyntaxError,
+    Word,
+    is_training,
+    refused,
+)
 from lorapipe.config_import.shells._arithmetic import evaluate
+from lorapipe.config_import.shells._bash_loops import ENDS, LEAVING, end_of_block, values_of_loop
 from lorapipe.config_import.shells._bash_words import Expansion, Token, tokens_of
 
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\+?)=(.*)", re.DOTALL)
 DECLARING = ("export", "local", "declare", "readonly", "typeset")
-LOOPS = {"for": "done", "while": "done", "until": "done", "select": "done", "case": "esac", "function": "}"}
 CONDITIONS = ("[", "[[", "test")
 COMPARED = {"-eq": "==", "-ne": "!=", "-gt": ">", "-lt": "<", "-ge": ">=", "-le": "<=", "=": "=", "==": "=", "!=": "!"}
-REDIRECTIONS = (">", ">>", "<", "<<", "2>&1")
+REDIRECTIONS = (">", ">>", "<", "<<", "<<<", "2>&1")
+PLAIN = ("echo", "printf", "set", "pip", "pip3", "mkdir", "rm", "ls", "sleep", "trap", "shopt", "ulimit")
+"""Commands that change no variable and start no training."""
+HERE = re.compile(r"\.?/?|.*\$\(dirname .*|.*BASH_SOURCE.*|.*activate")
+"""Where `cd` leads nowhere else, and files that `source` reads for another purpose."""
 DEEPEST = 40
 
 
 def run(text: str) -> Script:
     """Interpret a script. `ShellSyntaxError` where it cannot be read."""
     shell = _Bash(tokens_of(text.replace("\r\n", "\n")))
-    shell.block((), 0)
+    with suppress(Ended):
+        shell.block((), 0)
+    shell.finish()
     return shell.script
 
 
@@ -32,6 +50,8 @@ class _Bash:
         self.place = 0
         self.steps = 0
         self.variables: dict[str, list[Word]] = {}
+        self.functions: dict[str, int] = {}
+        self.called: list[str] = []
         self.expansion = Expansion(self.variables)
         self.script = Script()
 
@@ -64,7 +84,11 @@ class _Bash:
         if word == "if":
             self.place += 1
             self._if(depth, live)
-        elif word in LOOPS:
+        elif self._is_function():
+            self._define()
+        elif word == "for":
+            self._for(depth, live)
+        elif word in ENDS and word != "{":
             self._skip(word, live)
         elif word in ("then", "fi", "do", "done", "else", "elif", "esac"):
             raise ShellSyntaxError(self._line, f"{word!r} is in an odd place")
@@ -105,22 +129,72 @@ class _Bash:
             joint = ""
         raise ShellSyntaxError(line, f"{end!r} is missing")
 
-    def _skip(self, word: str, live: bool) -> None:
-        """Pass over a loop, a case or a function."""
-        line, end, deep = self._line, LOOPS[word], 0
-        opening = "{" if end == "}" else word
-        while self.place < len(self.tokens):
-            raw = self.tokens[self.place].raw
+    def _skip(self, word: str, live: bool, place: int | None = None) -> None:
+        """Pass over a block, such as a loop; what it would set is unknown from then on."""
+        line, start = self._line, self.place if place is None else place
+        self.place = end_of_block(self.tokens, start)
+        if live:
+            self._refuse(line, f"a block of {word!r}", self.tokens[start : self.place])
+
+    def _refuse(self, line: int, what: str, tokens: Sequence[Token]) -> None:
+        """Name tokens that are not interpreted, and make unknown what they set."""
+        assigned = [found[1] for token in tokens if (found := ASSIGNMENT.fullmatch(token.raw))]
+        for name in assigned:
+            self.variables[name] = [Word("", line, f"{what} in line {line}")]
+        training = any(token.raw.strip("\"'").endswith(".py") for token in tokens)
+        self._remark(line, refused(what, assigned, training))
+
+    def _for(self, depth: int, live: bool) -> None:
+        """Interpret a loop over known words, turn by turn."""
+        start, end = self.place, end_of_block(self.tokens, self.place)
+        body = next((at for at in range(start, end) if self.tokens[at].raw == "do"), end)
+        leaves = LEAVING & {token.raw for token in self.tokens[body:end]}
+        found = values_of_loop(self.tokens[start + 1 : body], self.expansion) if live and not leaves else None
+        if found is None:
+            self._skip("for", live)
+            return
+        for value in found[1]:
+            self.variables[found[0]] = [value]
+            self.place = body + 1
+            self.block(("done",), depth + 1, live)
+        self.place = end
+
+    def _is_function(self) -> bool:
+        """Whether a function is defined here: `name() {` or `function name {`."""
+        raws = [token.raw for token in self.tokens[self.place : self.place + 3]]
+        return raws[0] == "function" or raws[1:] == ["(", ")"]
+
+    def _define(self) -> None:
+        self.place += self.tokens[self.place].raw == "function"
+        name, line = self.tokens[self.place].raw, self._line
+        self.place += 1
+        while self.place < len(self.tokens) and self.tokens[self.place].raw in ("(", ")", "\n"):
             self.place += 1
-            if raw == opening or (end == "done" and raw in LOOPS and LOOPS[raw] == end):
-                deep += 1
-            elif raw == end:
-                deep -= 1
-                if deep <= 0:
-                    if live:
-                        self._remark(line, f"a block of {word!r} is not interpreted")
-                    return
-        raise ShellSyntaxError(line, f"{end!r} is missing")
+        if self.place >= len(self.tokens) or self.tokens[self.place].raw != "{":
+            raise ShellSyntaxError(line, f"the function {name!r} has no {{")
+        self.functions[name] = self.place
+        self.place = end_of_block(self.tokens, self.place)
+
+    def _call(self, name: str, arguments: Sequence[Word], line: int) -> None:
+        """Interpret a function with its arguments."""
+        start, back = self.functions[name], self.place
+        inside = self.tokens[start : end_of_block(self.tokens, start)]
+        self.called.append(name)
+        if LEAVING & {token.raw for token in inside} or self.called.count(name) > MOST_TURNS:
+            self._refuse(line, f"the function {name!r}", inside)
+            return
+        known = {"@": [*arguments], "*": [*arguments], "#": [Word(str(len(arguments)), line)]}
+        self.variables |= known | {str(place): [word] for place, word in enumerate(arguments, 1)}
+        self.place = start + 1
+        self.block(("}",), len(self.called) if len(self.called) < 10 else 10)
+        self.place = back
+
+    def finish(self) -> None:
+        """Name functions with trainings that nothing calls."""
+        for name, start in self.functions.items():
+            inside = self.tokens[start : end_of_block(self.tokens, start)]
+            if name not in self.called and any(token.raw.endswith(".py") for token in inside):
+                self._remark(self.tokens[start].line, refused(f"the function {name!r}, which nothing calls,", (), True))
 
     def _and_or(self, live: bool) -> None:
         """Interpret commands joined by && and ||; what follows an unknown condition is passed over."""
@@ -160,6 +234,8 @@ class _Bash:
             if not token.operator:
                 found += [] if piped else [token]
             elif token.raw in REDIRECTIONS:
+                if token.raw == "<<":
+                    self._remark(token.line, refused("a text of several lines (<<)"))
                 self.place += token.raw != "2>&1"
             elif token.raw == "|":
                 piped = True
@@ -187,11 +263,33 @@ class _Bash:
         while rest and (found := ASSIGNMENT.fullmatch(rest[0].raw)):
             self._assign(found, rest[0])
             rest.pop(0)
-        if rest and rest[0].raw not in ("echo", "printf", "cd", "source", ".", "set", "exit", "pip", "pip3"):
-            words = tuple(word for token in rest for word in self.expansion.words(token))
-            if is_training(words):
-                self.script.commands.append(Command(words, words[0].line))
+        if rest and rest[0].raw not in PLAIN:
+            self._command(rest)
         return True
+
+    def _command(self, tokens: Sequence[Token]) -> None:
+        """Interpret a command that is no assignment: keep a training, and name what changes what follows."""
+        name, line = tokens[0].raw, tokens[0].line
+        if name in ("exit", "return"):
+            raise Ended
+        words = tuple(word for token in tokens for word in self.expansion.words(token))
+        if name in self.functions:
+            self._call(name, words[1:], line)
+        elif is_training(words):
+            self.script.commands.append(Command(words, words[0].line))
+        else:
+            self._other(tokens)
+
+    def _other(self, tokens: Sequence[Token]) -> None:
+        """Name a command that changes variables or the folder."""
+        name, line = tokens[0].raw, tokens[0].line
+        said = " ".join(token.raw for token in tokens)[:80]
+        if name in ("source", ".", "eval") and not HERE.fullmatch(said):
+            self._remark(line, refused(f"`{said}`, which may set anything,"))
+        elif name in ("cd", "pushd") and not HERE.fullmatch(said.partition(" ")[2].strip("\"'")):
+            self._remark(line, f"`{said}`: relative paths after it start there; here they start at the script")
+        elif name == "read":
+            self._refuse(line, "`read`", [Token(f"{token.raw}=", line) for token in tokens[1:] if token.raw[:1] != "-"])
 
     def _assign(self, found: re.Match[str], token: Token) -> None:
         name, added, raw = found[1], found[2], found[3]

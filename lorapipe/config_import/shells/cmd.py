@@ -3,23 +3,53 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
-from lorapipe.config_import.shells import LONGEST, MOST_STEPS, Command, Script, ShellSyntaxError, Word, is_training
+from lorapipe.config_import.shells import (
+    LONGEST,
+    MOST_STEPS,
+    MOST_TURNS,
+    Command,
+    Ended,
+    Script,
+    ShellSyntaxError,
+    Word,
+    is_training,
+    refused,
+)
 from lorapipe.config_import.shells._arithmetic import evaluate, spelled
 
-VARIABLE = re.compile(r"%(\w+)%|!(\w+)!|%([0-9*])|%~?(dp0|0)")
+VARIABLE = re.compile(r"%(\w+)%|!(\w+)!|%([0-9*])|%~?(dp0|0)|%%~?([A-Za-z])")
 SET = re.compile(r"set\s+(/a\s+|/p\s+)?\"?([^=\"+*/-]+?)\s*([-+*/]?)=(.*?)\"?\s*", re.IGNORECASE | re.DOTALL)
 IF = re.compile(r"if\s+(/i\s+)?(not\s+)?(.*)", re.IGNORECASE | re.DOTALL)
 COMPARISON = re.compile(
     r"(\"[^\"]*\"|\S*?)\s*(==|\s(?:equ|neq|gtr|lss|geq|leq)\s)\s*(\"[^\"]*\"|\S+)(.*)", re.I | re.DOTALL
 )
-PASSED_OVER = ("echo", "cd", "call", "pause", "title", "setlocal", "endlocal", "chcp", "exit", "goto", "pip", "color")
+FOR = re.compile(r"for\s+(/l\s+|/\w\s+)?%%(\w)\s+in\s*\(([^()]*)\)\s*do\s*(.*)", re.IGNORECASE | re.DOTALL)
+PASSED_OVER = (
+    "echo",
+    "cd",
+    "pushd",
+    "popd",
+    "pause",
+    "title",
+    "setlocal",
+    "endlocal",
+    "chcp",
+    "pip",
+    "color",
+    "mkdir",
+    "md",
+)
+HERE = re.compile(r"(?:/d\s+)?\"?(?:%~dp0[\\.]*|\.)?\"?", re.IGNORECASE)
+"""Where `cd` leads nowhere else."""
 
 
 def run(text: str) -> Script:
     """Interpret a batch file. `ShellSyntaxError` where it cannot be read."""
     shell = _Cmd(_logical_lines(text))
-    shell.block(closing=False, live=True)
+    with suppress(Ended):
+        shell.block(closing=False, live=True)
     return shell.script
 
 
@@ -42,6 +72,7 @@ class _Cmd:
 
     def __init__(self, lines: list[tuple[int, str]]) -> None:
         self.lines = lines[::-1]
+        self.jump = ""
         self.variables: dict[str, Word] = {}
         self.script = Script()
         self.steps = 0
@@ -49,14 +80,34 @@ class _Cmd:
     def block(self, closing: bool, live: bool) -> str:
         """Interpret lines up to the `)` of a block, and return what follows it."""
         while self.lines:
+            if self.jump and closing:
+                return ""
+            self._jumped()
             line, text = self.lines.pop()
             stripped = text.strip()
             if closing and stripped.startswith(")"):
                 return stripped[1:].strip()
             self.statement(line, text, live)
-        if closing:
+        if closing and not self.jump:
             raise ShellSyntaxError(self.steps, "a block is not closed: ')' is missing")
         return ""
+
+    def _jumped(self) -> None:
+        """Pass over the lines up to the label of a `goto`, which is there."""
+        label, self.jump = self.jump, ""
+        while label and not _is_label(self.lines.pop()[1], label):
+            pass
+
+    def _goto(self, line: int, text: str, is_call: bool) -> None:
+        """Jump forward; to the end of the file the script ends, and any other jump is refused."""
+        label = text.split()[1].lstrip(":").lower() if len(text.split()) > 1 else ""
+        if label == "eof" and not is_call:
+            raise Ended
+        if is_call or not any(_is_label(each, label) for _, each in self.lines):
+            what = f"`{text.strip()[:80]}`, {'a part that is called' if is_call else 'a jump back or nowhere'},"
+            self.script.remarks.append((line, refused(what)))
+        else:
+            self.jump = label
 
     def statement(self, line: int, text: str, live: bool) -> None:
         """Interpret one line."""
@@ -75,16 +126,86 @@ class _Cmd:
             return
         elif first == "set":
             self._set(line, stripped)
+        else:
+            self._command(line, first, text)
+
+    def _command(self, line: int, first: str, text: str) -> None:
+        """Interpret a command that sets nothing: keep a training, and name what changes what follows."""
+        stripped = text.strip().lstrip("@")
+        if first == "exit":
+            raise Ended
+        if first == "goto" or re.match(r"call\s+:", stripped, re.IGNORECASE):
+            self._goto(line, stripped, is_call=first == "call")
+        elif first in ("cd", "pushd", "chdir") and not HERE.fullmatch(stripped[len(first) :].strip()):
+            what = f"`{stripped[:80]}`: relative paths after it start there; here they start at the script"
+            self.script.remarks.append((line, what))
+        elif first == "call" and re.search(r"(?<!activate)\.(bat|cmd)\b", stripped, re.IGNORECASE):
+            self.script.remarks.append((line, refused(f"`{stripped[:80]}`, another script,")))
         elif first not in PASSED_OVER or ".py" in stripped:
             words = self._words(line, text)
             if is_training(words):
                 self.script.commands.append(Command(words, line))
 
     def _for(self, line: int, text: str, live: bool) -> None:
-        if live:
-            self.script.remarks.append((line, "a loop (for) is not interpreted"))
+        """Interpret a loop over words or numbers, turn by turn; other loops are refused."""
+        found = FOR.fullmatch(text)
+        inside = self._body(line, text, found[4] if found else re.split(r"(?i)\bdo\b", text)[-1])
+        values = self._values(found, line) if found and live else None
+        leaves = any(re.match(r"\s*(goto|exit)\b", each, re.IGNORECASE) for _, each in inside)
+        if values is None or found is None or leaves:
+            if live:
+                self._refuse(line, "a loop (for)", inside)
+            return
+        inside = [(number, self._early(each, inside)) for number, each in inside]
+        rest, self.lines = self.lines, []
+        for value in values:
+            self.variables[f"%{found[2].lower()}"] = Word(value, line)
+            self.lines = inside[::-1]
+            self.block(closing=False, live=True)
+        self.lines = rest
+
+    def _body(self, line: int, text: str, rest: str) -> list[tuple[int, str]]:
+        """Return the lines of a loop: in a block below it, in brackets behind it, or one command."""
         if text.rstrip().endswith("("):
-            self.block(closing=True, live=False)
+            return self._inside(line)
+        return [(line, rest.strip()[1:-1] if rest.startswith("(") and rest.rstrip().endswith(")") else rest)]
+
+    def _early(self, text: str, inside: list[tuple[int, str]]) -> str:
+        """Expand `%name%` of what a block sets: cmd does so before the block runs, unlike `!name!`."""
+        for name in _names(inside):
+            before = self.variables.get(name.lower(), Word("", 0))
+            if not before.unknown:
+                text = re.sub(rf"(?i)(?<!%)%{name}%", before.text.replace("\\", r"\\"), text)
+        return text
+
+    def _inside(self, line: int) -> list[tuple[int, str]]:
+        """Take the lines up to the `)` of a block."""
+        found: list[tuple[int, str]] = []
+        deep = 1
+        while self.lines:
+            number, text = self.lines.pop()
+            stripped = text.strip()
+            deep += stripped.endswith("(") - stripped.startswith(")")
+            if not deep:
+                return found
+            found.append((number, text))
+        raise ShellSyntaxError(line, "a block is not closed: ')' is missing")
+
+    def _values(self, found: re.Match[str], line: int) -> list[str] | None:
+        """Return what a loop runs through; None if that is not known."""
+        kind, word = (found[1] or "").strip().lower(), self._expanded(found[3], line)
+        if word.unknown or kind not in ("", "/l"):
+            return None
+        parts = [part.strip('"') for part in re.findall(r"\"[^\"]*\"|[^\s,;=]+", word.text)]
+        parts = _numbers(parts) if kind == "/l" else parts
+        return None if len(parts) > MOST_TURNS or any(set(part) & set("*?") for part in parts) else parts
+
+    def _refuse(self, line: int, what: str, inside: list[tuple[int, str]]) -> None:
+        """Name lines that are not interpreted, and make unknown what they set."""
+        names = _names(inside)
+        for name in names:
+            self.variables[name.lower()] = Word("", line, f"{what} in line {line}")
+        self.script.remarks.append((line, refused(what, names, any(".py" in text for _, text in inside))))
 
     def _set(self, line: int, text: str) -> None:
         found = SET.fullmatch(text)
@@ -158,7 +279,7 @@ class _Cmd:
 
         def value(found: re.Match[str]) -> str:
             nonlocal unknown
-            name = (found[1] or found[2] or "").lower()
+            name = (found[1] or found[2] or (f"%{found[5]}" if found[5] else "")).lower()
             if name in self.variables:
                 unknown = unknown or self.variables[name].unknown
                 return self.variables[name].text
@@ -186,6 +307,22 @@ class _Cmd:
         parts = [word.text] if quoted else re.findall(r"(?:\"[^\"]*\"?|[^\s\"])+", word.text)
         plain = [re.sub(r"\^(.)", r"\1", part).replace('"', "") for part in parts]
         return [Word(part, word.line, word.unknown) for part in plain] or ([word] if word.unknown else [])
+
+
+def _names(lines: list[tuple[int, str]]) -> list[str]:
+    """Return the variables that lines set."""
+    return [name for _, text in lines for name in re.findall(r"(?i)\bset\s+(?:/\w\s+)?\"?(\w+)\s*[-+*/]?=", text)]
+
+
+def _numbers(parts: list[str]) -> list[str]:
+    """Return the numbers of `for /l` from (first, step, last); too many where these are none."""
+    numbers = [int(part) for part in parts if re.fullmatch(r"-?\d+", part)]
+    first, step, last = numbers if len(numbers) == 3 and numbers[1] else (0, 1, MOST_TURNS)
+    return [str(each) for each in range(first, last + (1 if step > 0 else -1), step)[: MOST_TURNS + 1]]
+
+
+def _is_label(text: str, label: str) -> bool:
+    return bool(re.fullmatch(rf"\s*:{re.escape(label)}\b.*", text, re.IGNORECASE | re.DOTALL))
 
 
 def _compared(left: str, sign: str, right: str, ignoring: bool) -> bool | None:

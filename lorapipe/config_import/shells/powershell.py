@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 
-from lorapipe.config_import.shells import MOST_STEPS, MOST_WORDS, Command, Script, ShellSyntaxError, Word, is_training
+from lorapipe.config_import.shells import (
+    MOST_STEPS,
+    MOST_TURNS,
+    MOST_WORDS,
+    Command,
+    Ended,
+    Script,
+    ShellSyntaxError,
+    Word,
+    is_training,
+    refused,
+)
 from lorapipe.config_import.shells._powershell_expressions import Expressions, Value, as_words, is_true
 from lorapipe.config_import.shells._powershell_scanner import Scanner
 
@@ -15,6 +28,18 @@ ELSEIF = re.compile(r"elseif\s*(?=\()", re.IGNORECASE)
 ELSE = re.compile(r"else\s*(?=\{)", re.IGNORECASE)
 BLOCK = re.compile(r"(?:try|finally|begin|process)\s*(?=\{)|&\s*(?=\{)", re.IGNORECASE)
 LOOP = re.compile(r"(foreach|for|while|do|function|filter|switch|param|catch|trap)\b[^\n{(]*(?=[({])", re.IGNORECASE)
+EACH = re.compile(r"\s*\$(\w+)\s+in\s+", re.IGNORECASE)
+COUNTED = re.compile(
+    r"\s*\$(\w+)\s*=\s*([^;]+);\s*\$\1\s*-(lt|le)\s*([^;]+);\s*\$\1\s*(?:\+\+|\+=\s*(\d+))\s*", re.IGNORECASE
+)
+UNTIL = re.compile(r"(?:while|until)\s*(?=\()", re.IGNORECASE)
+LEAVING = re.compile(r"(?i)\b(break|continue|return|exit|throw)\b")
+ENDING = re.compile(r"(?:exit|return|throw)\b", re.IGNORECASE)
+SETTING = re.compile(r"\$(\w+)\s*(?:[-+*/]?=(?!=)|\.\s*Add)", re.IGNORECASE)
+ELSEWHERE = re.compile(
+    r"(?:cd|set-location|push-location|sl)\s+(?!.*(?:PSScriptRoot|MyInvocation|PSCommandPath))([^\n;]+)", re.I
+)
+SOURCED = re.compile(r"\.\s+(?!.*activate)([^\n;]+)|(?:invoke-expression|iex)\b[^\n;]*", re.IGNORECASE)
 END = re.compile(r"[\n;]|$")
 BARE = re.compile(r"(?:`[^\n]|[^\s;`\"'$@(){}|&])(?:`[^\n]|[^\s;`\"'$(){}|])*")
 DEEPEST = 40
@@ -23,7 +48,8 @@ DEEPEST = 40
 def run(text: str) -> Script:
     """Interpret a script. `ShellSyntaxError` where it cannot be read."""
     shell = _PowerShell()
-    shell.statements(Scanner(text), 0)
+    with suppress(Ended):
+        shell.statements(Scanner(text), 0)
     return shell.script
 
 
@@ -66,18 +92,69 @@ class _PowerShell:
             inner, at = scanner.block()
             self.statements(Scanner(inner, at), depth + 1)
         elif found := scanner.take(LOOP):
-            self._pass_over(scanner)
-            if found[1].lower() != "catch":
-                self.script.remarks.append((line, f"a block of {found[1].lower()!r} is not interpreted"))
+            self._loop(found[1].lower(), scanner, depth)
         elif scanner.rest[0] in "})":
             raise ShellSyntaxError(line, f"{scanner.rest[0]!r} is in an odd place")
+        elif scanner.take(ENDING):
+            raise Ended
         else:
+            if found := SOURCED.match(scanner.text, scanner.place):
+                self.script.remarks.append((line, refused(f"`{found[0].strip()[:80]}`, which may set anything,")))
+            elif found := ELSEWHERE.match(scanner.text, scanner.place):
+                what = f"`{found[0].strip()[:80]}`: relative paths after it start there; here they start at the script"
+                self.script.remarks.append((line, what))
             self._command(scanner)
 
-    def _pass_over(self, scanner: Scanner) -> None:
+    def _loop(self, kind: str, scanner: Scanner, depth: int) -> None:
+        """Interpret a loop over known values, turn by turn; any other block is refused."""
+        line, start = scanner.line, scanner.place
+        parts: list[tuple[str, int]] = []
         while not scanner.is_over() and scanner.rest[0] in "({":
-            scanner.block()
+            parts.append(scanner.block())
             scanner.skip(ends=True)
+        if kind == "do" and scanner.take(UNTIL):
+            parts.append(scanner.block())
+        found = self._turns(kind, *parts[0]) if kind in ("for", "foreach") and len(parts) == 2 else None
+        if found is None or LEAVING.search(parts[1][0]):
+            if kind not in ("catch", "param"):
+                self._refuse(line, f"a block of {kind!r}", scanner.text[start : scanner.place])
+            elif kind == "param":
+                self.script.remarks.append(
+                    (line, refused("what is given to the script (param)", SETTING.findall(parts[0][0])))
+                )
+            return
+        for value in found[1]:
+            self.variables[found[0]] = value
+            self.statements(Scanner(*parts[1]), depth + 1)
+
+    def _turns(self, kind: str, head: str, line: int) -> tuple[str, Sequence[Word]] | None:
+        """Return the variable of a loop and its values; None if they are not known, or too many."""
+        each, counted = EACH.match(head), COUNTED.fullmatch(head)
+        words: Sequence[Word]
+        if kind == "foreach" and each:
+            name, words = each[1], as_words(self.expressions.value(Scanner(head[each.end() :], line)))
+        elif kind == "for" and counted:
+            name, words = counted[1], self._numbers(counted, line)
+        else:
+            return None
+        known = len(words) <= MOST_TURNS and not any(word.unknown for word in words)
+        return (name.lower(), words) if known else None
+
+    def _numbers(self, found: re.Match[str], line: int) -> Sequence[Word]:
+        """Return the numbers of a counted loop; an unknown one where its ends are not known."""
+        ends = [as_words(self.expressions.value(Scanner(text, line))) for text in (found[2], found[4])]
+        texts = [words[0].text if len(words) == 1 and not words[0].unknown else "" for words in ends]
+        if not all(text.isdigit() for text in texts):
+            return [Word("", line, "the ends of a loop")]
+        numbers = range(int(texts[0]), int(texts[1]) + (found[3].lower() == "le"), int(found[5] or 1) or 1)
+        return [Word(str(number), line) for number in numbers[: MOST_TURNS + 1]]
+
+    def _refuse(self, line: int, what: str, text: str) -> None:
+        """Name a text that is not interpreted, and make unknown what it sets."""
+        names = SETTING.findall(text)
+        for name in names:
+            self.variables[name.lower()] = Word("", line, f"{what} in line {line}")
+        self.script.remarks.append((line, refused(what, names, ".py" in text)))
 
     def _if(self, scanner: Scanner, depth: int) -> None:
         """Interpret the branch whose condition holds; where that is unknown, none."""

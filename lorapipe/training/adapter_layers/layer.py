@@ -16,6 +16,10 @@ from lorapipe.training.adapter_layers.products import Narrow, Rebuilt, how_of
 
 MULTIPLIED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """Dtypes that matrix products accept; no 8-bit type is among them."""
+SIZES = frozenset(
+    "in_features out_features in_channels out_channels kernel_size stride padding dilation groups".split()  # noqa: SIM905
+)
+"""Attributes that say how large a Linear or Conv2d is, and how it moves."""
 
 
 class AdapterLayer(torch.nn.Module):
@@ -133,6 +137,10 @@ class AdapterLayer(torch.nn.Module):
         """Bias of the base."""
         bias: Tensor | None = self.base_layer.bias
         return bias
+
+    def __getattr__(self, name: str) -> Any:
+        """Give the base's sizes as its own, so that another adapter's layer may lie around this one."""
+        return getattr(self.base_layer, name) if name in SIZES else super().__getattr__(name)
 
 
 class FactorsLayer(AdapterLayer):

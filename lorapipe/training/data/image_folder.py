@@ -7,13 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lorapipe.errors import InputError, Problem
+from lorapipe.errors import InputError, Problem, near_miss
 from lorapipe.picture_files import Contents, LeftOut, ignore_reason, sort_out
 from lorapipe.picture_files.caption_names import USUAL
 from lorapipe.picture_files.captions import Lines
 from lorapipe.picture_files.magic import begins_like_a_picture
 from lorapipe.pipeline.events import Log
 from lorapipe.training.data import messages
+
+MOST_BESIDE = 200
+"""Folders beside one that does not exist, among which the one that is meant is looked for."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,36 @@ class ImageFolder:
             yield Log(text=f"{what}: captions are read from cat.txt beside cat.png", level="warning")
 
 
+def joined(folders: Sequence[ImageFolder]) -> tuple[Path, Contents]:
+    """Return the contents of several folders by names that begin at the nearest folder around all of them, and that folder.
+
+    `InputError` if one is no folder, or nothing is around all of them.
+    """
+    try:
+        around = Path(os.path.commonpath([folder.root.absolute() for folder in folders]))
+    except ValueError:
+        raise InputError("the folders of pictures are on several drives.", where="images") from None
+    pictures: list[str] = []
+    captions: dict[str, Sequence[str]] = {}
+    left_out: list[LeftOut] = []
+    for folder in folders:
+        found, place = folder.contents(), folder.root.absolute().relative_to(around)
+        prefix = "" if place == Path() else f"{place.as_posix()}/"
+        pictures += (f"{prefix}{name}" for name in found.pictures)
+        captions |= {f"{prefix}{name}": [f"{prefix}{each}" for each in texts] for name, texts in found.captions.items()}
+        left_out += (replace(each, path=f"{prefix}{each.path}") for each in found.left_out)
+    return around, Contents(tuple(sorted(pictures)), captions, tuple(left_out))
+
+
 def no_folder(path: Path) -> Problem | None:
     """Return why a path is not a folder; None if it is one."""
     if path.is_dir():
         return None
+    if not path.exists():
+        beside = [each.name for each in path.absolute().parent.glob("*/")] if path.absolute().parent.is_dir() else []
+        return Problem(
+            "there is no such folder.", cure=near_miss(path.name, beside) if len(beside) < MOST_BESIDE else ""
+        )
     is_archive = path.suffix.lower() in (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".cbz")
     cure = "Unpack it, and name the folder." if is_archive else "Name the folder that contains it."
     return Problem(f"{path.name} is a file, not a folder of pictures.", cure=cure)

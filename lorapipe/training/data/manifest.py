@@ -59,7 +59,7 @@ class Picture:
     trainer sees the picture scaled to `resized`, of it the part of size `bucket` at `crop`, `repeats` times an epoch; it
     never sees a `held_out` picture. `caption_from` is a file's name, `folder`, `class_word` or `none`. `latents` is the
     cache key of the encoded picture. If there are `variants`, training draws one of them each time. `mask` weights the
-    loss by position; None means everywhere 1.
+    loss by position; None means everywhere 1. `generated` says that a synthesize stage has made the picture.
     """
 
     path: str
@@ -75,6 +75,7 @@ class Picture:
     latents: str = ""
     variants: tuple[Variant, ...] = ()
     mask: Mask | None = None
+    generated: bool = False
 
     @property
     def plain(self) -> Variant:
@@ -216,9 +217,9 @@ def _pair(value: Any) -> Pair:
 
 
 def _entry(picture: Picture) -> dict[str, Any]:
-    """Return a picture as JSON without empty variants and mask, so that older manifests keep their bytes."""
+    """Return a picture as JSON without empty variants and marks, so that older manifests keep their bytes."""
     entry = dataclasses.asdict(picture)
-    return {name: value for name, value in entry.items() if name not in ("variants", "mask") or value}
+    return {name: value for name, value in entry.items() if name not in ("variants", "mask", "generated") or value}
 
 
 def _picture(entry: dict[str, Any]) -> Picture:

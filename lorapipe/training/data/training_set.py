@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 class TrainingSet:
     """Training pictures, regularisation pictures, and the loss weight `prior` of the latter (prior loss weight).
 
+    `generated` is the loss weight of the training pictures that a synthesize stage has made.
     `held_out` is the number of held-out pictures, which are not included; `resolution` is that of the first dataset.
     `captions` maps indices in `all` to the caption augmentation of their dataset, if that has its own.
     """
@@ -32,6 +33,7 @@ class TrainingSet:
     pictures: tuple[Picture, ...]
     regularisation: tuple[Picture, ...] = ()
     prior: float = 1.0
+    generated: float = 1.0
     held_out: int = 0
     captions: Mapping[int, Captioning] = field(default_factory=dict)
 
@@ -43,9 +45,9 @@ class TrainingSet:
     @property
     def weights(self) -> tuple[float, ...] | None:
         """The loss weight of each picture in `all`; None if all are 1."""
-        if not self.regularisation or self.prior == 1:
-            return None
-        return (1.0,) * len(self.pictures) + (self.prior,) * len(self.regularisation)
+        own = tuple(self.generated if picture.generated else 1.0 for picture in self.pictures)
+        found = own + (self.prior,) * len(self.regularisation)
+        return None if all(weight == 1 for weight in found) else found
 
     def buckets(self) -> dict[Pair, int]:
         """Return the number of pictures by bucket, repeats not counted, sorted."""
@@ -57,13 +59,14 @@ def load_training_set(
     regularisation: Dataset | None,
     captions: Captioning,
     prior: float,
+    generated: float,
     cache: Cache,
     device: str,
     context: Context,
 ) -> TrainingSet:
     """Load the pictures of all datasets, and encode latents that the cache lacks.
 
-    `captions` is the training's caption augmentation.
+    `captions` is the training's caption augmentation, `prior` and `generated` are loss weights: see `TrainingSet`.
     """
     manifests = [_load(dataset, cache, device, context) for dataset in datasets]
     pictures = tuple(picture for manifest in manifests for picture in manifest.training)
@@ -78,6 +81,7 @@ def load_training_set(
         pictures=pictures,
         regularisation=kept,
         prior=prior,
+        generated=generated,
         held_out=sum(len(manifest.held_out) for manifest in manifests),
         captions={index: captioning for index, captioning in enumerate(own) if captioning is not None},
     )

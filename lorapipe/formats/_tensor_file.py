@@ -10,32 +10,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lorapipe.errors import InputError
 from lorapipe.file_signatures import kind_of
-from lorapipe.formats import Stored, _safetensors_file
+from lorapipe.formats import _safetensors_file
+from lorapipe.formats._number_types import FLOATS, WHOLE, floats
+from lorapipe.formats._weights import Stored
 from lorapipe.formats.peft import Peft
+from lorapipe.models._safetensors_writer import NAMES as OF_TORCH
 from lorapipe.models._tensor_index import BITS, keys_of
 from lorapipe.regular_files import open_regular
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from torch import Tensor
 
-    Numbers = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+    from lorapipe.formats._number_types import Bits, Numbers
 
 AGAIN = "Copy or download it again."
-FLOATS = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
-WHOLE = {
-    "BOOL": "?",
-    "U8": "u1",
-    "I8": "i1",
-    "I16": "<i2",
-    "U16": "<u2",
-    "I32": "<i4",
-    "U32": "<u4",
-    "I64": "<i8",
-    "U64": "<u8",
-}
-"""safetensors' number types → NumPy's; NumPy has no BF16, so its bits are read as integers."""
-OF_TORCH = {"torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16", "torch.float64": "F64"}
 MOST_UNPICKLED = 300_000_000
 """Largest `.pt` file, in bytes, whose numbers are loaded: adapters are smaller."""
 
@@ -73,8 +61,13 @@ class TensorFile:
     headers: Mapping[str, TensorHeader]
     stored: Stored
     """The headers in the form that formats read, with metadata and texts."""
-    numbers: Callable[[str], Numbers | None]
-    """Returns a tensor's numbers in its shape; None for types that NumPy lacks (8 bits and fewer)."""
+    bits: Callable[[str], Bits | None]
+    """Returns a tensor's numbers in its shape as they are stored; None for types that NumPy lacks (8 bits and fewer)."""
+
+    def numbers(self, key: str) -> Numbers | None:
+        """Return a tensor's numbers in its shape as float32, or float64 if it has that; None as `bits`."""
+        found = self.bits(key)
+        return None if found is None else floats(found, self.headers[key].dtype)
 
 
 def open_file(path: Path) -> TensorFile:
@@ -124,7 +117,7 @@ def _header(key: str, entry: Any, begin: int, size: int) -> TensorHeader:
     return found
 
 
-def _read(path: Path, header: TensorHeader) -> Numbers | None:
+def _read(path: Path, header: TensorHeader) -> Bits | None:
     import numpy as np
 
     kind = FLOATS.get(header.dtype) or WHOLE.get(header.dtype)
@@ -133,11 +126,7 @@ def _read(path: Path, header: TensorHeader) -> Numbers | None:
     with open_regular(path) as file:
         file.seek(header.start)
         plain = np.frombuffer(file.read(header.numel() * np.dtype(kind).itemsize), kind)
-    if header.dtype == "BF16":  # the upper half of a float32
-        return (plain.astype("<u4") << 16).view("<f4").reshape(header.shape)
-    return cast(
-        "Numbers", plain.reshape(header.shape) if header.dtype == "F64" else plain.astype("<f4").reshape(header.shape)
-    )
+    return cast("Bits", plain.reshape(header.shape))
 
 
 def _pickled(path: Path) -> TensorFile:
@@ -155,9 +144,21 @@ def _pickled(path: Path) -> TensorFile:
 def _loaded(path: Path, container: str, stored: Stored) -> TensorFile:
     """Return tensors that torch has loaded as a `TensorFile`."""
     headers = {
-        key: TensorHeader(tuple(tensor.shape), OF_TORCH.get(str(tensor.dtype), str(tensor.dtype)))
+        key: TensorHeader(
+            tuple(tensor.shape), OF_TORCH.get(str(tensor.dtype).removeprefix("torch."), str(tensor.dtype))
+        )
         for key, tensor in stored.tensors.items()
     }
     size = sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file())
     told = replace(stored, tensors=cast("Any", headers))
-    return TensorFile(path, size, container, headers, told, lambda key: stored.tensors[key].float().numpy())
+    return TensorFile(path, size, container, headers, told, lambda key: _bits(stored.tensors[key]))
+
+
+def _bits(tensor: Tensor) -> Bits | None:
+    import torch
+
+    if str(tensor.dtype).removeprefix("torch.") not in OF_TORCH:
+        return None
+    if tensor.dtype == torch.bfloat16:
+        return cast("Bits", tensor.view(torch.int16).numpy().view("<u2"))
+    return cast("Bits", tensor.numpy())
