@@ -84,7 +84,10 @@ def axis_of(plain: object, at: Address) -> Axis | Problem:
     unknown = next((key for key in plain if key not in RANGE), None)
     if unknown is not None:
         return Problem(f"a range has no {show(unknown)}.", cure=near_miss(str(unknown), RANGE), path=(*at, unknown))
-    low, high, log = plain.get("from"), plain.get("to"), plain.get("log", False)
+    return _range(plain.get("from"), plain.get("to"), plain.get("log", False), at)
+
+
+def _range(low: object, high: object, log: object, at: Address) -> Range | Problem:
     if not _is_number(low) or not _is_number(high):
         return Problem("a range begins and ends with numbers.", cure=f"Write {EXAMPLE}.", path=at)
     if not isinstance(log, bool):

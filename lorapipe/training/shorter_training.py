@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 CHECKPOINTS = "checkpoints"
 OF_THE_END = ("steps", "stopped")
 """Fields of a record in which a shorter training differs from the longer one."""
-TAKEN = ("snapshots", "tensorboard", "previews")
-"""Folders that the longer training goes on with."""
+SNAPSHOTS = "snapshots"
+SHOWN = ("tensorboard", "previews")
+"""Folders of a result that the longer training goes on with."""
 
 
 def end_of(until: Duration | None, length: TrainingLength) -> int | None:
@@ -39,14 +40,19 @@ def keep_state(context: Context) -> Path:
     newest = max((context.resume / CHECKPOINTS).glob("step-*.pt"))
     folder = context.out / "state"
     link_or_copy(newest, folder / CHECKPOINTS / newest.name)
+    link_or_copy(
+        context.resume / SNAPSHOTS, folder / SNAPSHOTS
+    )  # also those of a still shorter training, which it names
     return folder
 
 
-def take_up(shorter: Weights, record: TrainingRecord, context: Context) -> None:
+def take_up(shorter: Weights | None, record: TrainingRecord, context: Context) -> None:
     """Make the state of a shorter training that of this attempt, unless the attempt has one of its own.
 
-    `record` is this training's. Raises `InputError` if the other is no beginning of it.
+    `record` is this training's; without a shorter one nothing is done. Raises `InputError` if the other is no beginning of it.
     """
+    if shorter is None:
+        return
     if shorter.state is None or shorter.training is None:
         cure = "Give it `until`, the step after which it ends: then it keeps its state."
         raise InputError("it has kept no state to go on from.", where="resume_from", cure=cure)
@@ -55,10 +61,11 @@ def take_up(shorter: Weights, record: TrainingRecord, context: Context) -> None:
     if own.is_dir() and any(own.glob("step-*.pt")):
         return
     result = shorter.training.parent
-    for name in TAKEN:
+    for name in SHOWN:
         if (result / name).exists():
             link_or_copy(result / name, context.resume / name)
-    link_or_copy(shorter.state / CHECKPOINTS, own)
+    for name in (SNAPSHOTS, CHECKPOINTS):  # the state last: with it, the others count
+        link_or_copy(shorter.state / name, context.resume / name)
     context.emit(Log(text=f"Goes on from the first {shorter.snapshots[-1].step} steps, which are trained already."))
 
 

@@ -142,10 +142,8 @@ class Trainer:
         warmup = options.scheduler.warmup.steps(total, per_epoch)
         record = record_of(model, base, pictures, length, options.settings(compute.dtype), rates, warmup)
         record.save(context.out / "training.json")
-        if options.resume_from is not None and parallel is None:
-            take_up(options.resume_from, record, context)
+        take_up(None if parallel else options.resume_from, record, context)
         launch = partial(launched, partial(_train_rank, options), context, parallel)
-        previews = options.previews.steps(total, per_epoch) if options.preview_prompts else frozenset[int]()
         return cls(
             context=context,
             dataset=options.dataset,
@@ -161,9 +159,7 @@ class Trainer:
             optimization=Optimization(
                 options.optimizer, options.scheduler, options.max_grad_norm, options.scale_weight_norms, options.ema
             ),
-            milestones=Milestones(
-                total, options.snapshots.steps(total, per_epoch), previews, end_of(options.until, length)
-            ),
+            milestones=_milestones(options, length),
             record=record,
             previews=Previews(
                 model, options.preview_prompts, SamplingOptions(pictures.resolution, cfg=base.usual_cfg(), **record.reading),
@@ -208,7 +204,7 @@ class Trainer:
         steps = iter(()) if ended else self._loop(adapter, trainable, parallel, monitor.done)
         with closing(monitor.follow(steps)) as followed:
             for step, due in followed:
-                end = step.step == self.milestones.end or self._is_to_stop(step.step, adapter, trainable)
+                end = self._is_to_stop(step.step, adapter, trainable)
                 if due.snapshot or end:
                     with _saved_weights(adapter, trainable):
                         monitor.check_weights(step.step)
@@ -226,7 +222,9 @@ class Trainer:
                     break
 
     def _is_to_stop(self, step: int, adapter: Attached, trainable: Trainable) -> bool:
-        """Check the training after `step`, where that is due; whether it is to stop."""
+        """Check the training after `step`, where that is due; whether it is to stop, or ends there."""
+        if step == self.milestones.end:
+            return True
         if self.early_stop is None or step not in self.early_stop.steps:
             return False
         with _saved_weights(adapter, trainable):
@@ -248,17 +246,15 @@ class Trainer:
 
     def publish(self) -> Weights:
         """Publish all files of the completed training."""
-        out, made, end = self.context.out, self.milestones.made, self.milestones.end
+        out, end = self.context.out, self.milestones.end
         stopped = self.early_stop.stopped_at if self.early_stop else None
-        if stopped:
-            made = frozenset(step for step in made if step < stopped) | {stopped}
+        made = replace(self.milestones, end=stopped or end).made
         publish_training(self.context, {out / snapshots.file_name(step) for step in made})
         if self.early_stop:
             self.early_stop.save(self.milestones.total)
-        if self.early_stop and stopped:
-            replace(self.record, steps=stopped, stopped=self.early_stop.reason or "").save(out / "training.json")
-        elif end is not None:
-            replace(self.record, steps=end).save(out / "training.json")
+        if last := stopped or end:
+            why = self.early_stop.reason if self.early_stop else None
+            replace(self.record, steps=last, stopped=why or "").save(out / "training.json")
         return Weights(
             snapshots=tuple(
                 Snapshot(step, self.length.epoch(step), out / snapshots.file_name(step)) for step in sorted(made)
@@ -268,6 +264,12 @@ class Trainer:
             log=out / "metrics.jsonl",
             state=keep_state(self.context) if end is not None else None,
         )
+
+
+def _milestones(options: TrainingOptions, length: TrainingLength) -> Milestones:
+    total, per_epoch = length.total, length.per_epoch
+    previews = options.previews.steps(total, per_epoch) if options.preview_prompts else frozenset[int]()
+    return Milestones(total, options.snapshots.steps(total, per_epoch), previews, end_of(options.until, length))
 
 
 def _after_step(adapter: Attached, max_weight_norm: float, ema: ExponentialMovingAverage | None) -> None:
