@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.artifacts import Artifact, File, to_open
+from lorapipe.pipeline.artifacts import Artifact, Base, File, to_open
 from lorapipe.pipeline.delivery_log import DeliveryLog
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.spec import canonical
 
 from . import describe, links
-from .comfy_folders import comfy_paths, publish
-from .describe import LORA_NAME, RUNNING, Input, Node
+from .comfy_folders import CHECKPOINTS, LORAS, comfy_paths, publish
+from .describe import NAMES, RUNNING, Input, Node
 from .graph_runner import GraphRun, Workers, read_pipeline, read_running
 from .node_display import NodeDisplay, say, shown_when_done
 from .paths import EXAMPLES, GraphPaths
@@ -170,11 +170,13 @@ async def _run_stage(
     artifact = artifacts[name]
     files: list[Path] = to_open(artifact)
     values: dict[str, Any] = dict(values_out)
-    if isinstance(artifact, File):
-        values[LORA_NAME], lora = publish(artifact.path)
-        files.append(lora)
+    listed = ""
+    if isinstance(artifact, File) and artifact.path.is_file():
+        listed, published = publish(artifact.path, CHECKPOINTS if isinstance(artifact, Base) else LORAS)
+        files.append(published)
+    values |= dict.fromkeys(NAMES, listed)
     made.note(node, given, files)
-    display.close(artifact, values.get(LORA_NAME), files)
+    display.close(artifact, listed, files)
     return io.NodeOutput(*_in_order(node, values), ui=shown_when_done(artifact, display, files))
 
 

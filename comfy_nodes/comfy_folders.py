@@ -15,7 +15,7 @@ from lorapipe.atomic import replacing
 
 from .paths import GraphPaths
 
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, LORAS = "checkpoints", "loras"
 PICTURE_FOLDERS, PROJECT_FOLDER = "lorapipe_pictures", "lorapipe_project"
 """Keys in ComfyUI's extra_model_paths.yaml: further picture folders, and the project folder."""
 
@@ -66,16 +66,18 @@ def _diffusers() -> dict[str, str]:
     return {Path(folder).relative_to(root).as_posix(): folder for root, folder, below in walks if "vae" in below}
 
 
-def publish(file: Path) -> tuple[str, Path]:
-    """Copy a LoRA file atomically into ComfyUI's folder, and return its name in ComfyUI's list, and its path.
+def publish(file: Path, kind: str = LORAS) -> tuple[str, Path]:
+    """Add a file to a list of ComfyUI's, and return its name there, and its path.
 
-    The name contains a digest of the file, because loaders cache files by name.
+    It is a copy of its own: a second name of the store's file would break if a user edits one of them. The name contains a
+    digest of the file, because loaders cache files by name.
     """
     import folder_paths
 
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()[:8]
     name = os.path.join("lorapipe", f"{file.stem}-{digest}{file.suffix or '.safetensors'}")  # noqa: PTH118 (spelled as in ComfyUI's list)
-    target = Path(folder_paths.get_folder_paths("loras")[0]) / name
+    target = Path(folder_paths.get_folder_paths(kind)[0]) / name
     if not target.exists():
         with replacing(target) as part:
             shutil.copyfile(file, part)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from lorapipe.pipeline.artifacts import Artifact, File, class_of, field_kind, fields_of_kind
+from lorapipe.pipeline.artifacts import Artifact, Base, File, class_of, field_kind, fields_of_kind
 from lorapipe.pipeline.contracts import contracts
 from lorapipe.spec import Knob, Shape, Source, Spec, knobs, registry_of, shape_of
 from lorapipe.stages import Stage
@@ -26,7 +26,9 @@ from .widgets import Widget, widget
 
 STAGE_NAME, RUNNING = "stage_name", "running"
 """Inputs of every stage's node besides its knobs."""
-LORA_NAME = "lora_name"
+LORA_NAME, CHECKPOINT_NAME = "lora_name", "ckpt_name"
+NAMES = (LORA_NAME, CHECKPOINT_NAME)
+"""Outputs that are a file's name in a list of ComfyUI's, as the inputs of its loaders are called."""
 LIST_INPUTS = 4
 DEEPEST_PART = 3
 
@@ -204,7 +206,8 @@ def _results(cls: type[Spec]) -> Iterator[Input]:
         kind = knob.shape.value
         if knob.shape.kind == "source" and issubclass(kind, Source) and (artifact := kind.artifact):
             help = f"A stage's result as {knob.name}, in place of a file: {artifact}."
-            socket = _socket_of(shape_of(class_of(artifact)))
+            kinds = [kind for kind in class_of(artifact).__mro__ if issubclass(kind, Artifact) and kind is not Artifact]
+            socket = ",".join(_socket_of(shape_of(kind)) for kind in kinds)  # an exported checkpoint is a File there
             yield Input(f"{knob.name}_from", help, socket=socket, knob=knob.name)
 
 
@@ -240,8 +243,16 @@ def _spec_in(knob: Knob) -> type[Spec] | None:
 def _outputs(makes: type[Artifact]) -> tuple[Output, ...]:
     """Return the outputs of a stage: its artifact, and the artifacts in it, so that `$grid.best` is an output."""
     whole = Output(makes.stored_name.lower(), _socket_of(shape_of(makes)), f"The stage's result: {makes.__name__}.")
-    files = (Output(LORA_NAME, "COMBO", "Its name in ComfyUI's list of LoRAs: link it to a LoRA loader."),)
-    return (whole, *_parts(makes, ()), *(files if issubclass(makes, File) else ()))
+    return (whole, *_parts(makes, ()), *_names(makes))
+
+
+def _names(makes: type[Artifact]) -> Iterator[Output]:
+    """Yield the output that is the name of a finished file, for ComfyUI's loaders."""
+    if issubclass(makes, Base):
+        help = "Its name in ComfyUI's list of checkpoints: link it to a checkpoint loader. Empty where it is a folder."
+        yield Output(CHECKPOINT_NAME, "COMBO", help)
+    elif issubclass(makes, File):
+        yield Output(LORA_NAME, "COMBO", "Its name in ComfyUI's list of LoRAs: link it to a LoRA loader.")
 
 
 def _parts(kind: type[Artifact], fields: tuple[str, ...]) -> Iterator[Output]:

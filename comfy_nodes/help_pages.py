@@ -87,7 +87,7 @@ def _input_row(each: Input) -> str:
         kind = (
             "any lorapipe output"
             if each.socket == "*"
-            else each.socket.removeprefix("LORAPIPE_").lower().replace("_", " ")
+            else each.socket.replace("LORAPIPE_", "").lower().replace("_", " ").replace(",", " or ")
         )
         return _row(each.name, f"link: {kind}", "required" if each.required else "", each.help)
     default = "required" if each.required else _default(each.widget)

@@ -15,7 +15,7 @@ from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.stage_options import NAMES as OPTIONS
 from lorapipe.stages import Stage
 
-from .describe import LORA_NAME, RUNNING, STAGE_NAME, Input, Node
+from .describe import NAMES, RUNNING, STAGE_NAME, Input, Node
 from .widgets import ABSENT
 
 LinkValue = dict[str, Any]
@@ -68,7 +68,7 @@ def link_values(
         return {
             output.name: {"stages": stages, "value": ".".join([f"${name}", *output.fields])}
             for output in node.outputs
-            if output.name != LORA_NAME
+            if output.name not in NAMES
         }
     value = _own_value(node, document)
     return {output.name: {"stages": stages, "value": value} for output in node.outputs}

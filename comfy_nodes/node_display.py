@@ -65,9 +65,9 @@ class NodeDisplay:
             case Started() | Finished() | Failed():
                 self.say(f"{head}{words(event)}")
 
-    def close(self, artifact: Artifact, lora: str | None, files: list[Path]) -> None:
+    def close(self, artifact: Artifact, listed: str, files: list[Path]) -> None:
         """Show the final text below the node, the most important first, since only two lines are visible."""
-        self.say("\n".join([*filter(None, [lora]), *self.told, self._end, *map(str, files)]))
+        self.say("\n".join([*filter(None, [listed]), *self.told, self._end, *map(str, files)]))
         for picture in pictures_of(artifact) if self._has_previews else []:
             self._preview(picture, None)  # else the last preview would stay
 

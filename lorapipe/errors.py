@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 
 from lorapipe.limits import LONGEST_MESSAGE, MOST_NAMES, MOST_PROBLEMS
 
@@ -93,6 +94,14 @@ class InputError(LorapipeError):
 
 class OutOfMemory(LorapipeError):
     """A stage needs more memory than there is; the cure names settings that need less."""
+
+
+class Unanswered(LorapipeError):
+    """A stage needs a person's answer, in the file `answer`; what is asked lies beside it."""
+
+    def __init__(self, what: str, answer: Path) -> None:
+        super().__init__(what)
+        self.answer = answer
 
 
 class Interrupted(LorapipeError):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
 from lorapipe.pipeline.event_text import duration, figures, words
-from lorapipe.pipeline.events import Event, Failed, Finished, Log, Preview, Progress, Reused, Started, to_json
+from lorapipe.pipeline.events import Asked, Event, Failed, Finished, Log, Preview, Progress, Reused, Started, to_json
 from lorapipe.pipeline.run_state import RunState
 from lorapipe.terminal import Printer, shown_path
 
@@ -64,7 +64,7 @@ class Display:
                 self._progress(event)
             case Preview():
                 self._line(" ", event.stage, f"preview: {shown_path(event.path)}")
-            case Log(level="warning"):
+            case Log(level="warning") | Asked():
                 self._line("!", event.stage, words(event))
             case Reused():
                 self._line("·", event.stage, words(event))

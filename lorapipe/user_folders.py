@@ -55,3 +55,10 @@ def picture_facts_folder() -> Path:
     from platformdirs import PlatformDirs
 
     return PlatformDirs(NAME, appauthor=False).user_cache_path / "picture-facts"
+
+
+def thumbnails_folder() -> Path:
+    """Return the folder with small versions of pictures, which can be deleted at any time."""
+    from platformdirs import PlatformDirs
+
+    return PlatformDirs(NAME, appauthor=False).user_cache_path / "thumbnails"

@@ -31,6 +31,8 @@ from lorapipe.training.adapter_layers.weights_adapter import WeightsAdapter
 
 TOP = "text_model."
 RANK = 4
+FP16 = 5e-4
+"""Twice the usual relative error of a product of two factors that were rounded to fp16: √2 · 0.378 · 2⁻¹¹ = 2.6e-4."""
 Deltas = Mapping[tuple[str, str], torch.Tensor]
 
 
@@ -117,7 +119,8 @@ def test_the_rank_by_energy_is_the_least_that_suffices(share: float) -> None:
     matrix = torch.randn(300, 200, generator=torch.Generator().manual_seed(0)) @ torch.diag(0.97 ** torch.arange(200))
     values = torch.linalg.svdvals(matrix.double()).square()
     least = int((values.cumsum(0) / values.sum() < share).sum()) + 1
-    assert abs(truncated_svd(matrix, RankRule(200, energy=share)).rank - least) <= 1
+    # Singular values within a random subspace are never above the matrix' own, so the rank is never too low.
+    assert least <= truncated_svd(matrix, RankRule(200, energy=share)).rank <= least + 1
     assert truncated_svd(matrix, RankRule(3, energy=share)).rank <= 3
 
 
@@ -144,9 +147,9 @@ def test_a_planted_difference_is_found_in_every_family_and_layout(
     other = base if layouts[1] == "folder" else tuned(base, tmp_path / "base.safetensors", layouts[1], {})
     report = extract(one, other, ExtractRules(rank=RANK, conv_rank=RANK), tmp_path / "lora.safetensors")
     found = deltas_of(read(tmp_path / "lora.safetensors", model))
-    assert found.keys() == deltas.keys() and report.kept > 0.9999
+    assert found.keys() == deltas.keys() and report.kept > 1 - 1e-5
     for place, delta in deltas.items():
-        assert error(found[place], delta) < 2e-3, place
+        assert error(found[place], delta) < FP16, place
 
 
 def test_tensors_are_read_by_the_names_of_the_models_modules(base: SD15, model: Model) -> None:
@@ -168,15 +171,15 @@ def test_it_is_the_truncated_svd_of_each_difference(
     lost = 0.0
     for place, delta in found.items():
         u, values, v = torch.linalg.svd(deltas[place].flatten(1), full_matrices=False)
-        assert error(delta, (u[:, :3] * values[:3] @ v[:3]).reshape(delta.shape)) < 1e-2
+        assert error(delta, (u[:, :3] * values[:3] @ v[:3]).reshape(delta.shape)) < 1e-5
         lost += float(values[3:].square().sum())
     whole = sum(float(deltas[place].square().sum()) for place in found)
-    assert report.error == pytest.approx((lost / whole) ** 0.5, rel=1e-2)
+    assert report.error == pytest.approx((lost / whole) ** 0.5, rel=1e-5)
     for each in report.modules:
         place = model.kohya_names()[each.name]
         wanted = deltas[place[0], place[1].removeprefix(TOP)]
         values = torch.linalg.svdvals(wanted.flatten(1)).square()
-        assert each.kept == pytest.approx(float(values[:3].sum() / values.sum()), rel=1e-2)
+        assert each.kept == pytest.approx(float(values[:3].sum() / values.sum()), rel=1e-5)
 
 
 def test_lycoris_extracts_the_same(base: SD15, model: Model, pair: tuple[Family, Deltas], tmp_path: Path) -> None:
@@ -188,7 +191,7 @@ def test_lycoris_extracts_the_same(base: SD15, model: Model, pair: tuple[Family,
         theirs, kind = (utils.extract_conv if delta.dim() == 4 else utils.extract_linear)(delta, "fixed", 6)
         if kind == "low rank" and min(delta.shape[:2]) > 6:
             down, up, _ = theirs
-            assert error(found[place], (up.flatten(1) @ down.flatten(1)).reshape(delta.shape)) < 1e-2
+            assert error(found[place], (up.flatten(1) @ down.flatten(1)).reshape(delta.shape)) < 1e-5
             compared += 1
     assert compared > 20
 
@@ -223,7 +226,7 @@ def test_the_lora_makes_the_base_predict_as_the_tuned_checkpoint(
         apart = float((answer(model) - goal).norm())
     finally:
         attached.detach()
-    assert apart < 0.02 * float((before - goal).norm())
+    assert apart < FP16 * float((before - goal).norm())
 
 
 def test_what_the_file_cannot_hold_is_told(base: SD15, pair: tuple[Family, Deltas], tmp_path: Path) -> None:
@@ -257,7 +260,7 @@ def test_ranks_by_block_kind_energy_and_threshold(
     found = deltas_of(read(tmp_path / "c.safetensors", model))
     for place, delta in deltas.items():
         left = delta - found[place].reshape(delta.shape) if place in found else delta
-        assert place not in found or float(left.norm()) <= 0.0501
+        assert place not in found or float(left.norm()) <= 0.05 * (1 + FP16)
 
 
 def test_the_clamp_is_kohyas_and_costs_accuracy(
@@ -269,10 +272,11 @@ def test_the_clamp_is_kohyas_and_costs_accuracy(
     for place, module in read(tmp_path / "b.safetensors", model).modules.items():
         delta = pair[1][place[0], place[1].removeprefix(TOP)].flatten(1)
         u, values, v = torch.linalg.svd(delta, full_matrices=False)
-        up, down = u[:, :8] * values[:8], v[:8]
+        signs = (module.tensors["down"].flatten(1) * v[:8]).sum(1).sign()  # of which each direction has a choice
+        up, down = u[:, :8] * values[:8] * signs, v[:8] * signs[:, None]
         limit = torch.quantile(torch.cat([up.flatten(), down.flatten()]), 0.99)
         wanted = up.clamp(-limit, limit) @ down.clamp(-limit, limit)
-        assert error(module.delta(), wanted.reshape(module.delta().shape)) < 0.05
+        assert error(module.delta(), wanted.reshape(module.delta().shape)) < 1e-5
 
 
 def test_rounding_between_number_types_is_no_difference(base: SD15, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def chosen(root, rules=RULES) -> Manifest:
     found, cache = look_through(root, extensions=[".txt"]), Cache(root / ".cache")
     with quiet():
         looks = list(examine(root, found.pictures, cache, WHITE))
-        captions = CaptionFiles(root, found.captions)
+        captions, _ = CaptionFiles(root, found.captions).of_all(found.pictures, rules.class_word)
         return select(looks, captions, rules, lambda look: closer(root, look, cache, WHITE))[0]
 
 
@@ -43,7 +43,8 @@ def looks(count: int) -> list[ImageInfo]:
 
 
 def select_from(pictures, rules=RULES) -> Manifest:
-    return select(pictures, CaptionFiles(Path(), {}), rules)[0]
+    captions, _ = CaptionFiles(Path(), {}).of_all([each.path for each in pictures], rules.class_word)
+    return select(pictures, captions, rules)[0]
 
 
 MANIFEST = Manifest(
@@ -246,7 +247,8 @@ def test_a_folder_of_frames_is_compared_in_bounded_time(tmp_path, monkeypatch):
         looked.append(look.path)
         return closer(tmp_path, look, Cache(tmp_path / ".cache"), WHITE)
 
-    manifest = select(all_looks, CaptionFiles(tmp_path, {}), RULES, closer_look)[0]
+    captions, _ = CaptionFiles(tmp_path, {}).of_all(found.pictures, "")
+    manifest = select(all_looks, captions, RULES, closer_look)[0]
     assert len(manifest.pictures) > 1 and len(looked) <= 4
 
 

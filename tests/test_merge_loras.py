@@ -90,9 +90,9 @@ def test_re_compression_is_the_best_of_its_rank(other: str, base: SD15, model: M
         wanted = (delta(first, model, place, 0.8) + delta(second, model, place, 0.5)).flatten(1).double()
         values = torch.linalg.svdvals(wanted)
         apart = (module.delta().reshape(wanted.shape).double() - wanted).norm()
-        assert module.rank == 3 and torch.allclose(apart, values[3:].norm(), rtol=1e-3, atol=1e-5)
+        assert module.rank == 3 and torch.allclose(apart, values[3:].norm(), rtol=1e-4, atol=1e-6)
         lost, whole = lost + float(values[3:].square().sum()), whole + float(values.square().sum())
-    assert report.error == pytest.approx((lost / whole) ** 0.5, rel=1e-3)
+    assert report.error == pytest.approx((lost / whole) ** 0.5, rel=1e-5)
 
 
 def test_what_depends_on_the_base_needs_one(model: Model, tmp_path: Path) -> None:
@@ -135,8 +135,8 @@ def test_the_command_adds_loras_and_tells_the_mix(tmp_path: Path, capsys: pytest
     assert "2 modules of rank 6, exact" in capsys.readouterr().out
     one, two, both = load_file(first), load_file(second), load_file(to)
     wanted = 0.8 * product(one, NAME) + 0.5 * product(two, NAME)
-    assert torch.allclose(product(both, NAME), wanted, atol=1e-4)
-    assert torch.allclose(product(both, TEXT), 0.8 * product(one, TEXT), atol=1e-4)
+    assert torch.allclose(product(both, NAME), wanted, atol=1e-5)
+    assert torch.allclose(product(both, TEXT), 0.8 * product(one, TEXT), atol=1e-5)
     with safe_open(to, framework="pt") as file:
         metadata = file.metadata()
     weights = [each["weight"] for each in json.loads(metadata["lorapipe_merge"])["parts"]]
@@ -156,7 +156,7 @@ def test_a_lora_comes_back_from_every_format(format: str, dtype: str, tmp_path: 
     back = tmp_path / "back.safetensors"
     assert main(["convert", str(there), "--to", str(back), "--set", "dtype=fp32"]) == 0
     one, other = load_file(first), load_file(back)
-    margin = {"fp32": 1e-5, "fp16": 2e-2, "bf16": 2e-1}[dtype]
+    margin = {"fp32": 1e-6, "fp16": 2**-10, "bf16": 2**-7}[dtype]  # two factors, rounded by half a unit each
     for name in (NAME, TEXT):
         assert (product(one, name) - product(other, name)).abs().max() < margin * product(one, name).abs().max()
     if format == "diffusers":
@@ -200,7 +200,7 @@ def test_a_conversion_to_a_lora_tells_its_error(tmp_path: Path, capsys: pytest.C
     save_file({f"{NAME}.diff": diff}, path)
     to = tmp_path / "b.safetensors"
     assert main(["convert", str(path), "--to", str(to), "--set", "convert=lora", "--set", "convert_rank=2"]) == 0
-    assert torch.allclose(product(load_file(to), NAME), diff, atol=2e-3 * float(diff.abs().max()))
+    assert torch.allclose(product(load_file(to), NAME), diff, atol=1e-5 * float(diff.abs().max()))
     assert main(["convert", str(path), "--to", str(path)]) == 2
     assert "is the file itself" in capsys.readouterr().err
 

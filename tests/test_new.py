@@ -18,12 +18,12 @@ from lorapipe.models import Checkpoint, Family
 from lorapipe.models.sd15 import SD15
 from lorapipe.models.sdxl import SDXL
 from lorapipe.pipeline import loader
+from lorapipe.pipeline.yaml_text import flow
 from lorapipe.rules import Facts, Pictures, problems
 from lorapipe.spec import from_dict
 from lorapipe.stages import Stage
 from lorapipe.stages._train_forecast import memory
 from lorapipe.stages.train import Train
-from lorapipe.starting_settings import document
 from lorapipe.starting_settings.caption_facts import CaptionFacts
 from lorapipe.starting_settings.choices import Choices
 from lorapipe.starting_settings.folder_facts import FolderFacts, Group, facts_of
@@ -102,7 +102,7 @@ def test_without_a_target_it_is_printed(capsys: pytest.CaptureFixture[str]) -> N
 def test_texts_are_read_as_they_were_written(value: str) -> None:
     from lorapipe.pipeline.yaml_document import parse
 
-    assert parse(document.flow([value, {"a": value}]), "x").value == [value, {"a": value}]
+    assert parse(flow([value, {"a": value}]), "x").value == [value, {"a": value}]
 
 
 def test_what_a_user_named_oddly_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,3 +360,47 @@ def test_what_is_written_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     sets = [word for each in quick for word in ("--set", each)]
     assert main(["run", "a.yaml", "--on", "inline", "--quiet", *sets]) == 0
     assert Path("out/penny.safetensors").is_file()
+
+
+# ------------------------------------------------------------------------------------------------- from one picture
+
+
+def test_from_one_picture_comes_a_whole_pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = PENNY / "penny-11.png"
+    assert main(["new", "--from-one", str(one), "--to", str(tmp_path / "my.yaml")]) == 0
+    assert sorted(each.name for each in (tmp_path / "my-picture").iterdir()) == ["penny-11.png", "penny-11.txt"]
+    pipeline = loader.load(tmp_path / "my.yaml")
+    assert [name for name, stage in pipeline.stages.items() if stage.name == "synthesize"] == ["four", "six", "twelve"]
+    held_against = {str(getattr(pipeline.stages[name], "against", None)) for name in ("four", "six", "twelve")}
+    assert held_against == {"Ref(stage='one', fields=())"}
+    assert "penny, meadow, smile" in (tmp_path / "my.yaml").read_text("utf-8")
+    assert main(["check", str(tmp_path / "my.yaml"), "--set", "vars.ask=true"]) == 0
+    asking = loader.load(tmp_path / "my.yaml", ["vars.ask=true"])
+    assert all(getattr(asking.stages[name], "ask", None) for name in ("four", "six", "twelve"))
+
+
+def test_a_picture_without_a_caption_is_called_by_its_name(tmp_path: Path) -> None:
+    Image.new("RGB", (96, 96), "red").save(tmp_path / "Mira.png")
+    assert main(["new", "--from-one", str(tmp_path / "Mira.png"), "--to", str(tmp_path / "mira.yaml")]) == 0
+    assert (tmp_path / "mira-picture" / "Mira.txt").read_text("utf-8") == "Mira\n"
+    assert (
+        main(["new", "--from-one", str(tmp_path / "Mira.png"), "--to", str(tmp_path / "b.yaml"), "--trigger", "m1"])
+        == 0
+    )
+    assert '"m1, meadow, smile"' in (tmp_path / "b.yaml").read_text("utf-8")
+
+
+def test_what_is_wrong_with_one_picture_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.png").write_text("no picture", "utf-8")
+    one, to = str(PENNY / "penny-11.png"), str(tmp_path / "my.yaml")
+    wrong = (
+        ["--from-one", str(tmp_path / "text.png"), "--to", to],
+        ["--from-one", str(tmp_path / "missing.png"), "--to", to],
+        ["--from-one", str(tmp_path), "--to", to],
+        ["--from-one", one],
+        ["--from-one", one, "--to", to, "--subject", "style"],
+    )
+    for words in wrong:
+        assert main(["new", *words]) == 2
+        assert "Traceback" not in capsys.readouterr().err
+    assert not (tmp_path / "my.yaml").exists()

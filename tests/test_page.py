@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from browsers import Browser, in_a_browser
 
 from lorapipe.job_queue.job import Claim
 from lorapipe.job_queue.queue import Queue
@@ -30,7 +31,6 @@ from lorapipe.page.routes import Routes
 from lorapipe.page.server import Page, key_in
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Planned, Preview, Reused, Started, to_json
 
-CHROMIUM, PLAYWRIGHT = os.environ.get("CHROMIUM", ""), os.environ.get("PLAYWRIGHT", "")
 STATIC = Path(__file__).parents[1] / "lorapipe" / "page" / "static"
 NASTY = "<script>document.title='taken'</script>\"'고양이 🐈"
 PIXEL = bytes.fromhex(
@@ -390,47 +390,6 @@ def test_commands_show_the_page_and_stop(tmp_path: Path, words: list[str]) -> No
 # ------------------------------------------------------------------------------------------------------------ in a browser
 
 
-class Browser:
-    """A real browser, driven by tests/browser.mjs."""
-
-    def __init__(self) -> None:
-        script = Path(__file__).with_name("browser.mjs")
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(
-            ["node", script, CHROMIUM, PLAYWRIGHT], stdin=pipe, stdout=pipe, encoding="utf-8"
-        )
-
-    def do(self, script: str) -> Any:
-        """Run a script with `page` in the browser."""
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps(script) + "\n")
-        self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        assert "error" not in answer, answer["error"]
-        return answer["result"]
-
-    def has(self, expression: str) -> Any:
-        """Return the value of an expression in the page."""
-        return self.do(f"return await page.evaluate(() => {expression});")
-
-    def open(self, page: Page, width: int = 1200) -> None:
-        self.do(
-            f"await page.setViewportSize({{width: {width}, height: 760}}); await page.goto({json.dumps(page.address)});"
-        )
-
-    def sees(self, *texts: str, where: str = "body") -> None:
-        """Wait until the page shows these texts."""
-        for text in texts:
-            self.do(f"await page.locator({where!r}).getByText({json.dumps(text)}).first().waitFor();")
-
-    def press(self, *keys: str) -> None:
-        for key in keys:
-            self.do(f"await page.keyboard.press({key!r});")
-
-    def close(self) -> None:
-        self._process.communicate()
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     browser = Browser()
@@ -448,9 +407,6 @@ def watched(browser: Browser, page: Page) -> Iterator[Browser]:
         [[], [f"http://{where.netloc}"]],
         [[], ["null", f"http://{where.netloc}"]],
     )
-
-
-in_a_browser = pytest.mark.skipif(not (CHROMIUM and PLAYWRIGHT), reason="CHROMIUM and PLAYWRIGHT are not set")
 
 
 @in_a_browser

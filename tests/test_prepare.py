@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import shutil
 import sys
@@ -120,6 +121,9 @@ def test_a_folder_as_users_have_them(real):
     assert dataset.images == real.images and dataset.base == real.base
     with Image.open(dataset.contact_sheet) as sheet:
         assert sheet.format == "JPEG" and sheet.width < 2000
+    page = dataset.page.read_text(encoding="utf-8")
+    assert all(html.escape(caption) in page or not caption for caption, _, _ in KEPT.values())
+    assert all(path.rpartition("/")[2] in page for path in (*KEPT, *LEFT_OUT))
 
 
 def test_the_user_is_told_what_was_left_out_and_what_lacks_a_caption(real):

@@ -15,7 +15,7 @@ from diffusers import StableDiffusionImg2ImgPipeline
 from PIL import Image
 
 from lorapipe import formats
-from lorapipe.errors import InputError, LorapipeError
+from lorapipe.errors import InputError, LorapipeError, Unanswered
 from lorapipe.evaluation.maximal_marginal_relevance import choose, stand_outs
 from lorapipe.evaluation.reference_views import views
 from lorapipe.evaluation.sampler import Sampler, SamplingOptions, Start
@@ -23,6 +23,7 @@ from lorapipe.models import Checkpoint
 from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline import loader
 from lorapipe.pipeline.artifacts import Dataset, Pictures, Weights
+from lorapipe.pipeline.context import QUESTION
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Duration, Source, parse_spec
 from lorapipe.stages._picture_folder import PictureFolder
@@ -187,6 +188,25 @@ def test_styles_earlier_pictures_and_img2img_are_candidates_too(
     assert {each["style"] for each in body["pictures"]} <= {"", weights.snapshots[-1].path.stem}
 
 
+def test_a_person_chooses_by_number_and_a_wrong_answer_is_asked_again(folder: Path, weights: Weights) -> None:
+    stage = small(weights, ask=True)
+    with pytest.raises(Unanswered) as asked:
+        made(stage, folder, "asked")
+    question = json.loads(asked.value.answer.with_name(QUESTION).read_text("utf-8"))
+    assert [each["number"] for each in question["pictures"]] == [1, 2, 3, 4] and len(question["proposed"]) <= 2
+    merits = [each["merit"] for each in question["pictures"]]
+    assert merits == sorted(merits, reverse=True)
+    for wrong in ("1 9", "two", ""):
+        asked.value.answer.write_text(wrong, "utf-8")
+        with pytest.raises(Unanswered):
+            made(stage, folder, "asked")
+        assert not asked.value.answer.exists()
+    asked.value.answer.write_text("4, 2\n", "utf-8")
+    found = made(stage, folder, "asked")
+    chosen = [Path(question["pictures"][number - 1]["file"]).read_bytes() for number in (2, 4)]
+    assert [each.read_bytes() for each in sorted(found.folder.glob("*.png"))] == chosen
+
+
 def test_it_stops_where_the_likeness_falls(folder: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     from lorapipe.evaluation import candidates
 
@@ -232,13 +252,13 @@ def test_the_users_pictures_stay_as_they_are(both: Dataset, dataset: Dataset) ->
 def test_generated_pictures_count_as_much_as_asked(both: Dataset, folder: Path) -> None:
     context = tiny.Bench(folder).context("set")
     cache = Cache(context.cache)
-    found = load_training_set((both,), None, Captioning(), 1.0, 0.25, cache, "cpu", context)
+    found = load_training_set((both,), None, Captioning(), 1.0, cache, "cpu", context, 0.25)
     assert found.weights is not None
     assert {(each.generated, weight) for each, weight in zip(found.all, found.weights, strict=True)} == {
         (False, 1.0),
         (True, 0.25),
     }
-    assert load_training_set((both,), None, Captioning(), 1.0, 1.0, cache, "cpu", context).weights is None
+    assert load_training_set((both,), None, Captioning(), 1.0, cache, "cpu", context).weights is None
 
 
 def test_another_programs_file_is_no_mark_and_a_damaged_one_of_ours_is_said(

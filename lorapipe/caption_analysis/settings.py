@@ -25,6 +25,8 @@ class TagSettings(Spec):
         "auto", f"whether pictures that look alike are compared, too; auto: of at most {FEW_PICTURES} pictures"
     )
 
+    resolution: int = param(512, "training size in pixels, for the editor's buckets", ge=64, le=8192)
+
     def problems(self) -> Iterator[Problem]:
         if not self.separator.strip():
             yield Problem("is empty.", cure="Name what separates tags, such as a comma.", path=("separator",))

@@ -20,7 +20,7 @@ Part = tuple[str, str, str]
 """The words before a word, the word with perhaps a letter left out, and the words after it."""
 SHORTEST = 4
 """Letters of the shortest word that is compared with others: `hat` and `bat` are two words."""
-RARE = 0.2
+RARE = 1 / 3
 """A misspelling is at most this often as frequent as the right spelling."""
 VARIANTS = {
     "grey": "gray", "colour": "color", "coloured": "colored", "colourful": "colorful", "moustache": "mustache",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,11 +41,15 @@ def _without_suffix(picture: str) -> str:
 
 @dataclass(frozen=True)
 class CaptionChange:
-    """A new text of a caption file, by its name relative to the folder; `before` are the bytes it has, None if none."""
+    """A new text of a caption file, by its name relative to the folder; `before` are the bytes it has, None if none.
+
+    It is written in `encoding`, Python's name of it, which must be able to say all of the text.
+    """
 
     file: str
     text: str
     before: bytes | None
+    encoding: str = "utf-8"
 
 
 def files_to_write(
@@ -52,13 +57,15 @@ def files_to_write(
 ) -> dict[str, str]:
     """Return caption file → text for the captions of pictures; `beside` has the caption files that pictures have.
 
-    A picture's first caption file is kept; one without gets `cat.txt`. `InputError` if two pictures share a file and their
-    captions differ, since the file can have only one.
+    A picture's first caption file is kept; one without gets `cat.txt`, unless its caption is empty.
+    `InputError` if two pictures share a file and their captions differ, since the file can have only one.
     """
     names = own_names(pictures)
     found: dict[str, tuple[str, str]] = {}
     problems = list[Problem]()
     for picture, text in captions.items():
+        if not text and not beside.get(picture):
+            continue
         file = beside[picture][0] if beside.get(picture) else names[picture]
         other, known = found.setdefault(file, (picture, text))
         if known != text:
@@ -99,5 +106,7 @@ def write_caption(root: Path, change: CaptionChange) -> bool:
     if change.before is not None and not os.path.lexists(backup):
         write_bytes(change.before, backup)
     with replacing(path) as part:
-        part.write_bytes(f"{change.text}\n".encode())
+        part.write_bytes(f"{change.text}\n".encode(change.encoding))
+        if change.before is not None:
+            shutil.copymode(path, part)
     return True

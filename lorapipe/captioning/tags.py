@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 Tags = tuple[str, ...]
 """The tags of one caption, in order."""
+WORD = re.compile(r"[^\W\d_]{2}|[^\x00-\x7f]")
+"""What a tag of words has and a face of characters (`o_o`, `>_<`, `+_+`) lacks: two letters in a row, or foreign ones."""
 
 
 def tags_of(text: str, separator: str = ",") -> list[str]:
@@ -34,3 +37,13 @@ def tag_key(tag: str) -> str:
 def tag_keys(tags: Iterable[str]) -> frozenset[str]:
     """Return the keys of several tags."""
     return frozenset(map(tag_key, tags))
+
+
+def spaced(tag: str) -> str:
+    """Return a tag with spaces for underscores, unless it is a face."""
+    return " ".join(tag.replace("_", " ").split()) if "_" in tag and WORD.search(tag) else tag
+
+
+def underscored(tag: str) -> str:
+    """Return a tag with underscores for spaces."""
+    return "_".join(tag.split())

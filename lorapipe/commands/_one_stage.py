@@ -6,7 +6,8 @@ import dataclasses
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,12 +93,26 @@ def _placed(problem: Problem) -> Problem:
     return dataclasses.replace(problem, where=f"--set {name}") if isinstance(name, str) and name in TOLD else problem
 
 
+@contextmanager
+def module_progress(name: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that shows how many modules of all are done, for a command that runs no stage."""
+    from lorapipe.pipeline.events import Progress
+    from lorapipe.run_display import Display
+
+    display = Display(sys.stderr, [name], quiet=quiet)
+    try:
+        yield lambda done, total: display.show(Progress(stage=name, step=done, total=total, unit="modules"))
+    finally:
+        display.close()
+
+
 def run_alone(stage: Stage, to: Path, file: Callable[[Artifact], Path], *, quiet: bool = False) -> None:
     """Run a stage beside the target, show its progress, and move the file of its artifact to the target.
 
     Nothing is left where it fails or is interrupted.
     """
     from lorapipe.atomic import publish
+    from lorapipe.errors import LorapipeError
     from lorapipe.fsync import make_folder
     from lorapipe.pipeline.context import Context
     from lorapipe.pipeline.events import Event, Log
@@ -118,8 +133,16 @@ def run_alone(stage: Stage, to: Path, file: Callable[[Artifact], Path], *, quiet
         (work / "out").mkdir(parents=True)
         context = Context(work / "out", work / "resume", work / "cache", show, lambda: False)
         publish(file(stage.run(context)), to)
+    except LorapipeError as error:
+        raise type(error)(_at_target(problem, work / "out", to) for problem in error.problems) from None
     finally:
         display.close()
         shutil.rmtree(work, ignore_errors=True)
     for text in () if quiet else said:
         Printer(sys.stdout).line(f"{to}: {text}")
+
+
+def _at_target(problem: Problem, out: Path, to: Path) -> Problem:
+    """Return a problem with the file and folder that the user named, in place of those where the stage writes."""
+    where = str(to) if problem.where.startswith(str(out)) else problem.where
+    return dataclasses.replace(problem, where=where, what=problem.what.replace(str(out), str(to.absolute().parent)))

@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Convert, and say what the file holds."""
-    from lorapipe.commands._one_stage import may_replace, settings
+    from lorapipe.commands._one_stage import may_replace, module_progress, settings
     from lorapipe.lora_tools.adapter_conversion import convert_adapter
     from lorapipe.lora_tools.file_options import ConvertedFileOptions, ready
     from lorapipe.lora_tools.publication import require_other
@@ -31,6 +31,7 @@ def main(options: argparse.Namespace) -> int:
     require_other(options.to, [options.file])
     knobs = ready(ConvertedFileOptions, {"format": options.format, **settings(options.set)}, options.to)
     may_replace(options.to, options.force, folder=not knobs.format.ending)
-    found = convert_adapter(options.file, options.to, knobs)
+    with module_progress("convert") as tell:
+        found = convert_adapter(options.file, options.to, knobs, tell)
     Printer(sys.stdout).line(f"{options.to}: {found}")
     return DONE

@@ -99,7 +99,7 @@ def _merge_checkpoints(files: Sequence[WeightedPath], options: argparse.Namespac
 
 
 def _merge_loras(files: Sequence[WeightedPath], options: argparse.Namespace, sets: dict[str, object]) -> None:
-    from lorapipe.commands._one_stage import may_replace
+    from lorapipe.commands._one_stage import may_replace, module_progress
     from lorapipe.lora_tools.adapter_sum import merge_loras
     from lorapipe.lora_tools.file_options import MergedFileOptions, ready
     from lorapipe.lora_tools.merge_metadata import lora_metadata
@@ -117,8 +117,9 @@ def _merge_loras(files: Sequence[WeightedPath], options: argparse.Namespace, set
         )
         for file in files
     ]
-    found = merge_loras(
-        base, base.module_names(), inputs, to, knobs.format,
-        rank=knobs.rank, dtype=knobs.dtype, metadata=lora_metadata(base),
-    )  # fmt: skip
+    with module_progress("merge", quiet=options.quiet) as tell:
+        found = merge_loras(
+            base, base.module_names(), inputs, to, knobs.format,
+            rank=knobs.rank, dtype=knobs.dtype, metadata=lora_metadata(base), tell=tell,
+        )  # fmt: skip
     Printer(sys.stdout).line(f"{to}: {found.in_words()}")

@@ -37,6 +37,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "aim": "what matters more: quality or training-speed",
         "trigger": "the word that shall call the subject",
     }
+    parser.add_argument(
+        "--from-one",
+        metavar="PICTURE",
+        type=Path,
+        help="begin with one picture of a character: paint more with a quick LoRA, choose, train again (docs/synthesis.md)",
+    )
     for name in WISHES:
         parser.add_argument(f"--{FLAGS.get(name, name)}", dest=name, metavar=name.upper(), help=helps[name])
     takes_target(parser)
@@ -54,6 +60,8 @@ def main(options: argparse.Namespace) -> int:
 
     if options.to is not None:
         may_write(options.to, options.force)
+    if options.from_one is not None:
+        return _from_one(options)
     given = {name: value for name in WISHES if (value := getattr(options, name)) is not None}
     wishes = _wishes(given)
     facts = facts_of(options.folder)
@@ -69,6 +77,33 @@ def main(options: argparse.Namespace) -> int:
     from lorapipe.atomic import write_text
 
     write_text(text, target)
+    _tell(target)
+    return DONE
+
+
+def _from_one(options: argparse.Namespace) -> int:
+    """Copy the picture into a folder beside the pipeline, and write the pipeline that grows a character from it."""
+    from lorapipe.atomic import write_text
+    from lorapipe.errors import InputError
+    from lorapipe.starting_settings import from_one
+    from lorapipe.starting_settings.base_facts import base_of
+
+    target: Path | None = options.to
+    if target is None:
+        cure = "Add --to FILE; a copy of the picture is laid into a folder beside it."
+        raise InputError("is missing.", where="--to", cure=cure)
+    given = {name: value for name in WISHES if (value := getattr(options, name)) is not None}
+    if unused := [name for name in given if name not in ("base", "trigger")]:
+        what = "has no part in a pipeline from one picture."
+        raise InputError(what, where=f"--{FLAGS.get(unused[0], unused[0])}", cure="Leave it out.")
+    wishes = _wishes(given)
+    base = base_of(_checkpoint(wishes))
+    picture = from_one.one_picture(options.from_one, wishes.trigger)
+    folder = target.absolute().parent / f"{target.stem}-picture"
+    from_one.copy_picture(picture, folder)
+    plain = base.checkpoint.plain()
+    file = f"out/{picture.path.stem}.safetensors"
+    write_text(from_one.text(folder.name, base.name, plain, picture.trigger, file), target)
     _tell(target)
     return DONE
 

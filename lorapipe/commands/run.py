@@ -86,7 +86,9 @@ def _run(
 ) -> list[Failed]:
     """Run one pipeline and display it; return its failures."""
     from lorapipe import run_display
-    from lorapipe.pipeline.events import Failed, Log, Planned
+    from lorapipe.job_queue.home import home
+    from lorapipe.page.choice_page import ChoicePage
+    from lorapipe.pipeline.events import Asked, Failed, Log, Planned
     from lorapipe.tuning.runs import run_of
 
     failures, asked, told = [], set[str](), set[str]()
@@ -96,17 +98,18 @@ def _run(
     for line in notices(pipeline):
         view.note(line)
     events = run_of(pipeline, pool=pool, anew=anew, stopping=stop.level)
-    with closing(view), closing(events):
+    with closing(view), closing(events), ChoicePage(home()) as choices:
         for event in events:
             if not (isinstance(event, Log) and event.text in told):
                 view.show(event)
             if isinstance(event, Planned) and event.action == "run" and len(asked) < MOST_ASKED:
                 asked.add(event.stage)
                 for line in dict.fromkeys(warnings(pipeline, event.stage)):
-                    if line in told:
-                        continue
-                    told.add(line)
-                    view.show(Log(event.stage, text=line, level="warning"))
+                    if line not in told:
+                        told.add(line)
+                        view.show(Log(event.stage, text=line, level="warning"))
+            if isinstance(event, Asked):
+                view.note(f"Choose here: {choices.show(event)}")
             if isinstance(event, Failed):
                 failures.append(event)
     return failures

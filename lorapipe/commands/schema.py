@@ -10,7 +10,7 @@ from lorapipe.commands import DONE
 
 HELP = "print the JSON Schema of pipelines, for editors, or of a file that lorapipe writes"
 PIPELINE = "pipeline"
-NAMES = (PIPELINE, "lorapipe.lock", "manifest", "event", "run", "report", "dataset", "generated")
+NAMES = (PIPELINE, "lorapipe.lock", "manifest", "event", "run", "report", "dataset", "captions", "generated")
 FOLDER = Path("schemas")
 OURS = '"title": "lorapipe'
 """Text in a schema file of lorapipe; other files are not replaced."""
@@ -29,10 +29,10 @@ def schemas() -> dict[str, str]:
     from lorapipe.pipeline import events, lockfile, manifest, run_files
     from lorapipe.pipeline.pipeline_schema import pipeline_schema
     from lorapipe.spec.schema import schema_text
-    from lorapipe.training.data import generated_pictures
+    from lorapipe.training.data import captions_document, generated_pictures
     from lorapipe.training.data import manifest as dataset
 
-    modules = (lockfile, manifest, events, run_files, report_data, dataset, generated_pictures)
+    modules = (lockfile, manifest, events, run_files, report_data, dataset, captions_document, generated_pictures)
     documents = [module.DOCUMENT for module in modules]
     return {PIPELINE: schema_text(pipeline_schema()), **{each.name: each.text() for each in documents}}
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorapipe.commands import DONE, json_line, takes_json
+from lorapipe.commands import DONE, INTERRUPTED, json_line, takes_json
 
 if TYPE_CHECKING:
     from lorapipe.caption_analysis.analysis import CaptionAnalysis
@@ -22,6 +23,7 @@ SETTINGS = {
     "max_tokens": "tokens of a caption that are read, as in the training: 75 (default), 150 or 225",
     "separator": "what separates tags; by default a comma",
     "pictures": "yes, no or auto (default): compare pictures that look alike, too; auto: if there are at most 500",
+    "resolution": "training size in pixels, for the buckets in the editor: 512 (default)",
 }
 """Settings of `TagSettings` as flags, with their help."""
 
@@ -31,14 +33,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="the pictures; by default this folder")
     for name, text in SETTINGS.items():
         parser.add_argument(_flag(name), dest=name, metavar=name.upper(), help=text)
+    parser.add_argument(
+        "--ui", action="store_true", help="edit the captions on a page in your browser, on this machine only"
+    )
     takes_json(parser)
 
 
 def main(options: argparse.Namespace) -> int:
-    """Print the report."""
+    """Print the report, or serve the editor until stopped."""
     from lorapipe.terminal import Printer
 
-    analysis = _analysis(options.folder, _settings(options))
+    settings = _settings(options)
+    if options.ui:
+        return _edit(options.folder, settings)
+    analysis = _analysis(options.folder, settings)
     if options.json:
         text = json_line({"folder": str(options.folder.absolute()), **analysis.as_data()})
     else:
@@ -60,18 +68,16 @@ def _settings(options: argparse.Namespace) -> TagSettings:
     from lorapipe.spec import from_dict
 
     given = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
-    number = given.get("max_tokens", "")
+    numbers = {name: int(given[name]) for name in ("max_tokens", "resolution") if given.get(name, "").isdecimal()}
     try:
-        return from_dict(TagSettings, given | ({"max_tokens": int(number)} if number.isdecimal() else {}), Path.cwd())
+        return from_dict(TagSettings, given | numbers, Path.cwd())
     except InputError as error:
         raise InputError(replace(each, where=_flag(str(each.path[0])), path=()) for each in error.problems) from None
 
 
-def _analysis(root: Path, settings: TagSettings) -> CaptionAnalysis:
-    """Read and analyse the captions. `InputError` if there are no pictures."""
-    from lorapipe.caption_analysis.analysis import analyse
+def _contents(root: Path) -> Contents:
+    """Return what is in the folder. `InputError` if there are no pictures."""
     from lorapipe.errors import InputError
-    from lorapipe.training.data.captions import CaptionFiles
     from lorapipe.training.data.image_folder import ImageFolder
     from lorapipe.training.data.messages import fix_hint, no_pictures_message
 
@@ -80,6 +86,39 @@ def _analysis(root: Path, settings: TagSettings) -> CaptionAnalysis:
     contents = ImageFolder(root).contents()
     if not contents.pictures:
         raise InputError(no_pictures_message((), 0, contents.left_out), where=str(root), cure=fix_hint(0))
+    return contents
+
+
+def _edit(root: Path, settings: TagSettings) -> int:
+    """Serve the editor until stopped."""
+    from lorapipe.job_queue.home import home
+    from lorapipe.page.server import Page
+    from lorapipe.tag_editor.edited_folder import EditedFolder
+    from lorapipe.tag_editor.picture_looks import PictureLooks
+    from lorapipe.tag_editor.routes import EditorRoutes
+    from lorapipe.terminal import Printer
+
+    folder = EditedFolder(root, _contents(root))
+    looks = PictureLooks(folder, settings.resolution)
+    printer = Printer(sys.stdout)
+    with Page(EditorRoutes(folder, looks, settings), home()) as page:
+        printer.line(f"The page: {page.address}")
+        printer.line(f"{len(folder.pictures)} pictures in {root}. Nothing is written before you save; Ctrl-C stops.")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        finally:
+            looks.close()
+    return DONE
+
+
+def _analysis(root: Path, settings: TagSettings) -> CaptionAnalysis:
+    """Read and analyse the captions. `InputError` if there are no pictures."""
+    from lorapipe.caption_analysis.analysis import analyse
+    from lorapipe.training.data.captions import CaptionFiles
+
+    contents = _contents(root)
     files = CaptionFiles(root, contents.captions)
     captions = {name: files.of(name, "") for name in contents.pictures}
     return analyse(

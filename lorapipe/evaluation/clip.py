@@ -42,6 +42,8 @@ class Clip:
         self._device = device
         self._known: WeakKeyDictionary[Seen, Vectors] = WeakKeyDictionary()
         self.length: int = model.config.text_config.max_position_embeddings
+        self.scale = float(model.logit_scale.exp())
+        """Factor on similarities before a softmax over texts, which CLIP has learnt."""
 
     def seen(self, seen: Seen) -> Vectors:
         """`pictures` of what was seen; computed once, whichever measures ask."""

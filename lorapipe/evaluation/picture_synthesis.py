@@ -18,7 +18,7 @@ from lorapipe.evaluation.grid_plan import BASE, Cell
 from lorapipe.evaluation.grid_sampler import GridSampler
 from lorapipe.evaluation.image_store import ImageStore
 from lorapipe.evaluation.measures import Reference
-from lorapipe.evaluation.reference_views import LEAST, views
+from lorapipe.evaluation.reference_views import CAPTIONED, LEAST, views
 from lorapipe.evaluation.scorer import Scorer
 from lorapipe.training.model_contexts import attached
 
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from lorapipe.evaluation.features import Array, Seen
     from lorapipe.evaluation.results import Kind
     from lorapipe.training.adapters import Attachable, Attached
-
-CAPTIONED = 8
-"""So many of the base's pictures tell what it paints of the true pictures' captions, where these are few."""
 
 
 @dataclass(frozen=True)

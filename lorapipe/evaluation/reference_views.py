@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 LEAST = 3
 """With fewer pictures measures cannot be fitted (`measures.parts`, `measures.copies`)."""
+CAPTIONED = 8
+"""So many of the base's pictures tell what it paints of the true pictures' captions, where these are few."""
 SCALE = 0.85
 """The side of a crop, as a share of the picture's."""
 PLACES = ((0.0, 0.0), (1.0, 0.0), (0.5, 0.5), (0.0, 1.0), (1.0, 1.0))

@@ -68,6 +68,18 @@ class ProbeData(TypedDict):
     held_out: Annotated[float | None, Param("on pictures kept from training; null where there are none")]
 
 
+class OnBaseData(TypedDict):
+    """The chosen snapshot on one of several bases."""
+
+    name: Annotated[str, Param("the checkpoint's")]
+    strength: Annotated[float, Param("the strength that the snapshot needs there")]
+    works: Annotated[bool, Param("whether it works there")]
+    failure: Annotated[str, Param("why it does not; empty where it works")]
+    identity: Annotated[float | None, Param("see the cells; of what this base's own pictures are 0")]
+    following: Annotated[float | None, Param("see the cells")]
+    merit: Annotated[float | None, Param("see the cells")]
+
+
 class ReportData(TypedDict):
     """The verdict on a training and all that it is drawn from. What is no number is null."""
 
@@ -84,6 +96,11 @@ class ReportData(TypedDict):
     ]
     apart_prompts: Annotated[int, Param("so many prompts `apart` is of", ge=0)]
     probe: Annotated[dict[str, ProbeData], Param("by step; 0 is the base")]
+    bases: NotRequired[
+        Annotated[
+            list[OnBaseData], Param("where it was sampled on several bases: each of them, that of the weights first")
+        ]
+    ]
     prompts: list[str]
     about: Annotated[dict[str, str], Param("what was judged, and how")]
 

@@ -7,9 +7,18 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from lorapipe.evaluation.base_comparison import BaseComparison, OnBase
 from lorapipe.evaluation.evaluation_result import EvaluationResult
 from lorapipe.evaluation.grid_plan import PART_PROMPTS, Cell
-from lorapipe.evaluation.report_data import CellData, ProbeData, ReportData, ScoredCell, TagData, VerdictData
+from lorapipe.evaluation.report_data import (
+    CellData,
+    OnBaseData,
+    ProbeData,
+    ReportData,
+    ScoredCell,
+    TagData,
+    VerdictData,
+)
 from lorapipe.evaluation.results import TagEffect
 from lorapipe.evaluation.scorer import CellScores
 from lorapipe.evaluation.selection import Probe, following, identity, merit, merit_error
@@ -17,10 +26,12 @@ from lorapipe.evaluation.tag_effects import idle_tags
 from lorapipe.evaluation.verdict import Verdict
 
 
-def report_data(result: EvaluationResult, about: Mapping[str, str]) -> ReportData:
-    """The data of a report. `about` are the settings by name."""
+def report_data(
+    result: EvaluationResult, about: Mapping[str, str], compared: BaseComparison | None = None
+) -> ReportData:
+    """The data of a report. `about` are the settings by name, `compared` is there where there were several bases."""
     probes = sorted({0: result.results.probe, **result.results.probes}.items())
-    return ReportData(
+    data = ReportData(
         version=2,
         verdict=_verdict(result.verdict),
         cells=[_scored_cell(cell, scored) for cell, scored in sorted(result.scored.items())],
@@ -30,6 +41,22 @@ def report_data(result: EvaluationResult, about: Mapping[str, str]) -> ReportDat
         probe={str(step): _probe(probe) for step, probe in probes},
         prompts=list(result.images.prompts),
         about=dict(about),
+    )
+    if compared is not None:
+        data["bases"] = [_on_base(each) for each in compared.bases]
+    return data
+
+
+def _on_base(each: OnBase) -> OnBaseData:
+    scores = each.scores
+    return OnBaseData(
+        name=each.name,
+        strength=each.strength,
+        works=not each.failure,
+        failure=each.failure,
+        identity=identity(scores) if scores else None,
+        following=following(scores) if scores else None,
+        merit=merit(scores) if scores else None,
     )
 
 

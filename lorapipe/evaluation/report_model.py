@@ -21,6 +21,7 @@ from lorapipe.evaluation.verdict import Verdict
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from lorapipe.evaluation.base_comparison import BaseComparison
     from lorapipe.models import Role
 
 PAIRS = 6
@@ -102,6 +103,18 @@ def tables(result: EvaluationResult) -> list[Table]:
     if result.apart:
         made.append(_parts_table(result))
     return made
+
+
+def bases_table(result: EvaluationResult, others: Mapping[str, EvaluationResult], compared: BaseComparison) -> Table:
+    """The snapshot to use on each base, at the strength that it needs there."""
+    first, *rest = compared.bases
+    of_each = [(first, result), *((each, others[each.name]) for each in rest)]
+    columns, pictures = [], []
+    for each, found in of_each:
+        columns.append(Column(each.name, f"at {each.strength:g}", marked=each is compared.best))
+        pictures.append(_rows(found.images, [Cell(compared.step, each.strength, each.strength)]))
+    rows = tuple(Row(same[0].title, tuple(row.cells[0] for row in same)) for same in zip(*pictures, strict=True))
+    return Table("Bases", f"of step {compared.step}", tuple(columns), rows)
 
 
 def _guidance_table(result: EvaluationResult, low: ImageStore) -> Table:

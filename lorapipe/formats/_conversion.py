@@ -33,15 +33,18 @@ def converted(
     shape: Callable[[Place], tuple[int, ...]],
     weight: Callable[[Place], Tensor],
     bias: Callable[[Place], Tensor | None],
+    tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Converted:
     """Convert every module to a form, `lora` of at most this rank or `diff`; modules of that form stay.
 
     `shape`, `weight` and `bias` return the shape, W and bias of a module in the base; only where the update depends on them
     are W and the bias needed.
-    Normalisations, which are vectors, stay. A LoRA has no biases.
+    Normalisations, which are vectors, stay. A LoRA has no biases. `tell` gets the number of modules done, and of all.
     """
-    modules, lost, whole, biases = {}, 0.0, 0.0, 0
+    modules: dict[Place, ModuleWeights] = {}
+    lost, whole, biases = 0.0, 0.0, 0
     for place, module in weights.modules.items():
+        tell(len(modules), len(weights.modules))
         if module.algorithm == "norm" or (module.algorithm, form) == ("full", "diff") or _is_plain_lora(module, form):
             modules[place] = module
             continue

@@ -17,6 +17,7 @@ from lorapipe.inspection import inspect
 from lorapipe.lora_tools.adapter_sum import Weight, base_weight
 from lorapipe.lora_tools.file_options import ConvertedFileOptions
 from lorapipe.lora_tools.merge_metadata import STALE
+from lorapipe.lora_tools.progress import Tell, silent
 from lorapipe.lora_tools.publication import unpublished
 from lorapipe.lora_tools.published_base import module_shapes, published_base
 from lorapipe.lora_tools.saved_adapter import require_room, require_saved
@@ -28,7 +29,7 @@ OWN = {"F16": "fp16", "BF16": "bf16"}
 """safetensors' types of a file → ours; others are written as fp32."""
 
 
-def convert_adapter(path: Path, target: Path, options: ConvertedFileOptions) -> str:
+def convert_adapter(path: Path, target: Path, options: ConvertedFileOptions, tell: Tell = silent) -> str:
     """Write the file, and return what it holds, in words. `InputError` where the format has no place for it."""
     base = published_base([path])
     names, found = base.module_names(), inspect(path)
@@ -36,7 +37,7 @@ def convert_adapter(path: Path, target: Path, options: ConvertedFileOptions) -> 
     if options.convert == "own":
         ready, error = weights.portable(), 0.0
     else:
-        ready, error = _converted(weights, base, options)
+        ready, error = _converted(weights, base, options, tell)
     dtype = _dtype(found.report.dtypes) if options.dtype == "own" else options.dtype
     metadata = partial(_metadata, found.metadata, options.convert != "own")
     require_room(target, ready)
@@ -52,13 +53,15 @@ def convert_adapter(path: Path, target: Path, options: ConvertedFileOptions) -> 
     return f"{counted(len(ready.modules), 'module')}{words}, {dtype}{lost}; read back within {worst:.1e}"
 
 
-def _converted(weights: AdapterWeights, base: Family, options: ConvertedFileOptions) -> tuple[AdapterWeights, float]:
+def _converted(
+    weights: AdapterWeights, base: Family, options: ConvertedFileOptions, tell: Tell
+) -> tuple[AdapterWeights, float]:
     assert options.convert != "own"
     weight = base_weight(base)
     shapes = module_shapes(base)
     found = formats.converted(
         weights, options.convert, options.convert_rank, shapes.__getitem__,
-        partial(_tensor, weight, "weight"), partial(_tensor, weight, "bias"),
+        partial(_tensor, weight, "weight"), partial(_tensor, weight, "bias"), tell,
     )  # fmt: skip
     return found.weights, found.error
 

@@ -22,6 +22,7 @@ from lorapipe.formats import AdapterWeights, Format, ModuleWeights, Names, Place
 from lorapipe.formats._conversion import low_rank
 from lorapipe.lora_tools.checkpoint_tensors import CheckpointTensors
 from lorapipe.lora_tools.factored_svd import factor_svd
+from lorapipe.lora_tools.progress import Tell, silent
 from lorapipe.lora_tools.publication import unpublished
 from lorapipe.lora_tools.saved_adapter import require_room, require_saved
 from lorapipe.lora_tools.weighted_adapters import Term, WeightedAdapter, WeightedFile, read_adapters, terms_by_module
@@ -59,7 +60,7 @@ class _Loss:
 
 
 def summed(
-    adapters: Sequence[WeightedAdapter], base: Family, rank: int | None, weight: Weight
+    adapters: Sequence[WeightedAdapter], base: Family, rank: int | None, weight: Weight, tell: Tell = silent
 ) -> tuple[AdapterWeights, SumReport]:
     """Return the weighted sum of adapters, and what it holds.
 
@@ -67,7 +68,10 @@ def summed(
     module is the best LoRA of that rank. `weight` is needed where ΔW depends on the base's W (DoRA, OFT).
     """
     terms, loss = terms_by_module(adapters, base), _Loss()
-    modules = {place: _module(of_place, rank, partial(weight, place), loss) for place, of_place in terms.items()}
+    modules: dict[Place, ModuleWeights] = {}
+    for place, of_place in terms.items():
+        tell(len(modules), len(terms))
+        modules[place] = _module(of_place, rank, partial(weight, place), loss)
     if not modules:
         raise InputError("nothing is left: all strengths are 0.", cure="Give a strength above 0.")
     error = (loss.lost / loss.whole) ** 0.5 if loss.whole else 0.0
@@ -205,10 +209,11 @@ def merge_loras(
     rank: int | None = None,
     dtype: str = "fp16",
     metadata: Callable[[AdapterWeights, Sequence[WeightedAdapter]], Mapping[str, str]],
+    tell: Tell = silent,
 ) -> SumReport:
     """Write the weighted sum of adapters to a file, and read it back. `InputError` with the problems of all files."""
     adapters = read_adapters(inputs, base, names)
-    total, report = summed(adapters, base, rank, base_weight(base))
+    total, report = summed(adapters, base, rank, base_weight(base), tell)
     fields = metadata(total, adapters)
     require_room(target, total)
     with unpublished(target) as part:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -150,8 +151,8 @@ def _checked(source: WeightFile, key: str, pieces: Pieces, dtype: torch.dtype) -
     """Yield changed pieces in the file's dtype, rounded once. `InputError` where a number is beyond its range."""
     for piece in pieces(source):
         rounded = piece.to(dtype)
-        least, most = rounded.aminmax() if rounded.numel() else (rounded.sum(), rounded.sum())
-        if not bool(least.isfinite() & most.isfinite()):
+        ends = rounded.aminmax() if rounded.numel() else ()
+        if not all(math.isfinite(float(end)) for end in ends):
             what = f"{key} would have numbers that are infinite or none."
             cure = "Lower the strengths; for fp16, which ends at 65504, write dtype: bf16 or fp32."
             raise InputError(what, where=str(source.path), cure=cure)

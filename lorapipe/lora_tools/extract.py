@@ -32,6 +32,7 @@ from lorapipe.lora_tools.adapter_output import (
     type_name,
     write_adapter,
 )
+from lorapipe.lora_tools.array_spool import ArraySpool
 from lorapipe.lora_tools.checkpoint_difference import CheckpointDifference
 from lorapipe.lora_tools.disk_space import require_space
 from lorapipe.lora_tools.extract_metadata import extract_metadata
@@ -73,8 +74,9 @@ class ExtractRules:
 
 @dataclass
 class _Extracted:
-    """The modules so far."""
+    """The modules so far; the LoRA's factors are in `spool`."""
 
+    spool: ArraySpool
     modules: list[ModuleTensors] = field(default_factory=list)
     kept: list[KeptModule] = field(default_factory=list)
     held: set[tuple[str, str]] = field(default_factory=set)
@@ -101,8 +103,9 @@ def extract(
     targets = [*chosen_modules(base, rules)]
     if not targets:
         raise InputError("no module is chosen.", where="block_ranks", cure="Give a block a rank above 0.")
-    require_space(target, sum(_bytes(ref, width, rules, dtype) for _, ref, width in targets))
-    table, found = NameTable(base.module_names()), _Extracted()
+    needed = sum(_bytes(ref, width, rules, dtype) for _, ref, width in targets)
+    require_space(target, needed if rules.form == "diff" else 2 * needed)  # a LoRA's factors wait beside the file
+    table, found = NameTable(base.module_names()), _Extracted(ArraySpool(target.absolute().parent))
     for number, (part, ref, width) in enumerate(targets):
         tell(number, len(targets))
         _Module(difference, table, (part, ref.path.removeprefix(TOP)), ref, rules, dtype, device).extract(width, found)
@@ -178,7 +181,7 @@ class _Module:
             return
         up, down, kept = self._factors(svd, delta)
         found.kept.append(KeptModule(self._written, self.place[0], svd.rank, total, kept))
-        found.modules.append(self._lora(up, down))
+        found.modules.append(self._lora(up, down, found.spool))
 
     @property
     def _written(self) -> str:
@@ -201,18 +204,18 @@ class _Module:
         if self.rules.clamp is None:
             return *svd.factors(), svd.kept
         up, down = svd.left * svd.values, svd.right
-        limit = quantile(np.concatenate([up.reshape(-1), down.reshape(-1)]), self.rules.clamp)
+        limit = np.float32(np.quantile(np.concatenate([up.reshape(-1), down.reshape(-1)]), self.rules.clamp))
         up, down = up.clip(-limit, limit), down.clip(-limit, limit)
         square = float(((up.T @ up).astype(np.float64) * (down @ down.T)).sum())
         lost = svd.total - 2 * float(((up.T @ delta.numpy()).astype(np.float64) * down).sum()) + square
         return up, down, max(0.0, 1 - lost / svd.total)
 
-    def _lora(self, up: Array, down: Array) -> ModuleTensors:
+    def _lora(self, up: Array, down: Array, spool: ArraySpool) -> ModuleTensors:
         rank, (out, inputs, *kernel) = down.shape[0], self.ref.shape
         shapes = {"down": (rank, inputs, *kernel), "up": (out, rank, *[1 for _ in kernel])}
         wanted, power = product({"up": up, "down": down}), _power(up, down, self.dtype)
         scaled = {"down": down * np.float32(power), "up": up * np.float32(power)}
-        values = {short: rounded(each, type_name(self.dtype)).reshape(shapes[short]) for short, each in scaled.items()}
+        values = {short: spool.put(rounded(each, type_name(self.dtype))) for short, each in scaled.items()}
         alpha = rank / power**2
         return ModuleTensors("lora", self._keys("lora", values), values, shapes, alpha, self._key(ALPHA), wanted)
 
@@ -250,9 +253,3 @@ def _power(up: Array, down: Array, dtype: Dtype) -> float:
     """Return a power of two for both factors, 1 unless they are so small that fp16 would lose digits; alpha undoes it."""
     largest = min(float(np.abs(up).max()), float(np.abs(down).max()))
     return 2.0 ** -math.floor(math.log2(largest)) if dtype == "fp16" and 0 < largest < SMALL else 1.0
-
-
-def quantile(values: Array, share: float) -> float:
-    """Return the value below which a share of all values lies."""
-    place = max(1, round(share * values.size)) - 1
-    return float(np.partition(values, place)[place])

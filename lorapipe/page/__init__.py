@@ -2,6 +2,7 @@
 
     server      HTTP on the loopback interface: access control and headers
     routes      the responses to paths, and changes of the queue
+    answers     responses: bodies, kinds, policies
     event_tail  reads a run's events incrementally
     static      the page itself: HTML, CSS and JavaScript, without a build step
 

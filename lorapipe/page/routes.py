@@ -13,13 +13,9 @@ A file is named by a mark from a job's `details`, never by a path, so only files
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 import secrets
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from lorapipe import __version__
@@ -27,6 +23,7 @@ from lorapipe.errors import InputError
 from lorapipe.job_queue.job import QueueJob
 from lorapipe.job_queue.queue import Queue
 from lorapipe.job_queue.views import board, details, preview_paths
+from lorapipe.page.answers import NOT_THERE, OURS, PAGE, TEXT, Answer, tag_of, told
 from lorapipe.page.event_tail import EventTail
 from lorapipe.pipeline.ledger import Ledger
 
@@ -38,15 +35,6 @@ MOST_BYTES = 64_000_000
 MOST_REMEMBERED = 16
 """Number of jobs whose marks are cached."""
 
-JSON = "application/json"
-TEXT = "text/plain; charset=utf-8"
-PAGE = "text/html; charset=utf-8"
-OURS = {
-    ".html": PAGE,
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
 PICTURES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
@@ -58,35 +46,8 @@ TEXTS = dict.fromkeys((".txt", ".log", ".json", ".yaml"), TEXT)
 SHOWN = {**PICTURES, **TEXTS, ".html": PAGE}
 """Files that are served to a browser; not SVG, which can contain scripts."""
 
-OWN_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 FILE_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
 """A report contains its pictures and styles and no script; nothing else is allowed for files of stages."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A response; `tag` identifies its content (ETag), so that a browser that has it does not get it again."""
-
-    body: bytes
-    kind: str = JSON
-    status: int = 200
-    tag: str = ""
-    policy: str = OWN_POLICY
-
-
-NOT_THERE = Answer(b"There is nothing here.", TEXT, 404)
-
-
-def told(value: object, status: int = 200, tag: str = "") -> Answer:
-    """Return a value as JSON; NaN and infinity, which browsers refuse, become null."""
-    try:
-        text = json.dumps(value, allow_nan=False)
-    except ValueError:
-        text = json.dumps(_finite(value), allow_nan=False)
-    return Answer(text.encode("ascii"), JSON, status, tag)
 
 
 def nothing_arrives() -> Mapping[str, str]:
@@ -96,6 +57,8 @@ def nothing_arrives() -> Mapping[str, str]:
 
 class Routes:
     """All routes of a queue's page. `inbox` is the watched folder, `arriving` returns its entries that are not jobs yet."""
+
+    most_sent = 0
 
     def __init__(
         self, queue: Queue, inbox: Path | None = None, arriving: Callable[[], Mapping[str, str]] = nothing_arrives
@@ -127,10 +90,10 @@ class Routes:
             case ["jobs", number, "files", mark]:
                 return self._file(_number(number), mark)
             case [name] if (file := self._static.get(name or "page.html")) is not None:
-                return Answer(file.read_bytes(), OURS[file.suffix], tag=_tag(file.stat().st_mtime_ns))
+                return Answer(file.read_bytes(), OURS[file.suffix], tag=tag_of(file.stat().st_mtime_ns))
         return NOT_THERE
 
-    def post(self, path: str) -> Answer:
+    def post(self, path: str, sent: bytes = b"") -> Answer:
         """Answer a POST request, which changes the queue. Raises `InputError` if it cannot."""
         match path.split("/"):
             case ["jobs", number, action] if action in self._doing:
@@ -144,7 +107,7 @@ class Routes:
     def _board(self, most: int, seen: str) -> Answer:
         self._queue.recover()  # a killed owner does not change the database
         arriving = self._arriving()
-        tag = _tag(self._start, self._queue.mark, arriving, most)
+        tag = tag_of(self._start, self._queue.mark, arriving, most)
         if tag == seen:
             return Answer(b"", status=304, tag=tag)
         about = {"inbox": str(self._inbox) if self._inbox else None, "arriving": arriving, "program": __version__}
@@ -156,7 +119,7 @@ class Routes:
             path = self._tail_of(job).path
             written = path.stat().st_size if path.exists() else 0
             versions = [(each.number, each.state) for each in self._queue.versions(job.source)] if job.source else []
-            tag = _tag(self._start, job, self._queue.progress().get(number), written, versions)
+            tag = tag_of(self._start, job, self._queue.progress().get(number), written, versions)
             return Answer(b"", status=304, tag=tag) if tag == seen else told(self._details(job), tag=tag)
 
     def _tail_of(self, job: QueueJob) -> EventTail:
@@ -168,7 +131,7 @@ class Routes:
     def _details(self, job: QueueJob) -> dict[str, object]:
         number = job.number
         shown = details(self._queue, number, self._tail_of(job).told())
-        marks = {_tag(path): path for path in preview_paths(shown)}
+        marks = {tag_of(path): path for path in preview_paths(shown)}
         self._marks.pop(number, None)
         self._marks[number] = marks
         while len(self._marks) > MOST_REMEMBERED:
@@ -190,30 +153,18 @@ class Routes:
         if path.stat().st_size > MOST_BYTES:
             return Answer(b"This file is too large to be shown here.", TEXT, 413)
         kind = SHOWN[path.suffix.lower()]
-        return Answer(path.read_bytes(), kind, tag=_tag(path.stat().st_mtime_ns), policy=FILE_POLICY)
+        return Answer(path.read_bytes(), kind, tag=tag_of(path.stat().st_mtime_ns), policy=FILE_POLICY)
 
 
 def _shown(path: Path, number: int) -> dict[str, object]:
     """Return a file as the page shows it; `address` is set if a browser can open it."""
     suffix = path.suffix.lower()
     kind = "picture" if suffix in PICTURES else "page" if suffix == ".html" else "text" if suffix in TEXTS else "other"
-    address = f"jobs/{number}/files/{_tag(path)}" if suffix in SHOWN else None
+    address = f"jobs/{number}/files/{tag_of(path)}" if suffix in SHOWN else None
     return {"path": str(path), "name": path.name, "kind": kind, "address": address}
-
-
-def _tag(*parts: object) -> str:
-    return hashlib.blake2b(repr(parts).encode("utf-8", "backslashreplace"), digest_size=12).hexdigest()
 
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise InputError("there is no such job.")
     return int(text)
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {name: _finite(each) for name, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, (list, tuple)) else value

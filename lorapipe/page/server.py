@@ -20,13 +20,14 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from lorapipe.atomic import replacing
 from lorapipe.errors import InputError, LorapipeError
-from lorapipe.page.routes import TEXT, Answer, Routes, told
+from lorapipe.page.answers import TEXT, Answer, told
 from lorapipe.supervised_thread import SupervisedThread
 
 HOST = "127.0.0.1"
@@ -54,13 +55,25 @@ HEADERS = {
 
 ELSEWHERE = Answer(b"Open the address that lorapipe printed.", TEXT, 404)
 FOREIGN = Answer(b"This page can be opened on this computer only.", TEXT, 403)
-TOO_MUCH = Answer(b"This address accepts no data.", TEXT, 413)
+TOO_MUCH = Answer(b"This address accepts no data, or less of it.", TEXT, 413)
+
+
+class Site(Protocol):
+    """What is served: answers to paths below the key. `most_sent` is the most bytes of a POST request's body."""
+
+    most_sent: int
+
+    def get(self, path: str, seen: str = "") -> Answer:
+        """Answer a GET request; `seen` is the ETag that the browser has. Raises `InputError` if there is nothing."""
+
+    def post(self, path: str, sent: bytes = b"") -> Answer:
+        """Answer a POST request. Raises `InputError` if what it asks for cannot be done."""
 
 
 class Page:
     """The page while it is served at `address`."""
 
-    def __init__(self, answers: Routes, home: Path, port: int = PORT) -> None:
+    def __init__(self, answers: Site, home: Path, port: int = PORT) -> None:
         key = key_in(home)
         self._server = _open(port, answers, key)
         self.address = f"http://{HOST}:{self._server.server_address[1]}/{key}/"
@@ -98,7 +111,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = BACKLOG
 
-    def __init__(self, port: int, answers: Routes, key: str) -> None:
+    def __init__(self, port: int, answers: Site, key: str) -> None:
         self.answers = answers
         self.root = f"/{key}/"
         self._guard = threading.Lock()
@@ -164,7 +177,7 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def _open(port: int, answers: Routes, key: str) -> _Server:
+def _open(port: int, answers: Site, key: str) -> _Server:
     """Return a server on this port, or the next free one."""
     for each in range(port, port + PORTS):
         with suppress(OSError):
@@ -185,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer a POST request."""
-        self._answer(self.server.answers.post, 409)
+        self._answer(lambda path: self.server.answers.post(path, self.rfile.read(self._length())), 409)
 
     def log_message(self, format: str, *values: object) -> None:
         """Log nothing: the terminal shows the jobs."""
@@ -215,17 +228,26 @@ class _Handler(BaseHTTPRequestHandler):
             return FOREIGN
         if self.command == "POST" and self.headers.get("Origin") != f"http://{names[0]}":
             return FOREIGN
-        if self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers:
+        most = self.server.answers.most_sent if self.command == "POST" else 0
+        if not 0 <= self._length() <= most or "Transfer-Encoding" in self.headers:
             return TOO_MUCH
         return None
+
+    def _length(self) -> int:
+        """Return the length of the request's body; -1 if it is not told as a number."""
+        lengths = self.headers.get_all("Content-Length", ["0"])
+        text = lengths[0] if len(lengths) == 1 else ""
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else -1
 
     def _send(self, answer: Answer) -> None:
         if answer.status in (403, 404, 413) or (answer.status >= 400 and self.command == "POST"):
             self.close_connection = True  # the request's body is not read
         if answer.tag and answer.tag == self.headers.get("If-None-Match", "").strip('"'):
-            answer = Answer(b"", answer.kind, 304, answer.tag, answer.policy)
+            answer = replace(answer, body=b"", status=304)
         self.send_response(answer.status)
         headers = {**HEADERS, "Content-Security-Policy": answer.policy}
+        if answer.lasting:
+            headers["Cache-Control"] = "private, max-age=31536000, immutable"
         if answer.tag:
             headers["ETag"] = f'"{answer.tag}"'
         if answer.status != 304:

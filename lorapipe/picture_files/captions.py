@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 from unicodedata import category
@@ -23,7 +23,6 @@ from lorapipe.regular_files import open_regular, read_regular
 Lines = Literal["joined", "first", "each"]
 """How a file's lines are read: all joined to one caption, the first line alone, or each as a caption of its own."""
 NO_TEXT = "is no text"
-_ALL_MARKS = tuple(mark for mark, _ in MARKS)
 MOST = 1_000_000
 """Largest caption file, in bytes; a text encoder reads a few hundred tokens."""
 
@@ -32,12 +31,14 @@ MOST = 1_000_000
 class CaptionText:
     """A picture's caption. `file` is the relative name of its caption file, empty where there is none.
 
-    `complaint` is a message for the user about the file; empty where nothing is wrong.
+    `complaint` is a message for the user about the file; empty where nothing is wrong. `encoding` is Python's name of the
+    encoding that it was read in.
     """
 
     text: str = ""
     file: str = ""
     complaint: str = ""
+    encoding: str = "utf-8"
 
 
 class CaptionTexts:
@@ -66,7 +67,7 @@ class CaptionTexts:
             said = _read_all(self._root, [other], self._lines)[other].text
             if said and said != found.text:
                 complaint = found.complaint or f"{other} lies beside it and says something else; {files[0]} counts"
-                return CaptionText(found.text, found.file, complaint)
+                return replace(found, complaint=complaint)
         return found
 
 
@@ -93,8 +94,8 @@ def _read_all(root: Path, files: Iterable[str], lines: Lines) -> dict[str, Capti
             found[file] = CaptionText(file=file, complaint=f"cannot be read ({error.strerror or error})")
             continue
         if (known := decode_known(data)) is not None:
-            found[file] = CaptionText(_arranged(known[0], lines), file, known[1])
-            if not data.startswith(_ALL_MARKS):
+            found[file] = CaptionText(_arranged(known[0], lines), file, known[1], _marked(data))
+            if found[file].encoding == "utf-8":
                 unmarked[file] = data
         elif b"\0" in data and decode(data)[1] == NO_TEXT:
             found[file] = CaptionText("", file, NO_TEXT)  # no evidence of the others' encoding
@@ -107,8 +108,13 @@ def _read_all(root: Path, files: Iterable[str], lines: Lines) -> dict[str, Capti
         by_chance = {file: data for file, data in unmarked.items() if fits_better(data, together)}
         for file, data in {**unknown, **by_chance}.items():  # a short word may be UTF-8 by chance
             text, complaint = decode_as(data, together)
-            found[file] = CaptionText(_arranged(text, lines), file, complaint)
+            found[file] = CaptionText(_arranged(text, lines), file, complaint, _decodable(data, together))
     return found
+
+
+def _marked(data: bytes) -> str:
+    """Return the encoding that a byte order mark names, or UTF-8."""
+    return next((encoding for mark, encoding in MARKS if data.startswith(mark)), "utf-8")
 
 
 def _bytes(path: Path) -> bytes:
@@ -155,18 +161,26 @@ def _are_letters(text: str) -> bool:
 
 def decode_as(data: bytes, encoding: str) -> tuple[str, str]:
     """Decode text in a detected encoding, or another where that fails; return it with a message about the guess."""
-    from lorapipe.picture_files.encodings import encoding_of, language_of
+    from lorapipe.picture_files.encodings import language_of
 
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError:
-        encoding = encoding_of([data])
-        text = data.decode(encoding, errors="replace")
+    encoding = _decodable(data, encoding)
+    text = data.decode(encoding, errors="replace")
     if _is_junk(text):
         return "", NO_TEXT
     if encoding in WIDE:
         return text, "was read as UTF-16 without its mark; save it as UTF-8 if that is wrong"
     return text, f"is not UTF-8 and was read as {language_of(encoding)}; save it as UTF-8"
+
+
+def _decodable(data: bytes, encoding: str) -> str:
+    """Return the encoding if the bytes can be decoded in it, else the most probable one of these bytes alone."""
+    from lorapipe.picture_files.encodings import encoding_of
+
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return encoding_of([data])
+    return encoding
 
 
 def decode(data: bytes) -> tuple[str, str]:

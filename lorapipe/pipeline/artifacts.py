@@ -65,7 +65,7 @@ class Dataset(Artifact, stored_name="Dataset"):
     """Pictures, captions and buckets that are ready to train on.
 
     `manifest` is the JSON of `lorapipe.training.data.manifest`; it names pictures relative to `images`, and masks
-    relative to `masks`, by digest.
+    relative to `masks`, by digest. `page` shows the dataset in a browser; results of earlier releases have none.
     """
 
     manifest: Path
@@ -73,11 +73,32 @@ class Dataset(Artifact, stored_name="Dataset"):
     images: Annotated[Path, LOCATION]
     contact_sheet: Annotated[Path, LOCATION, OPEN]
     masks: Annotated[Path | None, LOCATION] = None
+    page: Annotated[Path | None, LOCATION, OPEN] = None
+
+
+@dataclass(frozen=True)
+class Captions(Artifact, stored_name="Captions"):
+    """Captions of the pictures in a folder: one file for each below `folder`, named like the picture.
+
+    `data` is a JSON file that says where each caption comes from.
+    """
+
+    folder: Annotated[Path, OPEN]
+    data: Annotated[Path, LOCATION]
+    images: Annotated[Path, LOCATION]
+
+    @property
+    def as_source(self) -> Path:
+        """The folder of caption files."""
+        return self.folder
 
 
 @dataclass(frozen=True)
 class Snapshot(Artifact, stored_name="Snapshot"):
-    """The adapter after `step` updates: a kohya-format fp32 safetensors file."""
+    """The adapter after `step` updates: a kohya-format fp32 safetensors file.
+
+    Of adapters that were not trained here, `step` counts them from 1, since 0 is the base.
+    """
 
     step: int
     epoch: int
@@ -90,8 +111,9 @@ class Weights(Artifact, stored_name="Weights"):
 
     `dataset` is the training set, `training` a JSON file of the training's settings and counts (the source of `ss_*`
     metadata), `log` a JSON-lines file of metrics per step; all three are None if the adapter was not trained here. `base`
-    is its base model, if that is not the dataset's. `strength` is the recommended strength. `state` is the folder from which
-    a longer training goes on, where this one ended before its last step.
+    is its base model, if that is not the dataset's. `strength` is the recommended strength, `usage` what an evaluation on
+    several bases says of it. `state` is the folder from which a longer training goes on, where this one ended before its
+    last step.
     """
 
     snapshots: tuple[Snapshot, ...]
@@ -100,6 +122,7 @@ class Weights(Artifact, stored_name="Weights"):
     log: Annotated[Path | None, LOCATION] = None
     strength: float = 1.0
     base: Spec | None = None
+    usage: str | None = None
     state: Annotated[Path | None, LOCATION] = None
 
     @property
@@ -212,7 +235,8 @@ def paths(artifact: Artifact, without: Sequence[Artifact] = ()) -> list[Path]:
 
 def to_open(artifact: Artifact) -> list[Path]:
     """List the files of this artifact (not of those inside it) that a user will want to open."""
-    return [getattr(artifact, name) for name, marks in marks_of(type(artifact)).items() if OPEN in marks]
+    marked = (getattr(artifact, name) for name, marks in marks_of(type(artifact)).items() if OPEN in marks)
+    return [path for path in marked if path is not None]
 
 
 @cache

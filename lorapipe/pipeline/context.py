@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lorapipe.errors import Interrupted
+from lorapipe.atomic import write_text
+from lorapipe.errors import Interrupted, Unanswered
 from lorapipe.pipeline.events import Event
 
 T = TypeVar("T")
+QUESTION, ANSWER = "question.json", "answer.txt"
+"""Files of a stage that asks a person: what is asked, and the answer."""
 
 
 class ModelCache:
@@ -46,6 +50,22 @@ class Context:
     stopping: Callable[[], bool]
     device: str = "auto"
     model_cache: ModelCache = field(default_factory=ModelCache)
+
+    def answer(self, what: str, question: Mapping[str, object]) -> str:
+        """Return a person's answer to a question, or raise `Unanswered`: the stage runs again when the answer is there.
+
+        `question` is JSON for whoever shows it; `what` is a sentence. The answer is a text file in `resume`, so it outlives
+        a killed run, and scripts can write it.
+        """
+        write_text(json.dumps(question, indent=1, ensure_ascii=False) + "\n", self.resume / QUESTION)
+        path = self.resume / ANSWER
+        if path.is_file():
+            return path.read_text(encoding="utf-8", errors="replace")
+        raise Unanswered(what, path)
+
+    def refuse_answer(self) -> None:
+        """Remove an answer that cannot be used, so that it is asked again."""
+        (self.resume / ANSWER).unlink(missing_ok=True)
 
     def check(self) -> None:
         """Raise `Interrupted` if the user wants to stop; for work that has nothing to save."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Preview, Progress, Reused, Started
+from lorapipe.pipeline.events import Asked, Event, Failed, Finished, Log, Planned, Preview, Progress, Reused, Started
 
 
 def words(event: Event) -> str:
@@ -20,6 +20,8 @@ def words(event: Event) -> str:
             return f"preview: {event.path}"
         case Log():
             return event.text
+        case Asked():
+            return f"{event.text} It waits for {event.answer}"
         case Reused():
             return "reused"
         case Finished():

@@ -78,6 +78,17 @@ class Log(Event):
 
 
 @dataclass(frozen=True)
+class Asked(Event):
+    """The stage waits for a person's answer, without a device. `answer` is the file that will have it; what is asked lies
+    in `question`, a JSON file.
+    """
+
+    text: str = ""
+    question: str = ""
+    answer: str = ""
+
+
+@dataclass(frozen=True)
 class Reused(Event):
     """The stage's result existed already; `files` as in `Finished`."""
 
@@ -96,9 +107,12 @@ class Finished(Event):
 
 @dataclass(frozen=True)
 class Failed(Event):
-    """The stage has no result. `cause` is the kind of failure, `hint` what to do."""
+    """The stage has no result. `cause` is the kind of failure, `hint` what to do.
 
-    cause: Literal["oom", "error", "timeout", "lost", "cancelled", "input"] = "error"
+    `waiting` is between worker and driver alone: the stage needs an answer, in the file that `hint` names.
+    """
+
+    cause: Literal["oom", "error", "timeout", "lost", "cancelled", "input", "waiting"] = "error"
     message: str = ""
     hint: str = ""
 
@@ -110,6 +124,7 @@ KINDS: dict[str, type[Event]] = {
     "metric": Metric,
     "preview": Preview,
     "log": Log,
+    "asked": Asked,
     "reused": Reused,
     "finished": Finished,
     "failed": Failed,

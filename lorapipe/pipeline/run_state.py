@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
-from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Planned, Progress, Reused, Started
+from lorapipe.pipeline.events import Asked, Event, Failed, Finished, Log, Metric, Planned, Progress, Reused, Started
 
 State = Literal["waiting", "running", "finished", "reused", "failed", "cancelled"]
 ENDS: frozenset[State] = frozenset({"finished", "reused", "failed", "cancelled"})
@@ -50,11 +50,13 @@ class StageState:
             case Planned():
                 self.reason = event.reason
             case Started():
-                self.state, self.key = "running", event.key
+                self.state, self.key, self.message, self.hint = "running", event.key, "", ""
             case Progress():
                 self.progress = event
             case Metric():
                 self.metrics.update(event.values)
+            case Asked():
+                self.state, self.message, self.hint = "waiting", event.text, f"It waits for {event.answer}"
             case Reused():
                 self.state, self.key, self.files = "reused", event.key, event.files
             case Finished():

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lorapipe.evaluation.picture_synthesis import EarlierPicture
     from lorapipe.evaluation.sampler import Sampler, Start
     from lorapipe.pipeline.artifacts import Dataset
+    from lorapipe.pipeline.context import Context
     from lorapipe.training.data.generated_pictures import GeneratedPicture
     from lorapipe.training.data.manifest import Manifest
     from lorapipe.training_record import TrainingRecord
@@ -106,6 +107,37 @@ def earlier_pictures(folder: Path) -> list[EarlierPicture]:
     contents = look_through(folder)
     captions = CaptionFiles(folder, contents.captions)
     return [EarlierPicture(folder / name, captions.of(name, "").text) for name in contents.pictures]
+
+
+def ask_person(
+    proposed: Sequence[Candidate], candidates: Sequence[Candidate], count: int, context: Context
+) -> list[Candidate]:
+    """Return the candidates that a person chooses, of all by their numbers from 1; `Unanswered` until there is an answer.
+
+    They are numbered from the best down. An answer with other words than numbers of candidates is asked for again.
+    """
+    ranked = sorted(candidates, key=lambda each: -each.figures.merit)
+    asked: dict[str, object] = {
+        "kind": "pictures",
+        "count": count,
+        "proposed": [number for number, each in enumerate(ranked, start=1) if each in proposed],
+        "pictures": [
+            {"number": number, "file": str(each.path), "prompt": each.prompt, "merit": round(each.figures.merit, 4)}
+            for number, each in enumerate(ranked, start=1)
+        ],
+    }
+    what = f"{len(ranked)} pictures are painted: choose about {count} of them to train on."
+    words = context.answer(what, asked).replace(",", " ").split()
+    numbers = {int(word) for word in words if word.isascii() and word.isdigit()}
+    chosen = [each for number, each in enumerate(ranked, start=1) if number in numbers]
+    if len(chosen) != len({*words}):
+        context.refuse_answer()
+        asked["mistake"] = f"{' '.join(words)[:200]!r} is not a list of numbers from 1 to {len(ranked)}."
+        context.answer(f"{asked['mistake']} {what}", asked)
+    if not chosen:
+        context.refuse_answer()
+        context.answer(f"None is chosen. {what}", asked)
+    return chosen
 
 
 def generated_entry(file: Path, candidate: Candidate) -> GeneratedPicture:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from lorapipe.captioning.tags import compared_tags, tags_of
+from lorapipe.errors import InputError
 from lorapipe.pipeline import references
 from lorapipe.stages import Stage
 from lorapipe.training.caption_augment import Captioning
@@ -72,14 +73,10 @@ def _captions(among: Iterable[Stage], stages: Mapping[str, Stage]) -> Iterator[t
 
 
 def _said(dataset: Prepare, root: Path, captioning: Captioning) -> list[str]:
-    from lorapipe.training.data.captions import CaptionFiles
-    from lorapipe.training.data.image_folder import look_through
-
-    if not root.is_dir():
+    try:
+        return [captioning.canonical(caption.text) for caption in dataset.captions_in(root).values()]
+    except (InputError, OSError):
         return []
-    found = look_through(root, dataset.exclude, dataset.caption_extensions)
-    captions = CaptionFiles(root, found.captions, dataset.caption_lines)
-    return [captioning.canonical(captions.of(picture, dataset.class_word).text) for picture in found.pictures]
 
 
 def behind(stage: Stage, stages: Mapping[str, Stage]) -> Iterator[Stage]:

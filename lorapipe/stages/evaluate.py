@@ -12,18 +12,21 @@ from lorapipe.errors import InputError, Problem, shortened
 from lorapipe.evaluation import prompts
 from lorapipe.evaluation.grid_plan import GridPlan
 from lorapipe.formats import EMBEDDING
+from lorapipe.models import Checkpoint
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Report, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.demand import Demand
 from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Source, param
 from lorapipe.stages import Stage, _prompt_syntax
+from lorapipe.stages._further_bases import base_name, encoded_by, on_several_bases
 from lorapipe.stages._sampling import READING, asked_prompts, sampling_options, words_added
 from lorapipe.stages._training_settings import adapter_of, advised_options, captioning_of, settings_line
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.device import Precision
 
 if TYPE_CHECKING:
+    from lorapipe.evaluation.base_comparison import BaseComparison
     from lorapipe.evaluation.evaluation_result import EvaluationResult
     from lorapipe.evaluation.image_store import ImageStore
     from lorapipe.evaluation.sampler import SamplingOptions
@@ -118,6 +121,13 @@ class Evaluate(Stage):
         "what was trained: a subject (a character, a thing), which is compared part by part, or a style, which is texture. "
         "auto: a subject, if most of the pictures share a part",
     )
+    bases: tuple[Checkpoint, ...] = param(
+        (),
+        "further checkpoints of the same family, beside the base of the weights: the same prompts, seeds, snapshots and "
+        "strengths are sampled on each, one after the other. The report says on which the weights work, on which they fail, "
+        "and the strength that each needs; the snapshot is chosen for all",
+        shelf="checkpoints",
+    )
     embeddings: tuple[Source, ...] = param(
         (),
         "embedding files whose words prompts and negative_prompt may contain, by the files' names, such as a negative "
@@ -138,11 +148,18 @@ class Evaluate(Stage):
                     path=("prompts", place),
                 )
             seen.add(prompt)
+        known = [each for each in self.bases if isinstance(each, Source)]
+        names = [base_name(each) for each in dict.fromkeys(known)]
+        if doubled := next((name for name in names if names.count(name) > 1), ""):
+            what = f"two checkpoints are called {doubled}, and the report could not tell them apart."
+            yield Problem(what, cure="Rename one of the files.", path=("bases",))
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
         apart = self.part_strengths if self._may_train_both(stages) else ()
         plan = GridPlan(tuple(range(1, self.snapshots + 1)), self.strengths, apart, self.low_cfg)
-        most = plan.pictures(prompts.most_rows(self.prompts), self.pictures * 2**self._rounds)
+        rows, count = prompts.most_rows(self.prompts), self.pictures * 2**self._rounds
+        further = replace(plan, part_strengths=(), low_cfg=None)
+        most = plan.pictures(rows, count) + len({*self.bases}) * further.pictures(rows, count)
         return Demand(painted=most * -(-self.steps // 100))
 
     def _may_train_both(self, stages: Mapping[str, Stage]) -> bool:
@@ -174,6 +191,31 @@ class Evaluate(Stage):
         return never_said(self.prompts, "prompts", behind(self, stages), stages)
 
     def run(self, context: Context) -> Report:
+        own = cast("Family", self.weights.model)
+        result, about = self._judged(own, context)
+        others = {base_name(base.checkpoint): self._judged(base, context)[0] for base in self._other_bases}
+        if not others:
+            _emit_metrics(result, context)
+            return self._published(result, about, context)
+        from lorapipe.evaluation.base_comparison import compare
+
+        name = about["base"] if about["base"] not in others else f"{about['base']} (trained on)"
+        compared = compare(
+            {name: result.results, **{each: found.results for each, found in others.items()}}, result.best
+        )
+        result = on_several_bases(result, compared)
+        _emit_metrics(result, context)
+        return self._published(result, about | {"bases": compared.usage()}, context, compared, others)
+
+    @property
+    def _other_bases(self) -> tuple[Family, ...]:
+        """The further bases, each once; that of the weights is judged anyway."""
+        own = cast("Family", self.weights.model)
+        found = (replace(own, checkpoint=each) for each in dict.fromkeys(self.bases))
+        return tuple(each for each in found if each.checkpoint != own.checkpoint)
+
+    def _judged(self, base: Family, context: Context) -> tuple[EvaluationResult, dict[str, str]]:
+        """Judge the weights on a base, and return the settings that the report shows. Only results outlive it: no model."""
         from lorapipe import formats
         from lorapipe.evaluation.clip import Clip
         from lorapipe.evaluation.evaluator import Evaluator
@@ -192,7 +234,7 @@ class Evaluate(Stage):
         from lorapipe.training_record import TrainingRecord
 
         dataset, record = self._dataset, TrainingRecord.load(self.weights.training) if self.weights.training else None
-        manifest, base = Manifest.load(dataset.manifest), cast("Family", self.weights.model)
+        manifest, own = Manifest.load(dataset.manifest), cast("Family", self.weights.model)
         compute = Compute.of(context.device, self.precision)
         folder = self.clip.path if self.clip else None
         clip = None if folder is None else Clip(folder, compute.device)
@@ -203,11 +245,18 @@ class Evaluate(Stage):
         else:
             last = formats.open(self.weights.snapshots[-1].path, model.kohya_names())
             adapter, parts, reading = ReplaceableWeights(last), last.parts, dict(READING)
-        options, plan = self._sampling_options(base, reading), self._plan(base, parts, context)
+        options, plan = self._sampling_options(own, reading), self._plan(own, parts, context)
         scene = Scene(dataset.images, manifest.background, dataset.masks)
         cache, captioning = Cache(context.cache), captioning_of(record, manifest)
         asked = asked_prompts(self.prompts, record, manifest, captioning, context)
-        images = ImageStore(context.resume / "pictures", asked, self.pictures, self.seed)
+        pictures = context.resume / "pictures"
+        if base is not own:
+            plan, pictures = (
+                replace(plan, part_strengths=(), low_cfg=None),
+                pictures / "bases" / base_name(base.checkpoint),
+            )
+            manifest = encoded_by(manifest, base, model, compute.dtype, cache)
+        images = ImageStore(pictures, asked, self.pictures, self.seed)
         counter = PictureCounter(plan.pictures(len(asked), self.pictures), context.emit)
         prober = Prober(model, manifest, scene, cache, captioning, TextReading(**reading))
         evaluator = Evaluator(
@@ -220,16 +269,14 @@ class Evaluate(Stage):
             clip=clip,
             training=training_pictures(manifest, scene),
             captions=[captioning.canonical(each.caption) for each in compared(manifest)],
-            knobs=advised_options(base, record) if record else {},
+            knobs=advised_options(own, record) if record else {},
             kind=None if self.kind == "auto" else self.kind,
             features=FeatureCache(FeatureReader(model), kept=self._rounds > 0),
             rounds=self._rounds,
         )
         with words_added(self.embeddings, model):
             result = evaluator.run()
-        _emit_metrics(result, context)
-        about = self._about(base, record, manifest, options, folder, result.images)
-        return self._published(result, about, context)
+        return result, self._about(own, record, manifest, options, folder, result.images)
 
     @property
     def _dataset(self) -> Dataset:
@@ -290,7 +337,14 @@ class Evaluate(Stage):
             **({} if clip is None else {"CLIP": clip.name}),
         }
 
-    def _published(self, result: EvaluationResult, about: Mapping[str, str], context: Context) -> Report:
+    def _published(
+        self,
+        result: EvaluationResult,
+        about: Mapping[str, str],
+        context: Context,
+        compared: BaseComparison | None = None,
+        others: Mapping[str, EvaluationResult] | None = None,
+    ) -> Report:
         from lorapipe.evaluation import grid_image, report, report_json, report_model
         from lorapipe.training import metrics_log
         from lorapipe.training.publish import link_or_copy
@@ -298,17 +352,25 @@ class Evaluate(Stage):
         out = context.out
         rows = metrics_log.read(self.weights.log) if self.weights.log else []
         log = [(row.step, row.values["loss"]) for row in rows]
-        grid = grid_image.draw(result.verdict.headline, about["sampling"], result.training, report_model.tables(result))
+        tables = report_model.tables(result)
+        if compared and others:
+            tables.append(report_model.bases_table(result, others, compared))
+        grid = grid_image.draw(result.verdict.headline, about["sampling"], result.training, tables)
         grid_image.save(grid, out / "grid.png")
         write_text(report.page(report_model.report_model(result, grid, about, log)), out / "report.html")
-        write_text(report_json.as_json(report_json.report_data(result, about)), out / "report.json")
+        write_text(report_json.as_json(report_json.report_data(result, about, compared)), out / "report.json")
         link_or_copy(result.images.folder, out / "pictures")
         best = tuple(each for each in self.weights.snapshots if each.step == result.best.step)
         return Report(
             page=out / "report.html",
             data=out / "report.json",
             grid=out / "grid.png",
-            best=replace(self.weights, snapshots=best, strength=result.best.strength),
+            best=replace(
+                self.weights,
+                snapshots=best,
+                strength=result.best.strength,
+                usage=compared.usage() if compared else None,
+            ),
         )
 
 

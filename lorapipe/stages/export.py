@@ -273,7 +273,8 @@ class Export(Stage):
         if self.convert == "checkpoint":
             return f"Made at {record.resolution[0]}x{record.resolution[1]}." if record else ""
         size = f", at {record.resolution[0]}x{record.resolution[1]}" if record else ""
-        return f"Strength {self.weights.strength:g}{size}."
+        usage = f" {self.weights.usage}" if self.weights.usage else ""
+        return f"Strength {self.weights.strength:g}{size}.{usage}"
 
     def _verify(self, path: Path, learned: AdapterWeights, model: Model) -> float:
         """Return the largest relative error of a module's ΔW in the file. `LorapipeError` if it exceeds rounding.

@@ -145,4 +145,4 @@ class Extract(Stage):
         tell = modules_told(context)
         found = extract(self._tuned_base(), self.base, self.rules(), path, dtype=self.dtype, tell=tell, device=device)
         emit_report(found, context)
-        return Weights((Snapshot(0, 0, path),), base=self.base)
+        return Weights((Snapshot(1, 0, path),), base=self.base)

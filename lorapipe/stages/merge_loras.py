@@ -13,6 +13,7 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import param
 from lorapipe.stages import Stage
+from lorapipe.stages._kept import modules_told
 from lorapipe.stages._merge_inputs import AdapterWeight, file_problems
 
 NOTABLE = 0.1
@@ -51,8 +52,9 @@ class MergeLoras(Stage):
         files = [each.weighted() for each in self.adapters]
         names = self.base.module_names()
         found = merge_loras(
-            self.base, names, files, path, Kohya(), rank=self.rank, dtype="fp32", metadata=lora_metadata(self.base)
-        )
+            self.base, names, files, path, Kohya(), rank=self.rank, dtype="fp32", metadata=lora_metadata(self.base),
+            tell=modules_told(context),
+        )  # fmt: skip
         is_worse = found.error > NOTABLE or bool(found.biases)
         context.emit(Log(text=found.in_words(), level="warning" if is_worse else "info"))
-        return Weights((Snapshot(0, 0, path),), base=self.base)
+        return Weights((Snapshot(1, 0, path),), base=self.base)

@@ -9,14 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from lorapipe.captioning.edits import Edit
 from lorapipe.errors import InputError, Problem
 from lorapipe.models import Family
 from lorapipe.picture_files.captions import Lines
 from lorapipe.pipeline.artifacts import Artifact, Dataset
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.references import needs
-from lorapipe.spec import Source, param, to_dict
+from lorapipe.spec import Ref, Source, param, to_dict
 from lorapipe.stages import Stage
+from lorapipe.stages._caption_folder import CaptionFolder
 from lorapipe.stages._picture_folder import PictureFolder, copy_into_one
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.augment import Augmentation
@@ -26,6 +28,7 @@ from lorapipe.training.data.images import WHITE, Colour
 if TYPE_CHECKING:
     from lorapipe.picture_files import Contents
     from lorapipe.stages._folder_facts import FolderFacts
+    from lorapipe.training.data.captions import Caption
     from lorapipe.training.data.filter import Rules
     from lorapipe.training.data.forecast import Forecast
     from lorapipe.training.data.image_folder import ImageFolder
@@ -150,10 +153,20 @@ class Prepare(Stage):
     alpha_mask: bool = param(
         False, "use the pictures' transparency as masks: the loss counts only where they are opaque"
     )
+    captions_from: CaptionFolder | None = param(
+        None,
+        "the captions of a caption stage, as $tags, or a folder of caption files that are named like the pictures; by "
+        "default the caption files beside the pictures",
+    )
+    caption_edits: tuple[Edit, ...] = param(
+        (),
+        "changes of the captions, in order: [{type: add_trigger, trigger: penny}, {type: remove, tags: [hat]}, dedupe]. "
+        "The caption files stay as they are",
+    )
 
     def problems(self) -> Iterator[Problem]:
         yield from self._file_problems()
-        yield from self._mask_problems()
+        yield from self._named_file_problems()
         try:
             buckets, needed = self.buckets(), self.base.size_step()
         except InputError as error:
@@ -172,9 +185,9 @@ class Prepare(Stage):
         """Yield problems of the named folders and endings."""
         from lorapipe.training.data.image_folder import no_folder
 
-        named = [("images", folder) for folder in self.known_folders] + (
-            [("masks", self.masks.path)] if self.masks else []
-        )
+        others = {"masks": self.masks, "captions_from": self.captions_from}
+        named = [("images", folder) for folder in self.known_folders]
+        named += [(name, source.path) for name, source in others.items() if isinstance(source, Source)]
         for name, folder in named:
             if problem := no_folder(folder):
                 yield replace(problem, where="", path=(name,))
@@ -183,11 +196,15 @@ class Prepare(Stage):
                 cure = f"Write '.{extension.lstrip('.') or 'txt'}'."
                 yield Problem(f"{extension!r} is not a file ending.", cure=cure, path=("caption_extensions", place))
 
-    def _mask_problems(self) -> Iterator[Problem]:
+    def _named_file_problems(self) -> Iterator[Problem]:
         if self.masks and self.more_images:
             what = "masks are named like the pictures of one folder, and images are several."
             cure = "Give each folder a prepare stage, and train on all: more_datasets."
             yield Problem(what, cure=cure, path=("masks",))
+        if self.captions_from and self.more_images:
+            what = "captions are named like the pictures of one folder, and images are several."
+            cure = "Give each folder a prepare stage, and train on all: more_datasets."
+            yield Problem(what, cure=cure, path=("captions_from",))
         if self.masks and self.alpha_mask:
             what = "masks and alpha_mask are both given."
             yield Problem(what, cure="Remove one of them.", path=("alpha_mask",))
@@ -215,7 +232,7 @@ class Prepare(Stage):
                 yield Problem(what, cure="Remove one of the two.", path=(name,))
 
     def run(self, context: Context) -> Dataset:
-        from lorapipe.training.data import build, contact_sheet
+        from lorapipe.training.data import build, contact_sheet, dataset_page
         from lorapipe.training.data.generated_pictures import marked
         from lorapipe.training.data.image_reader import quiet
 
@@ -235,13 +252,16 @@ class Prepare(Stage):
                 manifest = replace(manifest, captions=to_dict(self.captions))
             manifest.save(context.out / "manifest.json")
             manifest.save_left_out(context.out / "left_out.json")
-            contact_sheet.save(manifest, build.thumbnails(manifest, root), context.out / "contact_sheet.jpg")
+            thumbnails = build.thumbnails(manifest, root)
+            contact_sheet.save(manifest, thumbnails, context.out / "contact_sheet.jpg")
+            dataset_page.save(manifest, thumbnails, context.out / "dataset.html")
         return Dataset(
             manifest=context.out / "manifest.json",
             base=self.base,
             images=root,
             contact_sheet=context.out / "contact_sheet.jpg",
             masks=self.masks.path if self.masks else None,
+            page=context.out / "dataset.html",
         )
 
     @cached_property
@@ -251,16 +271,29 @@ class Prepare(Stage):
         Raises `InputError` or `OSError` if a folder cannot be read, or is still to be made by another stage.
         """
         from lorapipe.stages._folder_facts import FolderFacts
-        from lorapipe.training.data.captions import CaptionFiles
         from lorapipe.training.data.image_folder import joined
 
         if self.is_pending:
             raise InputError("another stage still has to make some of the pictures.", where="images")
         several = [self._folder_at(folder) for folder in self.known_folders]
         root, contents = joined(several) if self.more_images else (self.images.path, self.folder.contents())
-        files = CaptionFiles(root, contents.captions, self.caption_lines)
-        captions = tuple(files.of(picture, self.class_word) for picture in contents.pictures)
-        return FolderFacts(contents, self._forecast(root, contents), captions, self.buckets().resolution)
+        captions = self._captions(root, contents)
+        return FolderFacts(
+            contents, self._forecast(root, contents), tuple(captions.values()), self.buckets().resolution
+        )
+
+    def captions_in(self, root: Path) -> Mapping[str, Caption]:
+        """Return the caption of each picture in one of the folders; none while a caption stage has not run yet.
+
+        Raises `InputError` or `OSError` if the folder cannot be read.
+        """
+        return self._captions(root, self._folder_at(root).contents())
+
+    def _captions(self, root: Path, contents: Contents) -> Mapping[str, Caption]:
+        if isinstance(self.captions_from, Ref):
+            return {}
+        found, _ = self._folder_at(root).caption_files(contents).of_all(contents.pictures, self.class_word)
+        return found
 
     def forecast(self) -> Forecast:
         """Forecast the dataset from the headers of the folder's files, read once: see `folder_facts`."""
@@ -326,7 +359,10 @@ class Prepare(Stage):
         from lorapipe.training.data.image_folder import ImageFolder
 
         masks = self.masks.path if self.masks else None
-        return ImageFolder(root, self.exclude, self.caption_extensions, self.caption_lines, masks)
+        captions = self.captions_from.path if isinstance(self.captions_from, Source) else None
+        return ImageFolder(
+            root, self.exclude, self.caption_extensions, self.caption_lines, masks, captions, self.caption_edits
+        )
 
     @property
     def rules(self) -> Rules:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, LorapipeError, Problem
 from lorapipe.evaluation import prompts
+from lorapipe.evaluation.reference_views import CAPTIONED
 from lorapipe.models import Family
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Pictures, Weights
 from lorapipe.pipeline.context import Context
@@ -20,7 +21,13 @@ from lorapipe.stages import Stage, _prompt_syntax
 from lorapipe.stages._merge_inputs import AdapterWeight
 from lorapipe.stages._picture_folder import PictureFolder
 from lorapipe.stages._sampling import READING, asked_prompts, sampling_options, words_added
-from lorapipe.stages._synthesis_pictures import TruePictures, earlier_pictures, generated_entry, painted_over
+from lorapipe.stages._synthesis_pictures import (
+    TruePictures,
+    ask_person,
+    earlier_pictures,
+    generated_entry,
+    painted_over,
+)
 from lorapipe.stages._training_settings import captioning_of
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.device import Precision
@@ -48,7 +55,9 @@ class Synthesize(Stage):
     makes: ClassVar[type[Artifact]] = Pictures
 
     weights: Weights | None = param(
-        None, "the weights to paint with: a train stage, or the chosen snapshot, $grid.best; empty: the base alone"
+        None,
+        "the weights to paint with: a train stage, whose last snapshot is taken, or the chosen one, $grid.best; empty: the "
+        "base alone",
     )
     base: Family | None = param(
         None, "the base to paint on, if not the weights' own: another checkpoint paints in another style"
@@ -70,7 +79,12 @@ class Synthesize(Stage):
         4, "pictures for each prompt at each strength and in each style, to choose from", ge=1, le=256
     )
     seed: int = param(0, "seed of each prompt's first picture; the other pictures have the next numbers", ge=0)
-    strengths: tuple[float, ...] = param((1.0,), "strengths at which the weights are applied", gt=0, le=4, min_items=1)
+    strengths: tuple[float, ...] = param(
+        (),
+        "strengths at which the weights are applied; empty: what evaluate recommends, 1 for a train stage",
+        gt=0,
+        le=4,
+    )
     styles: tuple[AdapterWeight, ...] = param(
         (),
         "adapters of styles, to vary how the subject is drawn: each prompt is painted with each of them, and none without. "
@@ -84,6 +98,11 @@ class Synthesize(Stage):
         le=1,
     )
     choose: int = param(4, "number of pictures to choose", ge=1, le=10_000)
+    ask: bool = param(
+        False,
+        "let a person choose, on a local page that `lorapipe run` opens for it. The run waits meanwhile without holding the "
+        "device, and goes on after a kill; a script writes the pictures' numbers into the file that the run names",
+    )
     least_likeness: float = param(
         0.6,
         "a picture with less than this share of the highest likeness is not chosen, however much it differs",
@@ -146,8 +165,12 @@ class Synthesize(Stage):
                 yield Problem(what, cure="Write the prompts, or name a prepare stage as against.", path=("prompts",))
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
-        most = self.pictures * prompts.most_rows(self.prompts) * (1 + len(self.strengths) * max(1, len(self.styles)))
-        return Demand(painted=most * -(-self.steps // 100))
+        most = (
+            self.pictures
+            * prompts.most_rows(self.prompts)
+            * (1 + max(1, len(self.strengths)) * max(1, len(self.styles)))
+        )
+        return Demand(painted=(most + CAPTIONED) * -(-self.steps // 100))
 
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         painted = self.demand(stages, 0).painted // -(-self.steps // 100)
@@ -155,6 +178,11 @@ class Synthesize(Stage):
 
     def notices(self) -> Iterator[Problem]:
         return _prompt_syntax.notices(self.prompts, "prompts")
+
+    def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
+        from lorapipe.stages._trigger import behind, never_said
+
+        return never_said(self.prompts, "prompts", behind(self, stages), stages)
 
     def run(self, context: Context) -> Pictures:
         from lorapipe.evaluation.candidates import best_that_differ, mean_likeness
@@ -168,6 +196,8 @@ class Synthesize(Stage):
         earlier, their_patches = synthesis.judged_again(again)
         candidates, patches = [*candidates, *earlier], [*patches, *their_patches]
         choice = best_that_differ(candidates, patches, self.choose, self.least_likeness)
+        if self.ask:
+            choice = choice._replace(chosen=ask_person(choice.chosen, candidates, self.choose, context))
         passed = ", ".join(f"{count} {reason}" for reason, count in choice.passed_over.items())
         told = (
             f"{len(choice.chosen)} of {len(candidates)} pictures chosen{f'; passed over: {passed}' if passed else ''}"
@@ -208,7 +238,7 @@ class Synthesize(Stage):
             grid=GridSampler(sampler, images, self.batch, counter, context.check, start),
             adapter=WeightsAdapter(learned),
             parts=learned.parts,
-            strengths=self.strengths,
+            strengths=self.strengths or (self.weights.strength if self.weights else 1.0,),
             features=FeatureCache(FeatureReader(model)),
             true=true.pictures,
             captions=true.captions,

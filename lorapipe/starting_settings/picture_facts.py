@@ -54,20 +54,28 @@ class PictureFacts:
         return bool(cells) and all(max(triple) - min(triple) <= GREY for triple in triples)
 
 
-def look(root: Path, contents: Contents) -> dict[str, PictureFacts]:
-    """Return the facts of each readable picture of a folder, by its relative name."""
+def look(root: Path, contents: Contents, *, further: bool = False) -> dict[str, PictureFacts]:
+    """Return the facts of each readable picture of a folder, by its relative name.
+
+    With `further`, pixels of pictures that no earlier call could afford are looked at, within `SECONDS`, too.
+    """
     stored = _load(root)
     states = {name: state for name in contents.pictures if (state := _state(root / name))}
     known = {name: stored[name][1] for name, state in states.items() if stored.get(name, (None,))[0] == state}
-    fresh = [name for name in states if name not in known]
+    fresh = [name for name in states if _is_fresh(known.get(name), further)]
     if fresh:
-        known |= _looked_at(root, fresh, states)
+        known |= _looked_at(root, fresh, known)
         with suppress(OSError):
             _save(root, {name: (states[name], found) for name, found in known.items()})
     return {name: known[name] for name in contents.pictures if name in known}
 
 
-def _looked_at(root: Path, names: Sequence[str], states: Mapping[str, Pair]) -> dict[str, PictureFacts]:
+def _is_fresh(known: PictureFacts | None, further: bool) -> bool:
+    return known is None or (further and not known.signature)
+
+
+def _looked_at(root: Path, names: Sequence[str], known: Mapping[str, PictureFacts]) -> dict[str, PictureFacts]:
+    """Look at pictures; the sizes of `known` ones are not read again."""
     from lorapipe.training.data.image_reader import Unreadable, quiet
     from lorapipe.training.data.images import header_size
 
@@ -75,7 +83,7 @@ def _looked_at(root: Path, names: Sequence[str], states: Mapping[str, Pair]) -> 
     with quiet():
         for name in names:
             with suppress(Unreadable):
-                found[name] = PictureFacts(header_size(root / name))
+                found[name] = known.get(name) or PictureFacts(header_size(root / name))
         for name in _affordable({name: found[name].size for name in names if name in found}):
             try:
                 found[name] = _glanced(root / name)

@@ -49,7 +49,8 @@ def keep_state(context: Context) -> Path:
 def take_up(shorter: Weights | None, record: TrainingRecord, context: Context) -> None:
     """Make the state of a shorter training that of this attempt, unless the attempt has one of its own.
 
-    `record` is this training's; without a shorter one nothing is done. Raises `InputError` if the other is no beginning of it.
+    `record` is this training's. Without a shorter one nothing is done. Raises `InputError` if it is no beginning of this
+    one.
     """
     if shorter is None:
         return

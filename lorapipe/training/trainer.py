@@ -114,7 +114,7 @@ class Trainer:
         compute = Compute.of(context.device, options.precision)
         pictures = load_training_set(
             (options.dataset, *options.more_datasets), options.regularisation, options.captions,
-            options.prior_loss_weight, options.generated_weight, cache, compute.device, context,
+            options.prior_loss_weight, cache, compute.device, context, options.generated_weight,
         )  # fmt: skip
         model = compute.model(base, context.model_cache)
         if problems := list(options.weighting.problems_with(model.diffusion.prediction)):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lorapipe import kohya_folders
-from lorapipe.picture_files import sort_out
+from lorapipe.picture_files import Contents, sort_out
 from lorapipe.picture_files.captions import CaptionTexts
 from lorapipe.picture_files.magic import begins_like_a_picture
 from lorapipe.pipeline.pipeline import Pipeline
@@ -15,11 +15,22 @@ from lorapipe.whole_words import has_words
 
 def captions_in(images: Path, endings: Sequence[str]) -> list[str]:
     """Return the caption of each picture: from its file, else from the folder's name, else empty."""
-    files = (file.relative_to(images) for file in images.rglob("*") if file.is_file())
-    names = [file.as_posix() for file in files if not any(map(kohya_folders.is_regularisation, file.parts[:-1]))]
-    found = sort_out(names, endings, lambda name: begins_like_a_picture(images / name))
+    found = _contents(images, endings)
     texts = CaptionTexts(images, found.captions)
     return [texts.of(picture).text or _word_of(picture) for picture in found.pictures]
+
+
+def has_caption_files(images: Path, endings: Sequence[str]) -> bool:
+    """Return whether a file has the caption of a picture, with anything in it."""
+    found = _contents(images, endings)
+    texts = CaptionTexts(images, found.captions)
+    return any(texts.of(picture).text for picture in found.captions)
+
+
+def _contents(images: Path, endings: Sequence[str]) -> Contents:
+    files = (file.relative_to(images) for file in images.rglob("*") if file.is_file())
+    names = [file.as_posix() for file in files if not any(map(kohya_folders.is_regularisation, file.parts[:-1]))]
+    return sort_out(names, endings, lambda name: begins_like_a_picture(images / name))
 
 
 def lacking(trigger: str, captions: Sequence[str], pipeline: Pipeline) -> str:

@@ -26,17 +26,18 @@ from lorapipe.pipeline.tune_options import TUNE
 from lorapipe.pipeline.variables import literal
 from lorapipe.pipeline.yaml_document import open_document
 from lorapipe.regular_files import open_inside, read_regular
-from lorapipe.spec import Address
+from lorapipe.spec import Address, to_dict
 from lorapipe.starting_settings.folder_facts import facts_of
 from lorapipe.watch import starting_pipeline
 from lorapipe.watch.allowed_paths import AllowedPaths, places_of, targets_of
-from lorapipe.watch.captions import captions_in, lacking
+from lorapipe.watch.captions import captions_in, has_caption_files, lacking
 from lorapipe.watch.folder_names import is_kohyas, repeats_of, trigger_of
 from lorapipe.watch.folder_state import is_picture
 from lorapipe.watch.resource_limits import asked, too_much
 from lorapipe.watch.settings import WatchSettings
 from lorapipe.watch.starting_pipeline import InboxSettings, write_starting_pipeline
 
+CAPTIONING = Path(__file__).parent / "layers" / "captioning.yaml"
 OVERRIDES = "lorapipe.yaml"
 FILE = "pipeline.yaml"
 CAPTIONS = (".txt", ".caption")
@@ -70,37 +71,56 @@ def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str],
     `resource_limits`.
     """
     own = dropped.images / OVERRIDES
-    changes = _overrides(own, dropped.images, template.watching) if own.exists() else None
-    sets = [text for text in template.sets if not _is_in(split(text)[0], changes or {})]
+    overrides = _overrides(own, dropped.images, template.watching) if own.exists() else None
+    changes: Mapping[str, object] = overrides or {}
+    sets = [text for text in template.sets if not _is_in(split(text)[0], changes)]
     given = _variables_in(sets)
-    wanted = {**given, **_mapping((changes or {}).get("vars"))}
-    endings = _endings(changes or {}, sets)
+    wanted = {**given, **_mapping(changes.get("vars"))}
+    endings = _endings(changes, sets)
     captions = captions_in(dropped.images, endings)
     trigger = _trigger(dropped)
     fixed = {"images": str(dropped.images), "name": dropped.file, "folder": str(dropped.folder)}
     free: dict[str, object] = {} if "trigger" in wanted else {"trigger": trigger}
     variables: dict[str, object] = {**given, **free, **fixed}
+    tagging, tagger = _tagging(template, dropped.images, changes, endings)
     base = template.pipeline
     if base is None:
         base = dropped.folder / starting_pipeline.FILE
-        settings = _said(template.watching, sets, changes or {})
+        settings = _said(template.watching, sets, changes)
+        if tagging:
+            settings = settings.with_stage(starting_pipeline.DATASET, {"captions_from": "$tags"})
         facts = replace(facts_of(dropped.images, endings), repeats=repeats_of(dropped.name))
         tell(write_starting_pipeline(base, settings, facts, trigger, dropped.file))
     else:
         variables |= _regularisation_variable(dropped, base)
-    layers = [base]
+    layers = [base, *tagging]
     path = dropped.folder / FILE
-    tune = template.watching.tune
-    write_text(_text(dropped, layers, variables, _stages(base, sets), tune), path)
+    stages, tune = {**_stages(base, sets), **tagger}, template.watching.tune
+    write_text(_text(dropped, layers, variables, stages, tune), path)
     pipeline = owners = loader.load(path)
-    if changes is not None:
-        write_text(_text(dropped, [*layers, own], variables, _stages(base, sets), tune), path)
+    if overrides is not None:
+        write_text(_text(dropped, [*layers, own], variables, stages, tune), path)
         owners = _tried(base, template.sets, dropped.images, "name")
         pipeline = _with_own(path, own, places_of((pipeline, owners), dropped.images, dropped.folder))
     if said := lacking(str({**wanted, **variables}.get("trigger", "")), captions, pipeline):
         tell(said)
     _require_affordable(pipeline, owners, dropped, len(captions), template.watching)
     return pipeline
+
+
+def _tagging(
+    template: InboxPipeline, images: Path, changes: Mapping[str, object], endings: Sequence[str]
+) -> tuple[list[Path], dict[str, dict[str, object]]]:
+    """Return the layers and the settings of stages that caption a folder; none if it has captions, or no tagger is set.
+
+    What the folder's own file says of the stage is left out.
+    """
+    captioning = template.watching.captioning
+    if template.pipeline or captioning is None or has_caption_files(images, endings):
+        return [], {}
+    ours = to_dict(captioning)
+    left = {knob: ours[knob] for knob in ours if not _is_in(("stages", "tags", knob), changes)}
+    return [CAPTIONING], {"tags": left} if left else {}
 
 
 def _variables_in(sets: Iterable[str]) -> dict[str, object]:
@@ -178,6 +198,10 @@ def check(template: InboxPipeline, inbox: Path) -> None:
             write_starting_pipeline(base, said, replace(starting_pipeline.TYPICAL, root=inbox), "penny")
             _tried(base, template.sets, inbox, "one")
         return
+    if template.watching.captioning is not None:
+        what = f"is for the pipeline that the inbox writes, not for {template.pipeline.name}."
+        cure = "Write a stage in it: {uses: caption, images: ${images}, tagger: …}, and captions_from in prepare."
+        raise InputError(what, where="--set watch.captioning", cure=cure)
     first, second = (_tried(template.pipeline, template.sets, inbox, name) for name in ("one", "two"))
     elsewhere = targets_of(second)
     same = [

@@ -45,6 +45,8 @@ def _files(artifact: Artifact, name: str, suffix: str) -> Iterator[tuple[Path, s
                 yield snapshot.path, f"snapshots/{name}{suffix}-{snapshot.step:06d}{snapshot.path.suffix}"
         case Dataset():
             yield artifact.contact_sheet, f"pictures{suffix}{artifact.contact_sheet.suffix}"
+            if artifact.page is not None:
+                yield artifact.page, f"dataset{suffix}.html"
 
 
 def file_of(artifacts: Mapping[str, Artifact]) -> Path | None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from lorapipe.captioning.edits import Edit
+from lorapipe.captioning.taggers import Tagger
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.overrides import split
 from lorapipe.spec import Spec, from_dict, param
@@ -18,6 +20,16 @@ from lorapipe.watch.folder_state import SizeLimits
 
 PREFIX = "watch."
 GIGABYTE = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class InboxCaptioning(Spec):
+    """How dropped folders without any caption are captioned."""
+
+    tagger: Tagger = param(help="the model that captions the pictures: pocket, or {type: wd14, folder: models/wd14}")
+    edits: tuple[Edit, ...] = param(
+        (), "changes of the tagger's captions, in order: [{type: blacklist, tags: ['* background']}]"
+    )
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,10 @@ class WatchSettings(Spec):
         "a program to start when a job is done or has failed, with its arguments; it is not run by a shell. Its environment "
         "has LORAPIPE_JOB, _NAME, _STATE, _REASON, _FOLDER, _FILE",
     )
+    captioning: InboxCaptioning | None = param(
+        None,
+        "captions for folders that have none, by the built-in pipeline: {tagger: pocket}. The trigger word goes before them",
+    )
     webhook: str = param("", "an http(s) URL to which the same values are posted as JSON")
 
     def problems(self) -> Iterator[Problem]:
@@ -101,12 +117,22 @@ def watching(sets: Sequence[str], folder: Path) -> tuple[WatchSettings, list[str
     given: dict[str, object] = {}
     for text in own:
         address, value = split(text)
-        given[".".join(map(str, address[2:]))] = value
+        _put(given, [*map(str, address[2:])], value)
     try:
         settings = from_dict(WatchSettings, given, folder)
     except InputError as error:
         raise InputError(map(_placed, error.problems)) from None
     return settings, [text for text in sets if text not in own]
+
+
+def _put(given: dict[str, object], names: list[str], value: object) -> None:
+    """Put a value into nested settings: `captioning.tagger`."""
+    for name in names[:-1]:
+        inner = given.setdefault(name, {})
+        if not isinstance(inner, dict):
+            inner = given[name] = {}
+        given = inner
+    given[names[-1]] = value
 
 
 def _placed(problem: Problem) -> Problem:

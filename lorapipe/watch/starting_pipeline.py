@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 from lorapipe import pocket
 from lorapipe.atomic import write_text
@@ -52,6 +52,10 @@ class InboxSettings:
     """The same of stages."""
     own: Mapping[str, object]
     """The variables of the folder's own file."""
+
+    def with_stage(self, name: str, settings: Mapping[str, object]) -> Self:
+        """Return the same with more settings of a stage."""
+        return replace(self, stages={**self.stages, name: {**settings, **self.stages.get(name, {})}})
 
     def wishes(self, trigger: str) -> Wishes:
         """Return what `lorapipe new` would be asked for."""

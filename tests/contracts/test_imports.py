@@ -23,6 +23,7 @@ EVIDENCE = ("lorapipe.evaluation.probe", "lorapipe.evaluation.sampler", "lorapip
 LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
 SHARED = (
     "lorapipe.atomic",
+    "=lorapipe.captioning.edits",
     "lorapipe.captioning.tags",
     "lorapipe.checksum",
     "lorapipe.kohya_folders",
@@ -68,6 +69,9 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.training.data": ("lorapipe.training.data", "lorapipe.training.seeds", "=lorapipe.models", *SHARED, *LIGHT),
     "lorapipe.training.data.caption_audit": ("lorapipe.caption_analysis.tag_index",),
+    "lorapipe.training.data.dataset_page": (
+        "lorapipe.training.data", "lorapipe.caption_analysis", "lorapipe.evaluation.translations", *SHARED
+    ),
     "lorapipe.training.noise": ("lorapipe.training.diffusion", "lorapipe.training.seeds"),
     "lorapipe.training.seeds": (),
     "lorapipe.training.data_parallel": (),
@@ -82,6 +86,13 @@ TABLE: dict[str, tuple[str, ...]] = {
     **{f"lorapipe.training.data.{name}": (
         "lorapipe.training.data", "lorapipe.training.device", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ) for name in ("build", "image_folder", "messages", "progress")},
+    "lorapipe.training.data.tagged_pictures": (
+        "lorapipe.training.data", "=lorapipe.captioning.taggers", *SHARED, *LIGHT
+    ),
+    "lorapipe.training.data.caption_build": (
+        "lorapipe.training.data", "lorapipe.captioning", "lorapipe.training.device", "lorapipe.pipeline.context",
+        "lorapipe.pipeline.events", *SHARED, *LIGHT
+    ),
     **{f"lorapipe.training.{name}": (
         "lorapipe.training", "=lorapipe.models", "lorapipe.formats", "lorapipe.evaluation.sampler", "lorapipe.metadata",
         "lorapipe.training_record", "lorapipe.supervised_thread", "lorapipe.pipeline.artifacts", "lorapipe.pipeline.context",
@@ -149,6 +160,10 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.captioning", "lorapipe.picture_files", "lorapipe.atomic", "lorapipe.regular_files", "lorapipe.whole_words",
         *LIGHT
     ),
+    "lorapipe.captioning.taggers": (
+        "=lorapipe.captioning.taggers", "lorapipe.captioning.tags", "lorapipe.evaluation.clip", "=lorapipe.pocket",
+        "lorapipe.picture_files", "lorapipe.regular_files", *LIGHT
+    ),
     "lorapipe.captioning.edits": (
         "=lorapipe.captioning.edits", "lorapipe.captioning.tags", "lorapipe.captioning.tag_counts", "lorapipe.picture_files",
         "lorapipe.regular_files", "lorapipe.whole_words", *LIGHT
@@ -167,18 +182,24 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.starting_settings": (
         "lorapipe.starting_settings", "lorapipe.rules", "=lorapipe.stages", "lorapipe.stages._train_forecast",
+        "lorapipe.captioning.tags",
         "lorapipe.evaluation.prompts", "=lorapipe.models", "=lorapipe.pocket", "lorapipe.training.data",
         "lorapipe.training.subjects", "lorapipe.training.memory_estimate", "lorapipe.user_folders",
-        "lorapipe.watch.folder_names", *SHARED, *LIGHT
+        "lorapipe.watch.folder_names", "lorapipe.pipeline.yaml_text", *SHARED, *LIGHT
     ),
     "lorapipe.caption_analysis": (
         "lorapipe.caption_analysis", "lorapipe.captioning.tags", "lorapipe.training.data.caption_kinds",
         "lorapipe.training.data.trigger_word",
         "lorapipe.whole_words", *LIGHT
     ),
+    "lorapipe.tag_editor": (
+        "lorapipe.tag_editor", "lorapipe.caption_analysis", "lorapipe.captioning", "=lorapipe.captioning.edits",
+        "lorapipe.page.answers", "lorapipe.starting_settings.picture_facts", "lorapipe.training.data",
+        "lorapipe.supervised_thread", "lorapipe.user_folders", *SHARED, *LIGHT
+    ),
     "lorapipe.commands.tags": (
-        "lorapipe.caption_analysis", "lorapipe.starting_settings.picture_facts", "lorapipe.training.data", *SHARED,
-        *FRONT, *ENGINE
+        "lorapipe.caption_analysis", "lorapipe.tag_editor", "lorapipe.starting_settings.picture_facts",
+        "lorapipe.training.data", *JOBS, *SHARED, *FRONT, *ENGINE
     ),
     "lorapipe.commands.new": (
         "lorapipe.starting_settings", "=lorapipe.models", "=lorapipe.pocket", *FRONT, *ENGINE
@@ -199,19 +220,21 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.series": (),
     "lorapipe.watch": (
         "lorapipe.watch", "lorapipe.starting_settings", "=lorapipe.models", "=lorapipe.pocket", "lorapipe.training.subjects",
+        "=lorapipe.captioning.edits", "=lorapipe.captioning.taggers",
         "lorapipe.job_queue", "lorapipe.code_pages", "lorapipe.kohya_folders", "lorapipe.picture_files",
         "lorapipe.whole_words", *ENGINE
     ),
     "lorapipe.page": ("lorapipe.page", "lorapipe.job_queue", *ENGINE),
     "lorapipe.commands.schema": (
-        "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest",
-        "lorapipe.training.data.generated_pictures", *FRONT, *ENGINE
+        "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.captions_document",
+        "lorapipe.training.data.manifest", "lorapipe.training.data.generated_pictures", *FRONT, *ENGINE
     ),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.commands.extract": ("lorapipe.lora_tools", *FRONT, *ENGINE),
     "lorapipe.commands.resize": ("lorapipe.lora_tools", *FRONT, *ENGINE),
     "lorapipe.commands.merge": ("lorapipe.lora_tools", *FRONT, *ENGINE),
     "lorapipe.commands.convert": ("lorapipe.lora_tools", *FRONT, *ENGINE),
+    "lorapipe.commands.caption": ("lorapipe.captioning", "lorapipe.picture_files", *FRONT, *ENGINE),
     "lorapipe.commands._one_stage": ("=lorapipe.stages", *FRONT, *ENGINE),
     "lorapipe.commands.inspect": ("=lorapipe.inspection", *FRONT, *ENGINE),
     "lorapipe.terminal": (),
@@ -242,6 +265,12 @@ COMFYUI = frozenset({"comfy", "comfy_api", "folder_paths", "server", "PIL"})
 """Packages that ComfyUI has imported before it loads the nodes."""
 KNOW_COMFYUI = frozenset({"comfy_nodes.bridge", "comfy_nodes.comfy_folders", "comfy_nodes.node_display"})
 CLIENTS = {
+    "lorapipe.captioning.taggers": {"PIL"},
+    "lorapipe.captioning.taggers.clip": {"numpy", "PIL"},
+    "lorapipe.captioning.taggers._image_to_text": {"PIL", "torch", "transformers"},
+    "lorapipe.captioning.taggers._onnx_session": {"numpy", "onnxruntime"},
+    "lorapipe.captioning.taggers._small_onnx": {"numpy", "torch"},
+    "lorapipe.captioning.taggers._wd14_model": {"numpy", "PIL"},
     "lorapipe.pipeline.execution.launchers.slurm": {"submitit"},
     "lorapipe.pipeline.execution.launchers.ray": {"ray"},
     "lorapipe.spec.validation": {"jsonschema"},

@@ -21,7 +21,7 @@ from typing import Annotated, ClassVar, Literal
 
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, Problem
-from lorapipe.pipeline.artifacts import LOCATION, OPEN, Artifact, Report, Snapshot, Weights
+from lorapipe.pipeline.artifacts import LOCATION, OPEN, Artifact, File, Report, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.delivery import Delivery
 from lorapipe.pipeline.events import Metric, Progress
@@ -260,6 +260,20 @@ class Trouble(Stage):
                 out.write_text("t")
                 return Text(out, out)
         return Text(context.out / "missing.txt", context.out)
+
+
+@dataclass(frozen=True)
+class Question(Stage):
+    """Asks a person for a word on a device, and writes the answer down."""
+
+    makes: ClassVar = File
+    needs_device: ClassVar = True
+    what: str = param("", "what is asked; empty asks nothing")
+
+    def run(self, context: Context) -> File:
+        path = context.out / "answer.txt"
+        write_text(context.answer(self.what, {"what": self.what}) if self.what else "nothing", path)
+        return File(path)
 
 
 @dataclass(frozen=True)

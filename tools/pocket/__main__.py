@@ -1,8 +1,9 @@
-"""Rebuilds the bundled models: `python -m tools.pocket vae|clip|base|score|examples`.
+"""Rebuilds the bundled models: `python -m tools.pocket vae|clip|base|tagger|score|examples`.
 
 `vae`, `clip` and `base` train, in this order, in `--work`; each resumes where it was stopped, and the same seed gives the
 same weights on the same machine. `clip` and `base` publish into the package at the end, `base` also during training.
-`score` measures the published models. `examples` draws the picture folders.
+`tagger` fits a probe to the published CLIP, in some minutes, and publishes both as a tagger. `score` measures the published
+models. `examples` draws the picture folders.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lorapipe.errors import LorapipeError
-from lorapipe.pocket import BASE, CLIP
+from lorapipe.pocket import BASE, CLIP, TAGGER
 
 EXAMPLES = Path(__file__).parents[2] / "pipelines" / "examples"
 PUBLISH_EVERY = 500
@@ -78,6 +79,23 @@ def train_base(options: argparse.Namespace) -> None:
     publish.publish_base(BASE, autoencoder, unet.finished_unet(options.work, words))
 
 
+def train_tagger(options: argparse.Namespace) -> None:
+    """Fit the tagger's probe to the published CLIP, and publish both."""
+    from tools.pocket import tagger
+    from tools.pocket.clip_score import load_clip
+
+    clip, drawn = load_clip(CLIP).clip, tagger.drawings(options.seed)
+    seen = tagger.features(clip, drawn.pictures, options.seed)
+
+    def progress() -> Iterable[tuple[int, float, None]]:
+        for step, loss, probe in tagger.train_probe(seen, drawn.answers, options.seed):
+            yield step, loss, None
+            if step == tagger.STEPS:
+                tagger.publish_tagger(TAGGER, clip, probe)
+
+    _report(progress(), every=250)
+
+
 def print_score(options: argparse.Namespace) -> None:
     """Print what the CLIP sees in the examples' drawings, then the table of attribute accuracies."""
     from lorapipe.pocket.examples import EXAMPLES
@@ -103,6 +121,7 @@ COMMANDS = {
     "vae": train_vae,
     "clip": train_clip,
     "base": train_base,
+    "tagger": train_tagger,
     "score": print_score,
     "examples": write_examples,
 }

@@ -27,7 +27,13 @@ def languages() -> tuple[str, ...]:
 @cache
 def translation(language: str) -> Translation:
     """The translation into a language of `languages()`."""
-    return Translation(json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8")))
+    return Translation(table_of(FOLDER / f"{language}.json"))
+
+
+def table_of(file: Path) -> dict[str, str]:
+    """Read a table of templates."""
+    table: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+    return table
 
 
 class Translation:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from lorapipe.errors import InputError, Interrupted, LorapipeError, OutOfMemory
+from lorapipe.errors import InputError, Interrupted, LorapipeError, OutOfMemory, Unanswered
 from lorapipe.pipeline.events import Failed
 from lorapipe.pipeline.publication import LOG
 
@@ -53,12 +53,14 @@ def failure(name: str, error: BaseException) -> Failed:
     return Failed(name, cause, message, hint)
 
 
-Cause = Literal["oom", "error", "timeout", "lost", "cancelled", "input"]
+Cause = Literal["oom", "error", "timeout", "lost", "cancelled", "input", "waiting"]
 
 
 def _classify(error: BaseException) -> tuple[Cause, str, str]:
     if isinstance(error, (Interrupted, KeyboardInterrupt)):
         return "cancelled", "stopped", ""
+    if isinstance(error, Unanswered):
+        return "waiting", str(error), str(error.answer)
     if isinstance(error, InputError):
         return "input", str(error), ""
     if isinstance(error, LorapipeError):

@@ -17,13 +17,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Set
 from dataclasses import replace
+from pathlib import Path
 
 from lorapipe.errors import LorapipeError
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifact_json import encode
 from lorapipe.pipeline.artifacts import Artifact, to_open
+from lorapipe.pipeline.context import QUESTION
 from lorapipe.pipeline.destinations import Destinations
-from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Reused, Started
+from lorapipe.pipeline.events import Asked, Event, Failed, Finished, Log, Planned, Reused, Started
 from lorapipe.pipeline.execution.attempt import Attempt, Inbox
 from lorapipe.pipeline.execution.job import Done, Job, failure
 from lorapipe.pipeline.execution.pool import Message, Pool, Slot
@@ -69,6 +71,8 @@ class Scheduler:
         self._steps: dict[str, PlannedStage] = {}
         self._queue: list[tuple[Stage, PlannedStage]] = []
         self._running: list[Attempt] = []
+        self._asked: list[tuple[Stage, PlannedStage, Path]] = []
+        """Stages that wait for an answer, and the file that will have it. They hold no slot, no device and no lock."""
         self._inbox: Inbox = queue.SimpleQueue()
         self._pending: deque[Event] = deque()
         self._reported_waiting: set[str] = set()
@@ -80,9 +84,10 @@ class Scheduler:
             while self._graph.ready and not self._stopping():
                 self._reuse_or_queue(self._graph.ready.popleft())
                 yield from self._drain()
+            self._queue_answered()
             self._start_queued()
             yield from self._drain()
-            if not self._running and (self._stopping() or not (self._queue or self._graph.ready)):
+            if not self._running and (self._stopping() or not (self._queue or self._graph.ready or self._asked)):
                 return
             self._receive()
             self._check_running()
@@ -135,6 +140,12 @@ class Scheduler:
             if step.result is None or step.identity is None or self._roots.add([step.identity.id]):
                 return step
 
+    def _queue_answered(self) -> None:
+        """Queue the stages whose answer is there."""
+        answered = [each for each in self._asked if each[2].is_file()]
+        self._asked = [each for each in self._asked if each not in answered]
+        self._queue += [(stage, step) for stage, step, _ in answered]
+
     def _start_queued(self) -> None:
         """Start queued stages, in order, while slots are free."""
         if not self._queue or self._stopping():
@@ -175,6 +186,7 @@ class Scheduler:
         except BaseException:
             lock.close()
             raise
+        self._steps[name] = step  # as it was decided when its inputs were there
         self._running.append(attempt)
         attempt.start(self._inbox)
         return True
@@ -245,10 +257,19 @@ class Scheduler:
             attempt.start(self._inbox)
             return
         if failed.cause != "input":
-            attempt.slot.worker.close()  # its memory may be in any state after a failure
+            attempt.slot.worker.close()  # its memory may be in any state after a failure, or be needed while it waits
         self._end(attempt)
+        if failed.cause == "waiting":
+            self._ask(attempt, failed)
+            return
         self._pending.append(attempt.explain(failed))
         self._settle(attempt.name)
+
+    def _ask(self, attempt: Attempt, failed: Failed) -> None:
+        """Let a stage wait for its answer: it runs again when that is there."""
+        answer = Path(failed.hint)
+        self._asked.append((attempt.stage, self._steps[attempt.name], answer))
+        self._pending.append(Asked(attempt.name, failed.message, str(answer.with_name(QUESTION)), str(answer)))
 
     def _finish(self, attempt: Attempt, done: Done) -> None:
         name, identity = attempt.name, attempt.identity

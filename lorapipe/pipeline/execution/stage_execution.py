@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from lorapipe.errors import InputError, Interrupted
+from lorapipe.errors import InputError, Interrupted, Unanswered
 from lorapipe.pipeline.artifact_json import decode, encode
 from lorapipe.pipeline.context import Context, ModelCache
 from lorapipe.pipeline.events import Event, Failed, Log, Progress, Started
@@ -37,7 +37,7 @@ def perform(
         import traceback
 
         with suppress(OSError):  # the log cannot be written on a full disk
-            if isinstance(error, InputError):  # the user's mistake: no traceback
+            if isinstance(error, (InputError, Unanswered)):  # what a person is to do: no traceback
                 print(error, file=sys.stderr)
             else:
                 traceback.print_exc()
@@ -72,7 +72,7 @@ def _perform(
             out=attempt / "out",
             resume=attempt / "resume",
             cache=Path(job.cache),
-            emit=_throttled(emit),
+            emit=_logged(_throttled(emit)),
             stopping=stopping,
             device=job.device,
             model_cache=model_cache,
@@ -102,6 +102,18 @@ def _deduplicated(emit: Callable[[Event], None]) -> Callable[[Event], None]:
         if repr(event) not in told:
             told.add(repr(event))
             emit(event)
+
+    return tell
+
+
+def _logged(emit: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Wrap `emit` so that log lines are also written to the stage's log, which `lorapipe log` prints."""
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Log):
+            with suppress(OSError):  # the log cannot be written on a full disk
+                print(event.text, flush=True)
+        emit(event)
 
     return tell
 

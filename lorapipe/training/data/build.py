@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,6 @@ from lorapipe.training.data import contact_sheet, messages
 from lorapipe.training.data.augment import Augmentation, face
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.caption_audit import audit
-from lorapipe.training.data.captions import CaptionFiles
 from lorapipe.training.data.encoders import PICTURE_PARTS, encoder_digest
 from lorapipe.training.data.filter import Rules, select, with_latents
 from lorapipe.training.data.image_folder import ImageFolder
@@ -22,14 +22,16 @@ from lorapipe.training.data.manifest import ALPHA, Manifest, Mask, Picture
 from lorapipe.training.data.masks import masks_in
 from lorapipe.training.data.prefetch import prefetched
 from lorapipe.training.data.progress import with_progress
-from lorapipe.training.data.scan import closer, examine
+from lorapipe.training.data.scan import ImageInfo, closer, examine
 from lorapipe.training.device import Compute
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from lorapipe.models import Family, Model
+    from lorapipe.picture_files import Contents, LeftOut
     from lorapipe.pipeline.context import Context
+    from lorapipe.training.data.captions import Caption
 
 
 def build_dataset(
@@ -58,8 +60,8 @@ def _select(images: ImageFolder, rules: Rules, min_pictures: int, cache: Cache, 
     root, found, background = images.root, images.contents(), rules.background
     examined = examine(root, found.pictures, cache, background)
     infos = list(with_progress(examined, len(found.pictures), "pictures examined", context))
-    captions = CaptionFiles(root, found.captions, images.caption_lines)
-    manifest, complaints = select(infos, captions, rules, lambda info: closer(root, info, cache, background))
+    captioned = _captioned(images, found, infos, rules.class_word, context)
+    manifest, complaints = select(infos, captioned, rules, lambda info: closer(root, info, cache, background))
     manifest = replace(manifest, not_used=found.left_out)
     for log in images.unused_files(found):
         context.emit(log)
@@ -77,6 +79,19 @@ def _select(images: ImageFolder, rules: Rules, min_pictures: int, cache: Cache, 
     for line in audit([picture.caption for picture in manifest.pictures]):
         context.emit(Log(text=f"captions, {line}."))
     return manifest
+
+
+def _captioned(
+    images: ImageFolder, found: Contents, infos: Iterable[ImageInfo | LeftOut], class_word: str, context: Context
+) -> dict[str, Caption]:
+    """Return the caption of every readable picture, after the edits, and say what these changed."""
+    readable = [info.path for info in infos if isinstance(info, ImageInfo)]
+    captioned, edits = images.caption_files(found).of_all(readable, class_word)
+    for report in edits:
+        head, *examples = report.lines()
+        for line in (f"caption edit {head}", *examples):
+            context.emit(Log(text=line))
+    return captioned
 
 
 def _with_masks(manifest: Manifest, images: ImageFolder, alpha_mask: bool, context: Context) -> Manifest:

@@ -6,18 +6,19 @@ them. `lorapipe.picture_files` finds and reads the files, also for the inbox (`c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from lorapipe import kohya_folders
+from lorapipe.captioning.edits import Edit, EditReport, apply_edits
 from lorapipe.kohya_folders import FolderName
 from lorapipe.picture_files.captions import CaptionTexts, Lines
 
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption and its source: a caption file's name, `folder` (`10_penny cat`), `class_word` or `none`.
+    """A caption and its source: a caption file's name, `folder` (`10_penny cat`), `class_word`, `edits` or `none`.
 
     `complaint` is a message for the user about the file, which begins with its name; empty if there is none.
     """
@@ -29,7 +30,7 @@ class Caption:
     @property
     def from_file(self) -> bool:
         """Whether it comes from a caption file of this picture."""
-        return self.source not in ("folder", "class_word", "none")
+        return self.source not in ("folder", "class_word", "edits", "none")
 
 
 def folder_name(picture: PurePosixPath) -> FolderName | None:
@@ -38,10 +39,22 @@ def folder_name(picture: PurePosixPath) -> FolderName | None:
 
 
 class CaptionFiles:
-    """The captions of a folder's pictures; `beside` lists the caption files of each, in order of precedence."""
+    """The captions of a folder's pictures; `beside` lists the caption files of each, in order of precedence.
 
-    def __init__(self, root: Path, beside: Mapping[str, Sequence[str]], lines: Lines = "joined") -> None:
+    `root` is the folder of the caption files, usually that of the pictures.
+    """
+
+    def __init__(
+        self, root: Path, beside: Mapping[str, Sequence[str]], lines: Lines = "joined", edits: Sequence[Edit] = ()
+    ) -> None:
         self._texts = CaptionTexts(root, beside, lines)
+        self._edits = edits
+
+    def of_all(self, pictures: Iterable[str], fallback: str) -> tuple[dict[str, Caption], list[EditReport]]:
+        """Return the captions of pictures after the edits, and what each edit did. `InputError` if one cannot be applied."""
+        found = {picture: self.of(picture, fallback) for picture in pictures}
+        texts, reports = apply_edits({picture: each.text for picture, each in found.items()}, self._edits)
+        return {picture: _edited(each, texts[picture]) for picture, each in found.items()}, reports
 
     def of(self, picture: str, fallback: str) -> Caption:
         """Return the caption of a picture: from its file, else its folder's class word, else `fallback`."""
@@ -55,3 +68,8 @@ class CaptionFiles:
         if named and named.word:
             return Caption(named.word, "folder", complaint)
         return Caption(fallback, "class_word" if fallback else "none", complaint)
+
+
+def _edited(caption: Caption, text: str) -> Caption:
+    source = "edits" if caption.source == "none" and text else caption.source
+    return caption if text == caption.text else replace(caption, text=text, source=source)

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from lorapipe.kohya_folders import FolderName
 from lorapipe.picture_files import LeftOut
 from lorapipe.training.data.buckets import Buckets, Fit, Pair
-from lorapipe.training.data.captions import Caption, CaptionFiles, folder_name
+from lorapipe.training.data.captions import Caption, folder_name
 from lorapipe.training.data.duplicates import near_duplicates, unlike
 from lorapipe.training.data.images import Colour
 from lorapipe.training.data.manifest import Manifest, Picture, Variant
@@ -42,12 +42,17 @@ Closer = Callable[[ImageInfo], bytes]
 
 
 def select(
-    found: Sequence[ImageInfo | LeftOut], captions: CaptionFiles, rules: Rules, closer: Closer = lambda info: b""
+    found: Sequence[ImageInfo | LeftOut],
+    captioned: Mapping[str, Caption],
+    rules: Rules,
+    closer: Closer = lambda info: b"",
 ) -> tuple[Manifest, list[str]]:
-    """Return the manifest (without keys of latents), and messages about caption files, one line each."""
+    """Return the manifest (without keys of latents), and messages about caption files, one line each.
+
+    `captioned` has the caption of every readable picture.
+    """
     left_out = [each for each in found if isinstance(each, LeftOut)]
     readable = [each for each in found if isinstance(each, ImageInfo)]
-    captioned = {info.path: captions.of(info.path, rules.class_word) for info in readable}
     fitting, unfit = _fitting(readable, rules)
     kept, repeated = _without_duplicates(fitting, captioned, rules.duplicate_tolerance, closer)
     held_out = _held_out(kept, rules.held_out)

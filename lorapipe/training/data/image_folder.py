@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lorapipe.captioning.edits import Edit
 from lorapipe.errors import InputError, Problem, near_miss
 from lorapipe.picture_files import Contents, LeftOut, ignore_reason, sort_out
-from lorapipe.picture_files.caption_names import USUAL
+from lorapipe.picture_files.caption_names import USUAL, CaptionNames
 from lorapipe.picture_files.captions import Lines
 from lorapipe.picture_files.magic import begins_like_a_picture
 from lorapipe.pipeline.events import Log
 from lorapipe.training.data import messages
+from lorapipe.training.data.captions import CaptionFiles
 
 MOST_BESIDE = 200
 """Folders beside one that does not exist, among which the one that is meant is looked for."""
@@ -21,13 +23,18 @@ MOST_BESIDE = 200
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A folder of images, and which of its files are read."""
+    """A folder of images, and which of its files are read.
+
+    `captions` is another folder with the caption files, named like the pictures; None: they lie beside the pictures.
+    """
 
     root: Path
     exclude: tuple[str, ...] = ()
     caption_extensions: tuple[str, ...] = (".txt", ".caption")
     caption_lines: Lines = "joined"
     masks: Path | None = None
+    captions: Path | None = None
+    caption_edits: tuple[Edit, ...] = ()
 
     def contents(self) -> Contents:
         """Return what the folder contains, by file names. `InputError` if it is not a folder."""
@@ -36,14 +43,32 @@ class ImageFolder:
         apart = [self.masks] if self.masks and self.masks.resolve() != self.root.resolve() else []
         return look_through(self.root, self.exclude, self.caption_extensions, apart)
 
+    def caption_files(self, found: Contents) -> CaptionFiles:
+        """Return the captions of the pictures. `InputError` if another folder has captions, but none of these pictures."""
+        if self.captions is None:
+            return CaptionFiles(self.root, found.captions, self.caption_lines, self.caption_edits)
+        files, _ = find(self.captions)
+        names = CaptionNames(files, found.pictures, self.caption_extensions)
+        named = {picture: names.of(picture) for picture in found.pictures}
+        if found.pictures and not any(named.values()):
+            what = f"has no caption of the pictures in {self.root.name}."
+            cure = f"A caption is named like its picture: {Path(found.pictures[0]).with_suffix('.txt').as_posix()}."
+            raise InputError(what, where=str(self.captions), cure=cure)
+        return CaptionFiles(self.captions, named, self.caption_lines, self.caption_edits)
+
     def unused_files(self, found: Contents) -> Iterator[Log]:
         """Yield messages about files in the folder that are not used."""
         yield from messages.not_used(found, str(self.root))
+        if self.captions is not None:
+            if found.captions:
+                yield Log(text=f"{len(found.captions)} caption files beside the pictures are not read: captions_from")
+            return
         folder, count = captions_beside(self.root, found.pictures, self.caption_extensions)
         if folder and not found.captions:
             files = "1 file" if count == 1 else f"{count} files"
             what = f"{files} in the folder {folder} beside {self.root.name} named like pictures, not read"
-            yield Log(text=f"{what}: captions are read from cat.txt beside cat.png", level="warning")
+            cure = f"captions are read from cat.txt beside cat.png, unless captions_from names {folder}"
+            yield Log(text=f"{what}: {cure}", level="warning")
 
 
 def joined(folders: Sequence[ImageFolder]) -> tuple[Path, Contents]:

@@ -57,8 +57,8 @@ class Picture:
 
     `path` is relative to the folder of images, `digest` the SHA-256 of the file, `size` that of the upright picture. The
     trainer sees the picture scaled to `resized`, of it the part of size `bucket` at `crop`, `repeats` times an epoch; it
-    never sees a `held_out` picture. `caption_from` is a file's name, `folder`, `class_word` or `none`. `latents` is the
-    cache key of the encoded picture. If there are `variants`, training draws one of them each time. `mask` weights the
+    never sees a `held_out` picture. `caption_from` is a file's name, `folder`, `class_word`, `edits` or `none`. `latents` is
+    the cache key of the encoded picture. If there are `variants`, training draws one of them each time. `mask` weights the
     loss by position; None means everywhere 1. `generated` says that a synthesize stage has made the picture.
     """
 

@@ -59,10 +59,10 @@ def load_training_set(
     regularisation: Dataset | None,
     captions: Captioning,
     prior: float,
-    generated: float,
     cache: Cache,
     device: str,
     context: Context,
+    generated: float = 1.0,
 ) -> TrainingSet:
     """Load the pictures of all datasets, and encode latents that the cache lacks.
 
