@@ -33,12 +33,14 @@ class Judgement:
     identity: float = 0.0
     following: float | None = None
     advice: tuple[Advised, ...] = ()
+    everywhere: bool = True
+    """Whether it works at strength 1 on every base that the stage names."""
     prompts: tuple[str, ...] = ()
 
     @property
     def is_good(self) -> bool:
-        """Whether it is good at strength 1."""
-        return self.state == "good" and self.strength == 1
+        """Whether it is good at strength 1, on every base."""
+        return self.state == "good" and self.strength == 1 and self.everywhere
 
 
 def judgement_of(judge: str, path: Path) -> Judgement:
@@ -52,17 +54,18 @@ def judgement_of(judge: str, path: Path) -> Judgement:
 
 def _judgement(judge: str, data: ReportData) -> Judgement:
     verdict = data["verdict"]
-    chosen = at_full_strength(data)
+    chosen, bases = at_full_strength(data), data.get("bases", [])
     return Judgement(
         judge,
         verdict["state"],
         verdict["headline"],
         verdict["best"]["strength"],
         chosen["step"],
-        chosen.get("merit") or 0.0,
+        min([chosen.get("merit") or 0.0, *(each["merit"] or 0.0 for each in bases)]),
         chosen.get("identity") or 0.0,
         chosen.get("following"),
         tuple(Advised(each["what"], _numbers(each["patch"])) for each in verdict["advice"]),
+        all(each["works"] and each["strength"] == 1 for each in bases),
         tuple(data["prompts"]),
     )
 
