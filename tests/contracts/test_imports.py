@@ -16,7 +16,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 REGISTRIES = ("adapters", "optimizers", "schedulers", "losses", "peft_methods")
 CONTRACTS = ("=lorapipe.models", *(f"=lorapipe.training.{name}" for name in REGISTRIES))
-JOB = ("trainer", "options", "record", "snapshots", "previews", "distributed_launch", "initial_weights")
+JOB = (
+    "trainer", "options", "record", "snapshots", "previews", "distributed_launch", "initial_weights", "shorter_training"
+)  # fmt: skip
 """Modules of the training job, which joins otherwise independent parts: the stage's context, files, pictures."""
 EVIDENCE = ("lorapipe.evaluation.probe", "lorapipe.evaluation.sampler", "lorapipe.evaluation.selection")
 """What early stopping and evaluation both use to measure a training."""
