@@ -13,7 +13,7 @@ from typing import Any
 
 from lorapipe.pipeline.artifacts import Artifact, to_open
 from lorapipe.pipeline.event_text import duration, words
-from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Preview, Progress, Started
+from lorapipe.pipeline.events import Asked, Event, Failed, Finished, Log, Planned, Preview, Progress, Started
 from lorapipe.pipeline.run_state import RunState
 
 AS_TEXT = str.maketrans("<>&", "‹›＆")
@@ -62,7 +62,7 @@ class NodeDisplay:
                 self.told += [f"{head}{event.text}"] if event.stage else []
                 if event.level == "warning":
                     self.say(f"{head}{event.text}")
-            case Started() | Finished() | Failed():
+            case Started() | Asked() | Finished() | Failed():
                 self.say(f"{head}{words(event)}")
 
     def close(self, artifact: Artifact, listed: str, files: list[Path]) -> None:

@@ -18,12 +18,12 @@ from lorapipe.models import Checkpoint, Family
 from lorapipe.models.sd15 import SD15
 from lorapipe.models.sdxl import SDXL
 from lorapipe.pipeline import loader
+from lorapipe.pipeline.yaml_text import flow
 from lorapipe.rules import Facts, Pictures, problems
 from lorapipe.spec import from_dict
 from lorapipe.stages import Stage
 from lorapipe.stages._train_forecast import memory
 from lorapipe.stages.train import Train
-from lorapipe.starting_settings import document
 from lorapipe.starting_settings.caption_facts import CaptionFacts
 from lorapipe.starting_settings.choices import Choices
 from lorapipe.starting_settings.folder_facts import FolderFacts, Group, facts_of
@@ -102,7 +102,7 @@ def test_without_a_target_it_is_printed(capsys: pytest.CaptureFixture[str]) -> N
 def test_texts_are_read_as_they_were_written(value: str) -> None:
     from lorapipe.pipeline.yaml_document import parse
 
-    assert parse(document.flow([value, {"a": value}]), "x").value == [value, {"a": value}]
+    assert parse(flow([value, {"a": value}]), "x").value == [value, {"a": value}]
 
 
 def test_what_a_user_named_oddly_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,6 +388,20 @@ def test_a_picture_without_a_caption_is_called_by_its_name(tmp_path: Path) -> No
         == 0
     )
     assert '"m1, meadow, smile"' in (tmp_path / "b.yaml").read_text("utf-8")
+
+
+def test_another_base_gets_usual_settings_and_a_path_from_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SD15.tiny(tmp_path / "bases" / "tiny")
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    one = str(PENNY / "penny-11.png")
+    assert main(["new", "--from-one", one, "--base", "bases/tiny", "--to", "mine/my.yaml"]) == 0
+    text = (tmp_path / "mine" / "my.yaml").read_text("utf-8")
+    assert "checkpoint: ../bases/tiny" in text and "unet_lr: 1e-4" in text and "@" not in text
+    assert '"penny, portrait, smile"' in text
+    loader.load(tmp_path / "mine" / "my.yaml")
 
 
 def test_what_is_wrong_with_one_picture_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

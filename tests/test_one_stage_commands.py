@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -74,6 +75,22 @@ def test_a_lora_of_the_pocket_base_is_converted_and_merged_with_another(
     for place, module in one.modules.items():
         delta = module.delta(None)
         assert (sum_of_halves.modules[place].delta(None) - delta).norm() < 1e-3 * delta.norm()  # both files are fp16
+
+
+def test_json_says_what_is_kept_of_every_module(
+    lora: Path, pocket: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["merge", "pocket", str(lora), "--to", str(tmp_path / "tuned"), "--quiet"]) == 0
+    slim, found = tmp_path / "slim.safetensors", tmp_path / "found.safetensors"
+    assert main(["resize", str(lora), "--rank", "1", "--to", str(slim), "--json"]) == 0
+    assert main(["extract", str(tmp_path / "tuned"), "pocket", "--rank", "1", "--to", str(found), "--json"]) == 0
+    reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    modules = formats.open(lora, pocket.kohya_names()).modules.values()
+    assert [each["file"] for each in reports] == [str(slim), str(found)]
+    assert {each["name"] for each in reports[1]["modules"]} <= {each["name"] for each in reports[0]["modules"]}
+    kept = [module.delta().flatten(1).svd().S.square() for module in modules]
+    wanted = [float(values[0] / values.sum()) for values in kept]
+    assert sorted(each["kept"] for each in reports[0]["modules"]) == pytest.approx(sorted(wanted), rel=1e-4)
 
 
 def test_a_disk_that_is_too_small_is_told_with_the_file_that_the_user_named(

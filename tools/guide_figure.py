@@ -16,8 +16,9 @@ from pathlib import Path
 
 import PIL.Image
 
+import lorapipe
 from lorapipe.drawing.sheet import FAINT, Sheet
-from lorapipe.pipeline import loader
+from lorapipe.errors import InputError
 from lorapipe.spec.serialization import to_dict
 from lorapipe.stages.train import Train
 
@@ -27,12 +28,14 @@ STEP = re.compile(r"step-(\d+)-\d+\.png")
 
 
 def draw(pipeline: Path, labels: Sequence[str] = ()) -> PIL.Image.Image:
-    """Return the figure. The pipeline's results are read from its folder `outputs`."""
-    stages = {name: stage for name, stage in loader.load(pipeline).stages.items() if isinstance(stage, Train)}
-    outputs = pipeline.parent / "outputs"
-    rows = dict(
-        _rows_of_trainings(stages, outputs) if len(stages) > 1 else _rows_of_steps(outputs / next(iter(stages)))
-    )
+    """Return the figure. `InputError` if the pipeline has not run."""
+    loaded = lorapipe.load(pipeline)
+    stages = {name: stage for name, stage in loaded.stages.items() if isinstance(stage, Train)}
+    results = {step.name: step.result for step in lorapipe.plan(loaded).stages if step.name in stages}
+    if missing := [name for name, result in results.items() if result is None]:
+        raise InputError(f"{', '.join(missing)} has not run.", where=str(pipeline), cure=f"lorapipe run {pipeline}")
+    outputs = {name: result.folder for name, result in results.items() if result is not None}
+    rows = dict(_rows_of_trainings(stages, outputs) if len(stages) > 1 else _rows_of_steps(*outputs.values()))
     sheet = Sheet()
     columns = next(iter(stages.values())).preview_prompts
     for place, prompt in enumerate(columns):
@@ -48,7 +51,7 @@ def draw(pipeline: Path, labels: Sequence[str] = ()) -> PIL.Image.Image:
     return sheet.drawn(size)
 
 
-def _rows_of_trainings(stages: Mapping[str, Train], outputs: Path) -> Iterator[tuple[str, list[Path]]]:
+def _rows_of_trainings(stages: Mapping[str, Train], outputs: Mapping[str, Path]) -> Iterator[tuple[str, list[Path]]]:
     """Yield the label and the last previews of each training."""
     settings = {name: dict(_flat(to_dict(stage))) for name, stage in stages.items()}
     names = dict.fromkeys(name for each in settings.values() for name in each)
@@ -56,7 +59,7 @@ def _rows_of_trainings(stages: Mapping[str, Train], outputs: Path) -> Iterator[t
     for name in stages:
         said = {knob: settings[name][knob] for knob in differing if settings[name].get(knob) is not None}
         label = ", ".join(_said(knob, value) for knob, value in said.items())
-        yield label, [*_previews(outputs / name).values()][-1]
+        yield label, [*_previews(outputs[name]).values()][-1]
 
 
 def _rows_of_steps(output: Path) -> Iterator[tuple[str, list[Path]]]:

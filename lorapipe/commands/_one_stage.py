@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import sys
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from lorapipe.commands import json_line
 
 if TYPE_CHECKING:
     from lorapipe.errors import Problem
@@ -106,9 +109,12 @@ def module_progress(name: str, *, quiet: bool = False) -> Iterator[Callable[[int
         display.close()
 
 
-def run_alone(stage: Stage, to: Path, file: Callable[[Artifact], Path], *, quiet: bool = False) -> None:
+def run_alone(
+    stage: Stage, to: Path, file: Callable[[Artifact], Path], *, quiet: bool = False, report: str = ""
+) -> None:
     """Run a stage beside the target, show its progress, and move the file of its artifact to the target.
 
+    What the stage says is printed, or as a line of JSON the file called `report` that it has put beside its artifact's.
     Nothing is left where it fails or is interrupted.
     """
     from lorapipe.atomic import publish
@@ -132,14 +138,17 @@ def run_alone(stage: Stage, to: Path, file: Callable[[Artifact], Path], *, quiet
     try:
         (work / "out").mkdir(parents=True)
         context = Context(work / "out", work / "resume", work / "cache", show, lambda: False)
-        publish(file(stage.run(context)), to)
+        made = file(stage.run(context))
+        told = made.with_name(report).read_text(encoding="utf-8") if report else ""
+        publish(made, to)
     except LorapipeError as error:
         raise type(error)(_at_target(problem, work / "out", to) for problem in error.problems) from None
     finally:
         display.close()
         shutil.rmtree(work, ignore_errors=True)
-    for text in () if quiet else said:
-        Printer(sys.stdout).line(f"{to}: {text}")
+    lines = [json_line({"file": str(to), **json.loads(told)})] if told else [f"{to}: {text}" for text in said]
+    for line in lines if told or not quiet else ():
+        Printer(sys.stdout).line(line)
 
 
 def _at_target(problem: Problem, out: Path, to: Path) -> Problem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lorapipe.commands import DONE, takes_force, takes_quiet, takes_rank, takes_sets, takes_target
+from lorapipe.commands import DONE, takes_force, takes_json, takes_quiet, takes_rank, takes_sets, takes_target
 
 HELP = "extract a LoRA from a tuned checkpoint and its base: TUNED BASE --rank 64 --to FILE"
 SETS = "any setting of the stage extract: conv_rank=32, energy=0.95, form=diff, text_encoders=false, dtype=bf16"
@@ -20,12 +20,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     takes_sets(parser, SETS, "KNOB=VALUE")
     takes_force(parser)
     takes_quiet(parser)
+    takes_json(parser)
 
 
 def main(options: argparse.Namespace) -> int:
     """Extract, and say how much is kept."""
     from lorapipe.commands._one_stage import may_replace, parsed, run_alone, settings
     from lorapipe.lora_tools.detected_base import detected_base
+    from lorapipe.lora_tools.kept_report import FILE
     from lorapipe.lora_tools.publication import require_other
 
     require_other(options.to, [Path(options.tuned), Path(options.base)])
@@ -33,5 +35,6 @@ def main(options: argparse.Namespace) -> int:
     base = {"family": detected_base(options.base).name, "checkpoint": options.base}
     rank = {} if options.rank is None else {"rank": options.rank}
     stage = parsed("extract", {"tuned": options.tuned, "base": base, **rank, **settings(options.set)})
-    run_alone(stage, options.to, lambda made: made.snapshots[-1].path, quiet=options.quiet)  # type: ignore[attr-defined]
+    report = FILE if options.json else ""
+    run_alone(stage, options.to, lambda made: made.snapshots[-1].path, quiet=options.quiet, report=report)  # type: ignore[attr-defined]
     return DONE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lorapipe.commands import DONE, takes_force, takes_quiet, takes_rank, takes_sets, takes_target
+from lorapipe.commands import DONE, takes_force, takes_json, takes_quiet, takes_rank, takes_sets, takes_target
 
 HELP = "slim a LoRA to a lower rank: LORA --rank 16 --to FILE"
 SETS = "any setting of the stage resize: conv_rank=8, energy=0.95, sv_fro=0.9, sv_ratio=20, dtype=fp16"
@@ -20,11 +20,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     takes_sets(parser, SETS, "KNOB=VALUE")
     takes_force(parser)
     takes_quiet(parser)
+    takes_json(parser)
 
 
 def main(options: argparse.Namespace) -> int:
     """Resize, and say how much is kept."""
     from lorapipe.commands._one_stage import may_replace, parsed, run_alone, settings
+    from lorapipe.lora_tools.kept_report import FILE
     from lorapipe.lora_tools.publication import require_other
 
     require_other(options.to, [Path(options.lora)])
@@ -32,5 +34,6 @@ def main(options: argparse.Namespace) -> int:
     rank = {} if options.rank is None else {"rank": options.rank}
     base = {"family": "sd15", "checkpoint": "pocket"}  # the stage names one for its result; a file needs none
     stage = parsed("resize", {"lora": options.lora, "base": base, **rank, **settings(options.set)})
-    run_alone(stage, options.to, lambda made: made.snapshots[-1].path, quiet=options.quiet)  # type: ignore[attr-defined]
+    report = FILE if options.json else ""
+    run_alone(stage, options.to, lambda made: made.snapshots[-1].path, quiet=options.quiet, report=report)  # type: ignore[attr-defined]
     return DONE

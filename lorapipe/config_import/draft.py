@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from lorapipe.errors import UNSEEN
 from lorapipe.pipeline.yaml_text import flow
@@ -117,37 +116,7 @@ def key(name: str) -> str:
     return flow(name)
 
 
-def scalar(value: object, inside: bool = False) -> str:
-    """Return a value as YAML on one line; `inside` a mapping or list on one line, brackets are quoted."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, (int, float)):
-        return number(value)
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key(str(name))}: {scalar(each, True)}" for name, each in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(scalar(each, True) for each in value) + "]"
-    text = str(value)
-    if re.search(UNSEEN, text):
-        return json.dumps(text)
-    if re.fullmatch(r"\$[A-Za-z_][\w.-]*", text) or (re.fullmatch(r"\$\{\w+\}[\w./-]*", text) and not inside):
-        return text
-    return flow(text)
-
-
-def number(value: float) -> str:
-    """Return a number as people write it: 1e-4, 0.06."""
-    if isinstance(value, int):
-        return str(value)
-    if value == int(value) and abs(value) < 1e15:
-        return str(int(value))
-    text = repr(value)
-    if "e" in text:
-        mantissa, _, exponent = text.partition("e")
-        return f"{mantissa}e{int(exponent)}"
-    if abs(value) < 0.001:
-        short = f"{value:.15e}".partition("e")
-        return (
-            f"{float(short[0]):g}e{int(short[2])}" if float(f"{float(short[0]):g}e{int(short[2])}") == value else text
-        )
-    return text
+def scalar(value: object) -> str:
+    """Return a value as YAML on one line; the use of a variable alone needs no quotes."""
+    is_variable = isinstance(value, str) and re.fullmatch(r"\$\{\w+\}[\w./-]*", value)
+    return str(value) if is_variable else flow(value)

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from lorapipe.pipeline.variables import literal
+from lorapipe.spec.paths import from_folder
 
 DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 HUB = re.compile(r"[\w.-]+/[\w.-]+")
@@ -30,22 +31,10 @@ def found(text: str, folder: Path) -> Path | None:
 def located(text: str, folder: Path, target: Path) -> tuple[str, str]:
     """Return a path for the pipeline in `target`, and a remark where it does not exist here."""
     if (path := found(text, folder)) is not None:
-        return literal(_from(path, target)), ""
+        return literal(from_folder(path, target)), ""
     plain = literal(text.strip().strip("\"'").replace("\\", "/"))
     if DRIVE.match(text) and os.sep == "/":
         return plain, "; a path of Windows: write where it is here"
     if HUB.fullmatch(plain) and not plain.startswith("."):
         return plain, "; not here: if it is a name on Hugging Face's hub, download it, and write where it is"
     return plain, "; not here: write where it is"
-
-
-def _from(path: Path, target: Path) -> str:
-    """Return a path from the pipeline's folder where it is below that or beside it, else whole."""
-    try:
-        relative = Path(os.path.relpath(os.path.normpath(path), target.absolute()))
-    except ValueError:  # another drive
-        return Path(os.path.normpath(path)).as_posix()
-    ups = sum(part == ".." for part in relative.parts)
-    if ups > 1:
-        return Path(os.path.normpath(path)).as_posix()
-    return relative.as_posix() if ups else f"./{relative.as_posix()}"

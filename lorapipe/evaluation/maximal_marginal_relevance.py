@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Array
 
-NOVELTY = 0.5
+NOVELTY = 0.7
 """What being different counts, beside 1 − this for the merit alone (1 − λ of Carbonell & Goldstein)."""
 STAND_OUT = 3.5
 """Modified z-score beyond which a picture stands out (Iglewicz & Hoaglin 1993)."""

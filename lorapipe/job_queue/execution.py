@@ -112,9 +112,10 @@ class Execution:
 
     def _forward_events(self, run: Run | Tuning) -> None:
         """Pass on a run's events."""
+        number: int | None = None
         for event in run:
-            if not self._runs and run.number is not None:
-                self._on_run_number(run.number)
+            if run.number is not None and run.number != number:  # a tuning is several runs
+                self._on_run_number(number := run.number)
             self._runs = True
             if self.is_abandoned:
                 return

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from lorapipe.errors import counted, listed
 
+FILE = "kept.json"
+"""The report of all modules, beside a stage's file."""
 NOTABLE = 0.5
 """The share of an update's energy below which a module is named in the text."""
 MOST_NAMED = 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 
@@ -31,13 +32,33 @@ def _stage(name: str, document: Mapping[str, object]) -> Iterator[str]:
 def flow(value: object) -> str:
     """Return a value on one line; text is quoted unless it is certain to be parsed unchanged."""
     if isinstance(value, str):
-        return (
-            value
-            if PLAIN.fullmatch(value) and isinstance(scalar(value), str)
-            else json.dumps(value, ensure_ascii=False)
-        )
+        return value if PLAIN.fullmatch(value) and isinstance(scalar(value), str) else quoted(value)
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{flow(key)}: {flow(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
+        return "{" + ", ".join(f"{flow(str(key))}: {flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(flow, value)) + "]"
-    return json.dumps(value)
+    return number(value) if isinstance(value, float) and math.isfinite(value) else json.dumps(value)
+
+
+def quoted(text: str) -> str:
+    """Return a text in quotes, with unprintable characters escaped."""
+    said = json.dumps(text, ensure_ascii=False)
+    return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in said)
+
+
+def number(value: float) -> str:
+    """Return a number as people write it: 1e-4, 0.06."""
+    if isinstance(value, int):
+        return str(value)
+    if value == int(value) and abs(value) < 1e15:
+        return str(int(value))
+    text = repr(value)
+    if "e" in text:
+        mantissa, _, exponent = text.partition("e")
+        return f"{mantissa}e{int(exponent)}"
+    if abs(value) < 0.001:
+        short = f"{value:.15e}".partition("e")
+        return (
+            f"{float(short[0]):g}e{int(short[2])}" if float(f"{float(short[0]):g}e{int(short[2])}") == value else text
+        )
+    return text

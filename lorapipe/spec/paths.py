@@ -48,6 +48,19 @@ def path_of(text: str, folder: Path) -> Path:
     return Path(tidy(path)) if ".." in path.parts else path
 
 
+def from_folder(path: Path, folder: Path) -> str:
+    """Return a path as a document in a folder says it: relative where it is below the folder or beside it, else whole."""
+    whole = Path(os.path.normpath(path.absolute()))
+    try:
+        relative = Path(os.path.relpath(whole, folder.absolute()))
+    except ValueError:  # another drive
+        return whole.as_posix()
+    ups = relative.parts.count("..")
+    if ups > 1:
+        return whole.as_posix()
+    return relative.as_posix() if ups or not relative.parts else f"./{relative.as_posix()}"
+
+
 def _check_text(text: str) -> None:
     """Raise `ValueError` if a text cannot be a path on any system."""
     if not text:

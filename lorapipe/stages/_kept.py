@@ -12,9 +12,6 @@ from lorapipe.pipeline.events import Log, Progress
 if TYPE_CHECKING:
     from lorapipe.lora_tools.kept_report import KeptReport
 
-FILE = "kept.json"
-"""The report of all modules, beside the file."""
-
 
 def modules_told(context: Context) -> Callable[[int, int], None]:
     """Return a function that tells the modules done as progress, and stops when the user wants to."""
@@ -30,4 +27,6 @@ def emit_report(report: KeptReport, context: Context) -> None:
     """Emit the report as lines, with what is left out as warnings, and write it for all modules as JSON."""
     for line in report.lines():
         context.emit(Log(text=line, level="warning" if line.startswith("left out") else "info"))
+    from lorapipe.lora_tools.kept_report import FILE
+
     write_text(report.as_json(), context.out / FILE)

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorapipe import pocket
@@ -244,21 +243,10 @@ def _next(letter: Difficulty) -> Difficulty:
     return letters[letters.index(letter) + 1]
 
 
-def path_from(path: Path, folder: Path) -> str:
-    """Return a path as it is written in a file of a folder: relative if it is below the folder or beside it."""
-    import os
-
-    found = path.resolve()
-    near = folder.resolve()
-    if found.is_relative_to(near) or found.is_relative_to(near.parent):
-        relative = Path(os.path.relpath(found, near)).as_posix()
-        return relative if relative.startswith(".") else f"./{relative}"
-    return found.as_posix()
-
-
 def notes(choices: Choices) -> Iterator[str]:
     """Yield what the user should know or do about the pictures."""
     facts, captions = choices.facts, choices.facts.captions
+    yield from _unseen(facts)
     if captions.kind == "none":
         yield f"no captions: every picture is learnt as {choices.trigger!r} alone; captions make the LoRA more flexible"
     if facts.transparent:

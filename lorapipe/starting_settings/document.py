@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
 import textwrap
 from collections.abc import Iterator
 
+from lorapipe.pipeline.yaml_text import flow
 from lorapipe.starting_settings.drafts import PipelineDraft, Setting
 
 WIDTH = 125
 COLUMN = 46
 """Column of the comments, where lines are shorter."""
-PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off|y|n|~)$)[A-Za-z_$][\w ./$+()-]*[\w).]|[A-Za-z]", re.IGNORECASE)
-"""Texts that YAML reads as themselves, also in a list."""
 
 
 def text_of(draft: PipelineDraft, command: str) -> str:
@@ -67,32 +64,7 @@ def _line(text: str, why: str) -> list[str]:
     return [*textwrap.wrap(why, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "), text]
 
 
-def flow(value: object) -> str:
-    """Return a value as YAML in one line."""
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {flow(each)}' for key, each in value.items())}}}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(flow, value))}]"
-    if isinstance(value, float) and not isinstance(value, bool):
-        return _number(value)
-    if isinstance(value, str):
-        return value if PLAIN.fullmatch(value) and ": " not in value and " #" not in value else quoted(value)
-    return json.dumps(value)
-
-
-def _number(value: float) -> str:
-    text = f"{value:g}"
-    mantissa, sign, exponent = text.partition("e")
-    return f"{mantissa}e{int(exponent)}" if sign else (text if "." in text else f"{text}.0")
-
-
 def printable(text: str) -> str:
     """Return a text for a comment: in one line, without control characters."""
     text = " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
     return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def quoted(text: str) -> str:
-    """Return a text in quotes, with unprintable characters escaped."""
-    said = json.dumps(text, ensure_ascii=False)
-    return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in said)

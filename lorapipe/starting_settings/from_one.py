@@ -10,7 +10,7 @@ from pathlib import Path
 from lorapipe.atomic import write_text
 from lorapipe.captioning.tags import tags_of
 from lorapipe.errors import InputError
-from lorapipe.starting_settings.document import flow
+from lorapipe.pipeline.yaml_text import flow
 from lorapipe.training.data.captions import CaptionFiles
 from lorapipe.training.data.image_folder import look_through
 from lorapipe.training.data.image_reader import Unreadable

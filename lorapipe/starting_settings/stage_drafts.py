@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from lorapipe.spec.paths import from_folder
 from lorapipe.starting_settings.caption_facts import CaptionFacts
-from lorapipe.starting_settings.choices import Choices, notes, path_from
+from lorapipe.starting_settings.choices import Choices, notes
 from lorapipe.starting_settings.drafts import PipelineDraft, Setting, StageDraft, literal
 from lorapipe.starting_settings.folder_facts import HELD_OUT
 from lorapipe.training.data.filter import ENOUGH_TO_HOLD_OUT
@@ -31,8 +32,8 @@ def draft(choices: Choices, folder: Path) -> PipelineDraft:
 
 def _variables(choices: Choices, folder: Path) -> Iterator[Setting]:
     facts, checkpoint = choices.facts, choices.base.checkpoint
-    yield Setting("images", literal(path_from(facts.root, folder)), facts.summary())
-    where = "pocket" if choices.is_pocket else literal(path_from(checkpoint.path, folder))
+    yield Setting("images", literal(from_folder(facts.root, folder)), facts.summary())
+    where = "pocket" if choices.is_pocket else literal(from_folder(checkpoint.path, folder))
     why = "comes with lorapipe, to try the pictures; new --base FILE writes this for yours"
     yield Setting("checkpoint", where, why if choices.is_pocket else f"{choices.base.kind}, by its tensors")
     captions = choices.facts.captions

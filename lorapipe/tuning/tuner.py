@@ -23,8 +23,8 @@ from lorapipe.pipeline.execution.pool import Pool
 from lorapipe.pipeline.execution.runner import Run, StopLevel, never_stop, open_pool
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.tuning import tuned_files
-from lorapipe.tuning.rounds import begun, change_text, end_text, limits_of, pipeline_of, seconds_of, with_round
-from lorapipe.tuning.search import Change, End, next_change
+from lorapipe.tuning.rounds import begun, change_text, end_text, next_of, pipeline_of, seconds_of, with_round
+from lorapipe.tuning.search import Change, End
 
 if TYPE_CHECKING:
     from lorapipe.pipeline.pipeline import Pipeline
@@ -91,12 +91,12 @@ class Tuning(Iterator[Event]):
             yield from self._in_pool(pool)
 
     def _in_pool(self, pool: Pool) -> Generator[Event, None, None]:
-        stage, free, limits = self.tuned.of.stage, self.tuned.of.free, limits_of(self.pipeline)
+        stage = self.tuned.of.stage
         found: Change | End | None = None
         while not isinstance(found, End):
             if not (yield from self._round(found, pool)):
                 return
-            found = next_change(self.tuned.rounds, free, limits)
+            found = next_of(self.tuned)
             if isinstance(found, Change):
                 yield Log(stage, text=change_text(self.tuned.rounds, found), level="warning")
         self.tuned = replace(self.tuned, end=found)

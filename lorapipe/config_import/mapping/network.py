@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from lorapipe.config_import.draft import number
 from lorapipe.config_import.mapping import TRAIN, Translation
 from lorapipe.config_import.mapping.block_rates import block_rates, plain_number
 from lorapipe.config_import.option_table import BLOCK_RATES, NETWORK_ARGS
 from lorapipe.config_import.option_values import converted, literal
 from lorapipe.config_import.user_paths import located
 from lorapipe.pipeline.contracts import contracts
+from lorapipe.pipeline.yaml_text import number
 from lorapipe.spec import knobs, registry_of
 
 USUAL_RANK, USUAL_ALPHA = 4, 1.0

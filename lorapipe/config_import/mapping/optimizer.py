@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from lorapipe.config_import.draft import number
 from lorapipe.config_import.mapping import TRAIN, Translation
 from lorapipe.config_import.mapping.captions import encodes_raw
 from lorapipe.config_import.option_values import converted, literal
 from lorapipe.pipeline.contracts import contracts
+from lorapipe.pipeline.yaml_text import number
 from lorapipe.spec import Knob, Spec, knobs, registry_of
 
 USUAL_RATE = 2e-6
