@@ -98,13 +98,18 @@ class PipelineReader:
                 self._note(problem.under("stages", name))
         self._raise()
         self._read_tune(stages)
-        if self.tune is not None and self.expansion.keeps:
-            self._note(Problem("a pipeline is tuned, or its matrix is halved (keep), not both.", path=(TUNE,)))
-        self._note_all(halved_matrix.problems(self.expansion.keeps, self.expansion.cells, stages))
-        self._raise()
-        for name, keep in self.expansion.keeps.items():
-            self.halved = halved_matrix.halved(name, tuple(self.expansion.cells[name]), keep, stages)
+        self._read_halved(stages)
         return stages
+
+    def _read_halved(self, stages: Mapping[str, Stage]) -> None:
+        """Read the matrix with `keep`, where there is one. Raises if it cannot be halved, or the tuning is wrong."""
+        keeps, cells = self.expansion.keeps, self.expansion.cells
+        if self.tune is not None and keeps:
+            self._note(Problem("a pipeline is tuned, or its matrix is halved (keep), not both.", path=(TUNE,)))
+        self._note_all(halved_matrix.problems(keeps, cells, stages))
+        self._raise()
+        for name, keep in keeps.items():
+            self.halved = halved_matrix.halved(name, tuple(cells[name]), keep, stages)
 
     def _read_tune(self, stages: Mapping[str, Stage]) -> None:
         """Read `tune:`, where there is one; `--set tune.NAME=VALUE` sets one, unless a stage is called that."""
