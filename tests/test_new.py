@@ -390,6 +390,20 @@ def test_a_picture_without_a_caption_is_called_by_its_name(tmp_path: Path) -> No
     assert '"m1, meadow, smile"' in (tmp_path / "b.yaml").read_text("utf-8")
 
 
+def test_another_base_gets_usual_settings_and_a_path_from_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SD15.tiny(tmp_path / "bases" / "tiny")
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    one = str(PENNY / "penny-11.png")
+    assert main(["new", "--from-one", one, "--base", "bases/tiny", "--to", "mine/my.yaml"]) == 0
+    text = (tmp_path / "mine" / "my.yaml").read_text("utf-8")
+    assert "checkpoint: ../bases/tiny" in text and "unet_lr: 1e-4" in text and "@" not in text
+    assert '"penny, portrait, smile"' in text
+    loader.load(tmp_path / "mine" / "my.yaml")
+
+
 def test_what_is_wrong_with_one_picture_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "text.png").write_text("no picture", "utf-8")
     one, to = str(PENNY / "penny-11.png"), str(tmp_path / "my.yaml")

@@ -296,6 +296,17 @@ def test_the_part_that_is_off_is_named() -> None:
     assert "step 240 shows 95 % of the subject, 98 % of the prompts; with both at 1: 80 % of the subject" in reason
 
 
+def test_a_part_that_has_learnt_too_much_is_not_advised_to_train_longer() -> None:
+    """The likeness is weak because the text encoder is in its way: with that lower it is better."""
+    apart = {Cell(240, 1.0, each): scores(0.45, 0.95 if each == 0.5 else 0.6) for each in (0.5, 1.5)}
+    apart[cell(240)] = scores(0.45, 0.6)
+    curve = [(0.3, 0.7), (0.4, 0.65), (0.45, 0.6)]
+    assert judge(results(curve)).state == "under-trained"
+    verdict = judge(results(curve, apart=apart))
+    assert verdict.state == "over-trained" and verdict.headline.endswith("the text encoder has learnt too much.")
+    assert [advice.patch for advice in verdict.advice] == [{"text_encoder_lr": 2.5e-05}]
+
+
 def test_a_part_that_is_too_cold_gets_a_rate_that_much_higher() -> None:
     apart = parts_apart() | {Cell(240, 1.5, 1.0): scores(0.85, 0.7), Cell(240, 2.0, 1.0): scores(0.95, 0.95)}
     verdict = judge(results([(0.4, 1.0), (0.6, 0.9), (0.85, 0.8)], apart=apart))
@@ -407,6 +418,12 @@ def test_two_copies_in_a_cell_at_strength_1_are_copying() -> None:
     assert judge(results([(0.9, 0.9)] * 3, more=rows(heeding(0.9, 0.8), heeding(0.8, 0.8, 0.7)))).state == "good"
 
 
+def test_copies_in_the_cell_to_use_are_copying_at_any_strength() -> None:
+    more = {cell(step, 1.5): replace(copied(0.5), following=(0.9,) * PICTURES) for step in (80, 160, 240)}
+    verdict = judge(results([(0.4, 0.8)] * 3, more=more))
+    assert verdict.best.strength == 1.5 and verdict.state == "copies"
+
+
 def test_nothing_but_artefacts_at_every_strength_is_broken_whatever_the_features_show() -> None:
     ruined = heeding(0.95, 0.8, sound=0.05)
     assert judge(results([(0.9, 0.9)] * 3, more=rows(ruined, ruined))).state == "broken"
@@ -420,6 +437,17 @@ def test_what_guidance_hides_is_not_called_under_trained() -> None:
     assert "CFG 1.5" in judge(hidden).headline
     weak = replace(hidden, low_guidance=LowGuidance(4.0, 1.5, scores(0.15, 0.9)))
     assert judge(weak).state in ("no effect", "under-trained")
+
+
+def test_what_guidance_hides_is_found_after_the_vote_as_the_stage_does() -> None:
+    """The cell that was chosen is painted at a low CFG once the vote is taken; its pictures pair with the cell's own."""
+    measured = results([(0.25, 0.9), (0.3, 0.9)])
+    vote = voted(measured)
+    low = LowGuidance(4.0, 1.5, scores(0.9, 0.9))
+    assert judge(measured, vote).state == "under-trained"
+    assert judge(replace(measured, low_guidance=low), vote).state == "burns"
+    drawn = replace(measured, low_guidance=low).resampled(random.Random(0))
+    assert drawn.low_guidance is not None and len(drawn.low_guidance.scores.identity) == len(drawn.prompt_of)
 
 
 def test_a_part_that_is_best_left_out_keeps_a_quarter_of_its_rate() -> None:

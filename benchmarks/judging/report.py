@@ -25,7 +25,7 @@ from lorapipe.evaluation.measures import Reference
 from lorapipe.evaluation.results import Kind, LowGuidance, Results
 from lorapipe.evaluation.scorer import CellScores, Scorer
 from lorapipe.evaluation.selection import Probe, Scores, merit
-from lorapipe.evaluation.verdict import Verdict, judge
+from lorapipe.evaluation.verdict import Verdict, judge, voted
 
 CAUSES = {"U-Net hot": ("unet_lr", -1), "U-Net cold": ("unet_lr", 1), "text encoder hot": ("text_encoder_lr", -1)}
 """The knob that the advice must name alone, and in which direction."""
@@ -224,9 +224,9 @@ def judged(work: Path, training: Training) -> Iterator[Judged]:
     for case, view in training.views.items():
         results = results_of(bench, view, found, probes)
         true = {cell: found.truths[real.slug] for cell, real in view.cells().items()}
-        verdict = judge(results)
+        verdict, low = _verdict(results, training.low), training.low
         yield Judged(
-            training, case, verdict, [judge(_of_noise(results, noise)) for noise in range(bench.images.count)], true,
+            training, case, verdict, [_verdict(_of_noise(results, noise), low) for noise in range(bench.images.count)], true,
             _rho(results, true), max(true[cell] for cell in true if cell.uniform) - true[verdict.best],
             max(found.shown[real.slug] for cell, real in view.cells().items() if cell.uniform),
             _asked_for(found, view), _hidden(found, view, training),
@@ -289,11 +289,14 @@ def _apart(cells: Mapping[Cell, Cell], found: Figures, step: int) -> dict[Cell, 
 def _of_noise(results: Results, noise: int) -> Results:
     count = len(results.prompt_of) // len({*results.prompt_of})
     places = list(range(noise, len(results.prompt_of), count))
-    scores: dict[Cell, Scores] = {cell: each.of(places) for cell, each in results.scores.items()}
     apart = {cell: each.of(places) for cell, each in results.apart.items()}
-    return replace(
-        results, scores=scores, apart=apart, tags={}, prompt_of=[results.prompt_of[place] for place in places]
-    )
+    return replace(results.of_pictures(places), apart=apart, tags={})
+
+
+def _verdict(results: Results, low: Cell) -> Verdict:
+    """The verdict; pictures of little guidance, which were painted of `low`, count where that is the cell chosen."""
+    vote = voted(results)
+    return judge(results if vote.best == low else replace(results, low_guidance=None), vote)
 
 
 def _rho(results: Results, true: dict[Cell, float]) -> float:

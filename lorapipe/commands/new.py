@@ -85,8 +85,10 @@ def _from_one(options: argparse.Namespace) -> int:
     """Copy the picture into a folder beside the pipeline, and write the pipeline that grows a character from it."""
     from lorapipe.atomic import write_text
     from lorapipe.errors import InputError
+    from lorapipe.spec.paths import from_folder
     from lorapipe.starting_settings import from_one
     from lorapipe.starting_settings.base_facts import base_of
+    from lorapipe.starting_settings.drafts import literal
 
     target: Path | None = options.to
     if target is None:
@@ -102,6 +104,8 @@ def _from_one(options: argparse.Namespace) -> int:
     folder = target.absolute().parent / f"{target.stem}-picture"
     from_one.copy_picture(picture, folder)
     plain = base.checkpoint.plain()
+    if plain != "pocket":
+        plain = literal(from_folder(base.checkpoint.path, target.absolute().parent))
     file = f"out/{picture.path.stem}.safetensors"
     write_text(from_one.text(folder.name, base.name, plain, picture.trigger, file), target)
     _tell(target)

@@ -12,6 +12,7 @@ from lorapipe.evaluation.measures import Measure
 from lorapipe.evaluation.nearest_pictures import NearestPicture
 from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.scorer import CellScores
+from lorapipe.evaluation.subject_parts import SubjectPart
 from lorapipe.evaluation.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class EvaluationResult:
     `scored` has the base (`BASE`) too; `apart` the last sound snapshot with one part at another strength and with both at
     1, of the first prompts; `training` are the training pictures, `measures` what was measured,
     `low_guidance` the pictures of the best cell at a low CFG, `nearest` the best cell's pictures that come nearest to
-    training pictures.
+    training pictures, `parts` what is taken for the subject; empty for a style.
     """
 
     results: Results
@@ -37,6 +38,7 @@ class EvaluationResult:
     low_guidance: ImageStore | None = None
     nearest: Sequence[NearestPicture] = ()
     apart: Mapping[Cell, CellScores] = field(default_factory=dict)
+    parts: Sequence[SubjectPart] = ()
 
     @property
     def best(self) -> Cell:

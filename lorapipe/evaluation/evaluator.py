@@ -98,7 +98,9 @@ class Evaluator:
         results, low = self._with_low_guidance(results, vote.best, scorer)
         verdict, scored = judge(results, vote), {BASE: scorer.base, **scored}
         nearest = nearest_pictures(scorer.reference.training.latents, latents[verdict.best])
-        return EvaluationResult(results, verdict, scored, images, self.training, scorer.measures, low, nearest, apart)
+        return EvaluationResult(
+            results, verdict, scored, images, self.training, scorer.measures, low, nearest, apart, scorer.parts
+        )
 
     def _scorer(self, images: ImageStore, kind: Kind | None = None) -> Scorer:
         """The measures, fitted to the training pictures and the base's."""

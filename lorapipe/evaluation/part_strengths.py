@@ -53,7 +53,7 @@ def part_advice(results: Results) -> Iterator[Advice]:
     fault = part_fault(results)
     if fault is None:
         return
-    name = _names(results)[fault.role]
+    name = part_names(results)[fault.role]
     how = "fast" if fault.strength < 1 else "slowly"
     text = f"The {name} learns too {how}: with it alone at {fault.strength:g} it is better than with both at 1."
     yield Advice(text, part_rate(results, fault.role, max(fault.strength, LEAST_FACTOR)))
@@ -73,12 +73,13 @@ def part_reasons(results: Results) -> Iterator[str]:
         )
         return
     yield (
-        f"With the {_names(results)[fault.role]} alone at {fault.strength:g} step {both.step} shows "
+        f"With the {part_names(results)[fault.role]} alone at {fault.strength:g} step {both.step} shows "
         f"{_shown(apart[fault.cell])}; with both at 1: {_shown(apart[both])}."
     )
 
 
-def _names(results: Results) -> Mapping[Role, str]:
+def part_names(results: Results) -> Mapping[Role, str]:
+    """What people call the parts."""
     return {"denoiser": results.denoiser, "text_encoder": "text encoder"}
 
 

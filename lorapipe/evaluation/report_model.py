@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 PAIRS = 6
 """Prompts shown before and after, at the head of the page."""
+LARGEST_PLACE = 120
+"""Pixels of a place of the subject at most."""
 NOTES = (
     "Identity is how much of the subject's parts, or of the style, the pictures show, by features of the base's own "
     "denoiser: 100 % is as the training pictures show it.",
@@ -57,6 +59,14 @@ class NearestPair:
 
 
 @dataclass(frozen=True)
+class PartRow:
+    """A part of the subject: its share of the figure, as text, and places of training pictures side by side."""
+
+    share: str
+    picture: Image
+
+
+@dataclass(frozen=True)
 class TableRow:
     """A row of scores, as text; the best is marked."""
 
@@ -69,7 +79,8 @@ class TableRow:
 class ReportModel:
     """What the page shows, from top to bottom. Texts are plain: the template escapes them.
 
-    `columns` are the titles of `rows`; `notes` explain them. `apart` are rows of the first three columns.
+    `columns` are the titles of `rows`; `notes` explain them. `apart` are rows of the first three columns, `parts` what is
+    taken for the subject.
     """
 
     verdict: Verdict
@@ -84,6 +95,7 @@ class ReportModel:
     notes: Sequence[str] = ()
     nearest: Sequence[NearestPair] = ()
     apart: Sequence[TableRow] = ()
+    parts: Sequence[PartRow] = ()
 
 
 # -------------------------------------------------------------------------------------------------------------- grid
@@ -217,6 +229,7 @@ def report_model(result: EvaluationResult, grid: Image, about: Mapping[str, str]
         settings=about,
         nearest=_nearest(result),
         apart=_apart(result),
+        parts=[PartRow(_percent(each.share), _strip(each.pictures(result.training))) for each in result.parts],
         notes=(*NOTES, *(f"{each.title.capitalize()}: {each.meaning}." for each in _others(result).values())),
     )
 
@@ -262,6 +275,17 @@ def _nearest(result: EvaluationResult) -> list[NearestPair]:
         )
         for each in result.nearest
     ]
+
+
+def _strip(pictures: Sequence[Image]) -> Image:
+    """Pictures side by side, in squares of one size."""
+    import PIL.Image
+
+    side = min(LARGEST_PLACE, *(picture.width for picture in pictures))
+    strip = PIL.Image.new("RGB", (side * len(pictures), side))
+    for place, picture in enumerate(pictures):
+        strip.paste(picture.convert("RGB").resize((side, side)), (side * place, 0))
+    return strip
 
 
 def _table_row(result: EvaluationResult, cell: Cell, scored: CellScores) -> TableRow:

@@ -177,5 +177,14 @@ class Results:
         prompts = rng.choices([*by_prompt], k=len(by_prompt))
         noises = rng.choices(range(min(map(len, by_prompt.values()))), k=min(map(len, by_prompt.values())))
         places = [by_prompt[prompt][noise] for prompt in prompts for noise in noises]
-        scores = {cell: each.of(places) for cell, each in self.scores.items()}
-        return replace(self, scores=scores, prompt_of=[self.prompt_of[place] for place in places])
+        return self.of_pictures(places)
+
+    def of_pictures(self, places: Sequence[int]) -> Results:
+        """The same of some pictures of each cell, which may be there more than once."""
+        low = self.low_guidance
+        return replace(
+            self,
+            scores={cell: each.of(places) for cell, each in self.scores.items()},
+            prompt_of=[self.prompt_of[place] for place in places],
+            low_guidance=None if low is None else replace(low, scores=low.scores.of(places)),
+        )

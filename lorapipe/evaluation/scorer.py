@@ -14,14 +14,17 @@ import numpy as np
 from lorapipe.captioning.tags import compared_tags
 from lorapipe.evaluation import measures, metrics
 from lorapipe.evaluation.measures import Measure, Reference
+from lorapipe.evaluation.measures.parts import Parts
 from lorapipe.evaluation.measures.taught import Taught
 from lorapipe.evaluation.results import ImageStats, Kind, TagEffect
 from lorapipe.evaluation.selection import Scores
+from lorapipe.evaluation.subject_parts import SubjectPart, subject_parts
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Seen
 
-IDENTITY: Mapping[Kind, tuple[str, ...]] = {"subject": ("parts",), "style": ("style", "parts")}
+PARTS = "parts"
+IDENTITY: Mapping[Kind, tuple[str, ...]] = {"subject": (PARTS,), "style": ("style", PARTS)}
 """The measures that say whether a picture shows what was trained, by the training's kind; identity is their mean."""
 TAUGHT, ARTEFACTS, COPIES, HEEDED = "taught", "artefacts", "copies", "contrast"
 FOLLOWING = (TAUGHT, "contrast")
@@ -56,7 +59,7 @@ class Scorer:
     def __init__(self, reference: Reference, kind: Kind | None = None) -> None:
         self.reference = reference
         self.measures: Mapping[str, Measure] = measures.fitted(reference)
-        self.kind: Kind = kind or ("subject" if "parts" in self.measures else "style")
+        self.kind: Kind = kind or ("subject" if PARTS in self.measures else "style")
         self.untaught = _untaught(reference)
         self.training = _stats(reference.training)
 
@@ -64,6 +67,14 @@ class Scorer:
     def base(self) -> CellScores:
         """The scores of the base's pictures."""
         return self(self.reference.base)
+
+    @property
+    def parts(self) -> list[SubjectPart]:
+        """What is taken for the subject; empty for a style."""
+        parts = self.measures.get(PARTS)
+        return (
+            subject_parts(parts, self.reference.training) if isinstance(parts, Parts) and self.kind == "subject" else []
+        )
 
     def __call__(self, seen: Seen) -> CellScores:
         """The scores of a cell's pictures, in the order of `Reference.prompt_of`."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 
 from lorapipe.evaluation.grid_plan import Cell
@@ -56,32 +57,58 @@ class Scores:
         asked = None if self.following is None else some(self.following)
         return Scores(some(self.identity), asked, some(self.sound), some(self.copied), some(self.heeded))
 
+    @cached_property
+    def merits_without(self) -> tuple[float, ...]:
+        """The merit of all pictures but one, for each of them: what a jackknife is made of."""
+        asked = self.following
+        factors = [_shares_without(each) for each in (self.identity, asked or (), self.sound) if each]
+        return tuple(map(math.prod, zip(*factors, strict=True)))
 
-def identity(scores: Scores, without: int | None = None) -> float:
-    """Mean identity, 0 … 1; `without` leaves one picture out."""
-    return _share(scores.identity, without)
+
+def identity(scores: Scores) -> float:
+    """Mean identity, 0 … 1."""
+    return _share(scores.identity)
 
 
-def following(scores: Scores, without: int | None = None) -> float | None:
+def following(scores: Scores) -> float | None:
     """Mean following of the pictures for which something was asked, 0 … 1."""
-    return None if scores.following is None else _share(scores.following, without)
+    return None if scores.following is None else _share(scores.following)
 
 
 def heeded(scores: Scores) -> float | None:
     """Mean of `heeded` over the pictures whose prompt asks for something, 0 … 1; None where there are none."""
-    return _share(scores.heeded, None) if any(not math.isnan(each) for each in scores.heeded) else None
+    return _share(scores.heeded) if any(not math.isnan(each) for each in scores.heeded) else None
 
 
-def merit(scores: Scores, without: int | None = None) -> float:
-    """Identity × following × soundness, each a mean within 0 … 1; `without` leaves one picture out."""
-    asked = following(scores, without)
-    sound = _share(scores.sound, without) if scores.sound else 1.0
-    return identity(scores, without) * (1.0 if asked is None else asked) * sound
+def merit(scores: Scores) -> float:
+    """Identity × following × soundness, each a mean within 0 … 1."""
+    asked = following(scores)
+    sound = _share(scores.sound) if scores.sound else 1.0
+    return identity(scores) * (1.0 if asked is None else asked) * sound
 
 
-def _share(values: Sequence[float], without: int | None) -> float:
-    kept = [value for place, value in enumerate(values) if place != without and not math.isnan(value)]
+def merit_error(scores: Scores) -> float:
+    """The standard error of the merit, by a jackknife over the pictures; 0 for a single picture."""
+    count = len(scores.identity)
+    if count < 2:
+        return 0.0
+    merits = [merit(scores.of([*range(place), *range(place + 1, count)])) for place in range(count)]
+    middle = fmean(merits)
+    return math.sqrt((count - 1) / count * sum((each - middle) ** 2 for each in merits))
+
+
+def _share(values: Sequence[float]) -> float:
+    """The mean of those that are numbers, within 0 … 1; 0 where none is."""
+    kept = [value for value in values if not math.isnan(value)]
     return min(max(fmean(kept), 0.0), 1.0) if kept else 0.0
+
+
+def _shares_without(values: Sequence[float]) -> list[float]:
+    """The same without each value in turn."""
+    kept = [value for value in values if not math.isnan(value)]
+    whole, count = math.fsum(kept), len(kept)
+    left = [(whole, count) if math.isnan(value) else (whole - value, count - 1) for value in values]
+    return [min(max(rest / others, 0.0), 1.0) if others else 0.0 for rest, others in left]
 
 
 def margin(first: Scores, second: Scores) -> float:
@@ -89,7 +116,7 @@ def margin(first: Scores, second: Scores) -> float:
     count = len(first.identity)
     if count < 2:
         return MOST_MARGIN
-    differences = [merit(first, place) - merit(second, place) for place in range(count)]
+    differences = [one - other for one, other in zip(first.merits_without, second.merits_without, strict=True)]
     middle = fmean(differences)
     error = math.sqrt((count - 1) / count * sum((each - middle) ** 2 for each in differences))
     return min(max(error, LEAST_MARGIN), MOST_MARGIN)

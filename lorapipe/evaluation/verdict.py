@@ -13,15 +13,16 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
+from statistics import fmean
 from typing import NamedTuple
 
 from lorapipe.evaluation.advice import Advice, Patch
 from lorapipe.evaluation.grid_plan import Cell
-from lorapipe.evaluation.part_strengths import part_advice
+from lorapipe.evaluation.part_strengths import part_advice, part_fault
 from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.selection import choose, order_of_equals
 from lorapipe.evaluation.tag_effects import tag_advice
-from lorapipe.evaluation.verdict_rules import Finding, State, finding
+from lorapipe.evaluation.verdict_rules import LEARNT, Finding, State, finding, hidden_by_guidance, part_too_fast
 from lorapipe.evaluation.verdict_text import reasons
 
 __all__ = ["Advice", "Patch", "State", "Verdict", "judge"]
@@ -62,11 +63,20 @@ class Vote(NamedTuple):
 
 
 def judge(results: Results, vote: Vote | None = None) -> Verdict:
-    """Judge the results; `vote` is theirs where it was taken already. A low CFG's pictures have none."""
+    """Judge the results; `vote` is theirs where it was taken already. Pictures of a low CFG have none: they are of the cell
+    that it chose, and tell whether guidance hides what that has learnt."""
     found, best, agreement, rival = voted(results) if vote is None else vote
     results = replace(results, chosen=best)
     if agreement < _sure(results):
         found = _not_sure(results, found, rival)
+    if (
+        found.state != "broken"
+        and (hidden := hidden_by_guidance(results))
+        and (held := _held(results)) >= _sure(results)
+    ):
+        found, agreement = hidden, held
+    if found.state in LEARNT and (fault := part_fault(results)) and fault.strength < 1:
+        found = part_too_fast(results, fault)
     advice = _joined(found.advice, tuple(part_advice(results))) + tuple(_guidance(results))
     advice += tuple(tag_advice(results.tags.get(best, {}), found.state))
     return Verdict(found.state, best, found.headline, reasons(results), advice, agreement)
@@ -93,6 +103,12 @@ def voted(results: Results) -> Vote:
     if agreement < _sure(results):
         best = _nearest_one(results)
     return Vote(what, best, agreement, others[0][0] if others else state)
+
+
+def _held(results: Results) -> float:
+    """The share of replicates of the chosen cell's pictures in which guidance hides what was learnt."""
+    rng = Random(0)
+    return fmean(hidden_by_guidance(results.resampled(rng)) is not None for _ in range(REPLICATES))
 
 
 def _nearest_one(results: Results) -> Cell:

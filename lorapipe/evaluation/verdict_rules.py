@@ -16,6 +16,7 @@ from typing import Literal
 
 from lorapipe.evaluation.advice import Advice, double_rank, half_rank, longer, loss_still_falls, rates
 from lorapipe.evaluation.grid_plan import Cell
+from lorapipe.evaluation.part_strengths import PartFault, part_names
 from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.selection import GATE, following, heeded, identity, merit, risen, worse
 
@@ -45,10 +46,13 @@ RUINED = 0.25
 """Soundness below this: noise and burnt colours, whatever is shown."""
 HEEDED, FOLLOWED = 0.5, 0.6
 """Below the first the pictures of a prompt are hardly more of it than those of the others; above the second they are."""
-PRESENT = 0.5
-"""Identity above this is a picture with the subject in it."""
+PRESENT = 0.3
+"""Identity above this is a picture with the subject in it, if not all of it."""
 HIDDEN = 0.2
 """Identity that little guidance must add for guidance to be what hides it."""
+
+LEARNT: frozenset[State] = frozenset({"good", "under-trained", "not sure"})
+"""States which a part that has learnt too much speaks against."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def _diverged(results: Results, step: int) -> bool:
     loss = fmean(probe.training)
     if not math.isfinite(loss):
         return True
-    return loss > 1.05 * fmean(results.probe.training) and _most_shown(results, cells) < WEAK
+    return loss > 1.05 * fmean(results.probe.training) and _most_shown(results, cells) < PRESENT
 
 
 def _ruined(results: Results, cells: Sequence[Cell]) -> bool:
@@ -114,8 +118,8 @@ def _most_shown(results: Results, cells: Sequence[Cell]) -> float:
     return max((identity(results.valid[cell]) for cell in cells if cell in results.valid), default=0.0)
 
 
-def _hidden(results: Results) -> Finding | None:
-    """It is learnt, and guidance hides it: with little guidance the pictures have it."""
+def hidden_by_guidance(results: Results) -> Finding | None:
+    """It is learnt, and guidance hides it: with little guidance the pictures have it. Asked once a cell is chosen, of it."""
     low, scores = results.low_guidance, results.scores_at(results.best.step)
     if low is None or scores is None or identity(scores) >= WEAK:
         return None
@@ -125,6 +129,11 @@ def _hidden(results: Results) -> Finding | None:
     if results.kind == "style":
         return Finding("style not shown", f"{use_low} hides the style that it has learnt.")
     return Finding("burns", f"{use_low} burns what it has learnt.")
+
+
+def part_too_fast(results: Results, fault: PartFault) -> Finding:
+    """A part that is better below strength 1 is over-trained, however weak the likeness is: more steps would add to it."""
+    return Finding("over-trained", f"{use(results)}: the {part_names(results)[fault.role]} has learnt too much.")
 
 
 def _no_effect(results: Results) -> Finding | None:
@@ -139,17 +148,24 @@ def _no_effect(results: Results) -> Finding | None:
 
 
 def _copies(results: Results) -> Finding | None:
-    """It paints its training pictures again, where it is used as LoRAs are: at the strength nearest 1, in all snapshots."""
+    """It paints its training pictures again: at the strength nearest 1, in all snapshots, or in the cell to use."""
     usual = results.usual_strength
     usable = [cell for cell in results.pooled if cell.strength == usual and identity(results.pooled[cell]) >= NO_EFFECT]
-    copied = [share >= COPY for cell in usable for share in results.valid[cell].copied]
-    if sum(copied) < 2 or fmean(copied) < COPYING:
+    if not _copying(results, usable) and not _copying(
+        results, [cell for cell in results.pooled if cell == results.best]
+    ):
         return None
     advice = (
         Advice("Add pictures that differ: this is the cure that lasts. Until then train less.", rates(results, 0.5)),
         *half_rank(results),
     )
     return Finding("copies", f"{use(results)} if you must: it paints copies of its training pictures.", advice)
+
+
+def _copying(results: Results, cells: Sequence[Cell]) -> bool:
+    """Whether a tenth of these cells' pictures are copies, and two at least."""
+    copied = [share >= COPY for cell in cells for share in results.valid[cell].copied]
+    return sum(copied) >= 2 and fmean(copied) >= COPYING
 
 
 def _unheeded(results: Results) -> Finding | None:
@@ -284,7 +300,6 @@ def _good(results: Results) -> Finding:
 
 RULES: tuple[Callable[[Results], Finding | None], ...] = (
     _broken,
-    _hidden,
     _no_effect,
     _copies,
     _unheeded,

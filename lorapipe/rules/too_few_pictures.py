@@ -17,7 +17,8 @@ class TooFewPictures(Rule):
 
     why: ClassVar[str] = "What few pictures share by chance, a pose or a background, is learnt with the subject."
     change: ClassVar[str] = (
-        "Add pictures; or train a quick LoRA, keep the best of the pictures that it makes, and train again with them."
+        "Add pictures; or train a quick LoRA, keep the best of the pictures that it makes, and train again with them: "
+        "`lorapipe new --from-one PICTURE` writes that."
     )
 
     def findings(self, training: TrainingOptions, facts: Facts) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ The drawings are the examples' subjects and the world's creatures; the base that
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -17,8 +17,10 @@ from PIL import Image
 from lorapipe.evaluation import measures
 from lorapipe.evaluation.features import FeatureReader, Seen
 from lorapipe.evaluation.measures import Measure, Reference
+from lorapipe.evaluation.measures.parts import Parts
 from lorapipe.evaluation.measures.taught import Taught
 from lorapipe.evaluation.scorer import Scorer
+from lorapipe.evaluation.subject_parts import subject_parts
 from lorapipe.models import Checkpoint, Family
 from lorapipe.models.sd15 import SD15
 from lorapipe.pocket import concept_lantern, subject_penny
@@ -97,18 +99,52 @@ def test_half_of_the_subject_is_not_all_of_its_parts(fitted: dict[str, Measure],
     assert figures[1] < 0.9 * figures[0]
 
 
-def test_a_thing_in_a_hand_is_told_from_the_empty_hand(read: FeatureReader) -> None:
+@dataclass(frozen=True)
+class Lantern:
+    """Pictures of creatures with the lantern, the same creatures without it, and `parts` of the first 27."""
+
+    held: list[Image.Image]
+    plain: list[Image.Image]
+    training: Seen
+    parts: Parts
+
+
+@pytest.fixture(scope="module")
+def lantern(read: FeatureReader) -> Lantern:
     """The lantern is about 13 × 19 pixels: less than three of the places that are 8 wide."""
     rng = Random(84)
     beings = [sample(rng, SCENES[number % 9]) for number in range(39)]
     held = [concept_lantern.draw_holder(each, Pen()) for each in beings]
     plain = [draw_creature(each) for each in beings]
     captions = [concept_lantern.caption(each) for each in beings[:27]]
-    base = read([plain[number] for number in (27, 28, 29, 30)])
-    parts = measures.fitted(Reference(read(held[:27]), captions, base, ("lumo", "lumo, snow"), (0, 0, 1, 1)))["parts"]
-    with_it, without = parts(read(held[31:])), parts(read(plain[31:]))
+    base, training = read([plain[number] for number in (27, 28, 29, 30)]), read(held[:27])
+    parts = Parts.fit(Reference(training, captions, base, ("lumo", "lumo, snow"), (0, 0, 1, 1)))
+    assert parts is not None
+    return Lantern(held, plain, training, parts)
+
+
+def test_a_thing_in_a_hand_is_told_from_the_empty_hand(lantern: Lantern, read: FeatureReader) -> None:
+    with_it, without = lantern.parts(read(lantern.held[31:])), lantern.parts(read(lantern.plain[31:]))
     assert with_it.mean() > 0.7 > 0.5 > without.mean()
     assert np.mean(with_it[:, None] > without) > 0.85, "any picture with the lantern against any without it"
+
+
+def test_what_counts_as_the_subject_is_shown_where_it_is_drawn(lantern: Lantern) -> None:
+    """The middle of most places that are shown is near a pixel of the lantern's, which the creature alone has not."""
+    found = subject_parts(lantern.parts, lantern.training)
+    assert found and 0 < sum(part.share for part in found) <= 1
+    assert [part.share for part in found] == sorted((part.share for part in found), reverse=True)
+    places = [(part.share, number, box) for part in found for number, box in part.places]
+    assert all(0 <= left < right <= 64 and 0 <= top < bottom <= 64 for _, _, (left, top, right, bottom) in places)
+    on_it = sum(share for share, number, box in places if _drawn_in(lantern, number, box))
+    assert on_it > 0.7 * sum(share for share, _, _ in places)
+
+
+def _drawn_in(lantern: Lantern, number: int, box: tuple[int, int, int, int]) -> bool:
+    """Whether at least a third of the lantern of a picture lies within a box."""
+    differs = np.any(np.array(lantern.held[number]) != np.array(lantern.plain[number]), axis=2)
+    left, top, right, bottom = box
+    return bool(differs[top:bottom, left:right].sum() > differs.sum() / 3)
 
 
 def test_taught_tags_are_found_where_they_are_drawn(fitted: dict[str, Measure], read: FeatureReader) -> None:

@@ -3,8 +3,10 @@
 Features of the base's denoiser (DIFT: Tang et al. 2023, arXiv:2306.03881) match where two pictures show the same part.
 All places of all training pictures are grouped by k-means. A group is a part of the subject as far as most training
 pictures come nearer to its centre than the base's pictures of the same prompts, in standard deviations (Fisher's criterion):
-scenes and clothes change and the subject does not, and what every picture has tells nothing of it. Where a picture has
-few places, smaller ones are grouped as well (`Seen.fine`): a thing in a hand is less than one large place.
+scenes and clothes change and the subject does not, and what every picture has tells nothing of it. What captions name is
+learnt with their words and is not the subject: a group counts by what no tag explains of how near pictures come to it
+(1 − r², the coefficient of determination). Where a picture has few places, smaller ones are grouped as well (`Seen.fine`):
+a thing in a hand is less than one large place.
 
 A picture's nearest place to a part is held against those of the training pictures, each left out in its turn: how likely
 would one of them come no nearer (the upper tail of a normal distribution)? The figure is the mean over the parts, as a
@@ -20,8 +22,10 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from lorapipe.captioning.tags import compared_tags
 from lorapipe.evaluation.k_means import centres_of, nearest, squares
 from lorapipe.evaluation.measures import Measure, Reference
+from lorapipe.evaluation.prompts import LEAST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,12 +55,16 @@ class Groups:
     ours: Array
 
     @classmethod
-    def fit(cls, training: Sequence[Array], base: Sequence[Array]) -> Self:
-        """Group the places of the training pictures; those of the base's pictures are what the subject is not."""
+    def fit(cls, training: Sequence[Array], base: Sequence[Array], tags: Array) -> Self:
+        """Group the places of the training pictures; those of the base's pictures are what the subject is not.
+
+        `tags` (N, T) is 1 where a training picture's caption has a tag.
+        """
         centres = centres_of(training, GROUPS, 12)
         ours, other = _left_out(training, centres), nearest(base, centres)
         gap = np.maximum(np.median(other, axis=0) - np.quantile(ours, MOST_COME, axis=0), 0)
-        weight = (gap / (ours.std(axis=0) + other.std(axis=0) + 1e-9)) ** 2
+        apart = gap / (ours.std(axis=0) + other.std(axis=0) + 1e-9)
+        weight = (apart * (1 - _explained(ours, tags))) ** 2
         return cls(centres, ours.mean(axis=0), ours.std(axis=0) + 1e-3, weight, ours)
 
     def likelihood(self, distance: Array) -> Array:
@@ -80,8 +88,9 @@ class Parts(Measure):
         training, base = reference.training, reference.base
         if len(training) < 3:
             return None
-        large = Groups.fit(training.patches, base.patches)
-        small = Groups.fit(training.fine, base.fine) if all(map(len, (*training.fine, *base.fine))) else None
+        tags = _tags(reference.captions)
+        large = Groups.fit(training.patches, base.patches, tags)
+        small = Groups.fit(training.fine, base.fine, tags) if all(map(len, (*training.fine, *base.fine))) else None
         whole = _summed([each.likelihood(each.ours) for each in (large, small) if each]).mean()
         return cls(large, small, float(whole)) if whole else None
 
@@ -89,6 +98,32 @@ class Parts(Measure):
         levels = ((self.large, seen.patches), (self.small, seen.fine))
         found = [groups.likelihood(nearest(places, groups.centres)) for groups, places in levels if groups]
         return np.minimum(_summed(found) / self.whole, MOST)
+
+
+def _tags(captions: Sequence[str]) -> Array:
+    """Which captions (N) have which tags (T): those that some have, and some have not."""
+    said = [{*compared_tags(each)} for each in captions]
+    every = np.array([[tag in each for tag in sorted(set().union(*said))] for each in said], dtype=np.float32)
+    count = every.sum(axis=0)
+    found: Array = every[:, (count >= LEAST) & (count <= len(said) - LEAST)]
+    return found
+
+
+def _explained(distances: Array, tags: Array) -> Array:
+    """How much of the distances' variance the tag explains that brings pictures nearest, by group, (K,), 0 … 1.
+
+    Less what the best of so many tags explains by chance: the median of all groups.
+    """
+    if not tags.shape[1]:
+        return np.zeros(distances.shape[1], np.float32)
+    said, far = (
+        (each - each.mean(axis=0)) / (np.linalg.norm(each - each.mean(axis=0), axis=0) + 1e-9)
+        for each in (tags, distances)
+    )
+    share = np.minimum((said.T @ far).min(axis=0), 0) ** 2
+    chance = np.median(share)
+    found: Array = np.maximum(share - chance, 0) / (1 - chance + 1e-9)
+    return found
 
 
 def _summed(likelihoods: Sequence[Array]) -> Array:
