@@ -1,11 +1,13 @@
 """Quality of the quickstart: what its LoRA's samples show, by classifiers that were trained on drawings.
 
     python benchmarks/quickstart.py [--example penny|neon|lantern …] [--seeds 3] [--count 45] [--work FOLDER]
+                                    [--captions true|tagged]
 
 Runs `pipelines/quickstart.yaml` (for a style or a concept with that example's pictures and prompts) once for each seed
 in a new folder, loads the exported file into diffusers at the verdict's strength, and samples `--count` prompts that no
 caption has. *whole*: every part of the subject, the style or the object is there; *asked*: background, eyes and hat are
-as the prompt says. The pictures stay in `--work`.
+as the prompt says. The pictures stay in `--work`. With `--captions tagged` the pictures' captions are replaced by those of
+the pocket tagger, of which the attributes that the true ones have are kept, after the trigger.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 import lorapipe  # noqa: E402
+from lorapipe.captioning.taggers.pocket import PocketTags  # noqa: E402
 from lorapipe.pipeline.artifacts import File, Report  # noqa: E402
 from lorapipe.pocket import BASE, CFG, concept_lantern, style_neon, subject_penny  # noqa: E402
 from lorapipe.pocket.world import ATTRIBUTES, Creature, sample  # noqa: E402
@@ -43,6 +46,8 @@ from tools.pocket.drawing_classifier import (  # noqa: E402
 from tools.pocket.pictures import to_bytes  # noqa: E402
 
 ASKED = ("background", "eyes", "hat")
+UNSAID = {"no hat", "empty hands"}
+"""Tags of what is not there, which the examples' captions leave out."""
 DRAWINGS, STEPS, SEED, ACROSS = 5000, 1200, 1000, 15
 
 
@@ -53,19 +58,24 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--count", type=int, default=45)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lorapipe-quickstart")
+    parser.add_argument("--captions", choices=("true", "tagged"), default="true")
     options = parser.parse_args()
+    is_tagged = options.captions == "tagged"
     for example in options.example:
         judge = classifier(example, options.work)
         right = accuracy(judge, labelled(example, 300, 2))
         print(f"{example:8} classifier: " + ", ".join(f"{name} {share:.1%}" for name, share in right.items()))
         for seed in range(options.seeds):
-            measure(example, seed, options.count, judge, options.work / f"{example}-{seed}")
+            folder = options.work / f"{example}-{seed}{'-tagged' * is_tagged}"
+            measure(example, seed, options.count, judge, folder, tagged=is_tagged)
 
 
-def measure(example: str, seed: int, count: int, judge: DrawingClassifier, folder: Path) -> None:
+def measure(
+    example: str, seed: int, count: int, judge: DrawingClassifier, folder: Path, *, tagged: bool = False
+) -> None:
     """Run the quickstart in a new `folder` and print what its LoRA's samples show."""
     shutil.rmtree(folder, ignore_errors=True)
-    file, strength, step, seconds = quickstart(example, seed, folder)
+    file, strength, step, seconds = quickstart(example, seed, folder, tagged=tagged)
     named, prompts = named_prompts(example, count)
     shown = []
     for cfg in (CFG, 3.0, 2.0):
@@ -87,13 +97,17 @@ def shares(judge: DrawingClassifier, pictures: torch.Tensor, named: list[dict[st
     return sum(whole) / len(whole), sum(right) / len(right)
 
 
-def quickstart(example: str, seed: int, folder: Path, more: Sequence[str] = ()) -> tuple[Path, float, int, float]:
+def quickstart(
+    example: str, seed: int, folder: Path, more: Sequence[str] = (), *, tagged: bool = False
+) -> tuple[Path, float, int, float]:
     """Run the quickstart; return the exported file, the verdict's strength and step, and the seconds.
 
-    Results of an earlier run in `folder` are reused.
+    Results of an earlier run in `folder` are reused. With `tagged`, the captions are the pocket tagger's.
     """
     examples = folder / "pipelines" / "examples" / example
     shutil.copytree(ROOT / "pipelines" / "examples" / example, examples, dirs_exist_ok=True)
+    if tagged:
+        write_tagged(examples)
     pipeline = shutil.copy(ROOT / "pipelines" / "quickstart.yaml", folder / "pipelines")
     changes = [*more, f"vars.images=examples/{example}", f"penny.seed={seed}"]
     if example != "penny":
@@ -104,6 +118,20 @@ def quickstart(example: str, seed: int, folder: Path, more: Sequence[str] = ()) 
     report, file = made["grid"], made["file"]
     assert isinstance(report, Report) and isinstance(file, File)
     return file.path, report.best.strength, report.best.snapshots[0].step, time.monotonic() - started
+
+
+def write_tagged(folder: Path) -> None:
+    """Replace the captions of an example by the pocket tagger's: the trigger, then attributes that true ones name."""
+    model = PocketTags().load("cpu")
+    kinds = {tag: name for name, values in ATTRIBUTES.items() for tag in values}
+    files = sorted(folder.glob("*.txt"))
+    true = [file.read_text(encoding="utf-8").strip().split(", ") for file in files]
+    kept = {kinds[tag] for tags in true for tag in tags if tag in kinds}
+    for file, tags in zip(files, true, strict=True):
+        with Image.open(file.with_suffix(".png")) as picture:
+            [found] = model.tag([model.prepare(picture.convert("RGB"))])
+        said = [tag for tag in found.caption.split(", ") if kinds.get(tag) in kept and tag not in UNSAID]
+        file.write_text(", ".join([tags[0], *said]) + "\n", encoding="utf-8")
 
 
 def painted(file: Path, strength: float, cfg: float, prompts: list[str], sheet: Path) -> torch.Tensor:
