@@ -11,7 +11,8 @@
 gives `penny-8-prodigy`, `penny-8-adamw`, `penny-32-prodigy` and `penny-64-3000`. A stage with `matrix: $penny` is expanded
 to one stage for each of those, in which `$penny` refers to that cell. In a list, `$penny` stands for all cells.
 
-With `sample: 12` the cells are twelve samples over lists and ranges (see `matrix_samples`).
+With `sample: 12` the cells are twelve samples over lists and ranges (see `matrix_samples`); with `keep: 3` only
+three of the cells train to the end (see `halved_matrix`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from lorapipe.errors import InputError, Problem, Problems, listed, near_miss
 from lorapipe.limits import MOST_CELLS, MOST_SETTINGS, MOST_STAGES
 from lorapipe.pipeline.addresses import address_in
 from lorapipe.pipeline.expansion_limits import Allowance, size
-from lorapipe.pipeline.matrix_samples import SAMPLE, asked, axis_of, samples
+from lorapipe.pipeline.matrix_samples import KEEP, SAMPLE, asked, axis_of, samples
 from lorapipe.pipeline.overrides import put
 from lorapipe.pipeline.variables import Variables
 from lorapipe.spec import Address, canonical, show
@@ -35,7 +36,7 @@ from lorapipe.spec.reference import REFERENCE
 
 NAME_LENGTH = 60
 VERY_MANY = 10**12
-NO_AXES = ("include", "exclude", SAMPLE)
+NO_AXES = ("include", "exclude", SAMPLE, KEEP)
 """Keys of a matrix that are no settings."""
 CELL = "cell"
 """`${cell}` is the part of a cell's name after the stage's name."""
@@ -46,13 +47,14 @@ class Expansion:
     """The stages of a document after expansion; `cells` lists the cells of each stage with a matrix.
 
     `origins` maps addresses of expanded stages to addresses in the document. `spread` has the addresses at which one
-    reference was replaced by several.
+    reference was replaced by several. `keeps` has the stages of whose cells only so many train to the end.
     """
 
     stages: dict[str, object] = field(default_factory=dict)
     cells: dict[str, list[str]] = field(default_factory=dict)
     origins: dict[Address, Address] = field(default_factory=dict)
     spread: dict[Address, str] = field(default_factory=dict)
+    keeps: dict[str, int] = field(default_factory=dict)
     problems: Problems = field(default_factory=Problems)
     allowance: Allowance = field(default_factory=lambda: Allowance("with its matrices expanded"))
 
@@ -156,6 +158,7 @@ def _expanded(
             found.problems.add(Problem(f"{matrix!r} is not a stage with a matrix.", cure=cure, path=at))
         return
     cells = _cells(matrix, at, found.problems)
+    _note_keep(name, matrix, found)
     letters = size(rest)[1]
     for each in cells:
         if len(each.values) > MOST_SETTINGS:
@@ -172,6 +175,16 @@ def _expanded(
                 found.problems.add(Problem(problem.what, cure=problem.cure, path=each.places[knob]))
             origins[address[2:]] = each.places[knob]
         yield each.suffix, _with_cell(plain[name], each.suffix, found.allowance), origins
+
+
+def _note_keep(name: str, matrix: object, found: Expansion) -> None:
+    keep = matrix.get(KEEP) if isinstance(matrix, dict) else None
+    if keep is None:
+        return
+    if type(keep) is int and keep >= 1:
+        found.keeps[name] = keep
+    else:
+        found.problems.add(Problem("is no number of cells.", cure="Write 3.", path=("stages", name, "matrix", KEEP)))
 
 
 def _cells(matrix: object, at: Address, problems: Problems) -> list[_Cell]:

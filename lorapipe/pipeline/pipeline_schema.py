@@ -73,7 +73,8 @@ def _of_every_stage() -> JsonObject:
         "anyOf": [count, seeded],
     }
     cells = {"type": "array", "items": {"type": "object", "minProperties": 1}}
-    keys = {"include": cells, "exclude": cells, "sample": sample}
+    keep = {"description": "Successive halving: only so many of the cells train to the end.", "anyOf": [count]}
+    keys = {"include": cells, "exclude": cells, "sample": sample, "keep": keep}
     table = {"type": "object", "properties": keys, "additionalProperties": values}
     return {
         "when": {

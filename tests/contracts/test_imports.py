@@ -190,7 +190,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.watch.folder_names", "lorapipe.pipeline.yaml_text", *SHARED, *LIGHT
     ),
     "lorapipe.caption_analysis": (
-        "lorapipe.caption_analysis", "lorapipe.captioning.tags", "lorapipe.training.data.caption_kinds",
+        "lorapipe.caption_analysis", "lorapipe.captioning.caption_files", "lorapipe.captioning.tags",
+        "lorapipe.picture_files.captions", "lorapipe.training.data.caption_kinds",
         "lorapipe.training.data.trigger_word",
         "lorapipe.whole_words", *LIGHT
     ),
