@@ -10,7 +10,7 @@ const { chromium: browsers } = createRequire(import.meta.url)(playwright);
 const flags = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const browser = await browsers.launch({ executablePath: chromium, args: flags });
 const page = await browser.newPage();
-page.setDefaultTimeout(15000);
+page.setDefaultTimeout(60000); // a machine may be busy with other things
 const complaints = [];
 const requests = new Set();
 page.on("pageerror", (error) => complaints.push(error.message));

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from lorapipe.pipeline.events import Failed, Started
 from lorapipe.pipeline.execution.runner import Run
 from lorapipe.pipeline.extends import open_layers
 from lorapipe.pipeline.ledger import Ledger
+from lorapipe.pipeline.matrix_samples import Range, samples
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.plan import plan
 from lorapipe.pipeline.when import holds
@@ -250,3 +253,71 @@ def test_a_problem_shows_its_line(project: Path) -> None:
         load(project, TEXT + long)
     line, mark = caught.value.problems[0].excerpt.splitlines()
     assert len(line) < 120 and line[mark.index("^") :].startswith("least")
+
+
+# ------------------------------------------------------------------------------------------------------------- samples
+
+SAMPLED = """\
+  tally:
+    uses: count
+    text: $text
+    matrix: {weight: {from: 1e-5, to: 1e-3, log: true}, steps: {from: 1, to: 100}, word: [a, b, c], sample: 12}
+"""
+
+
+def test_samples_cover_every_range(project: Path) -> None:
+    """Each twelfth of each range has one sample, and each value of a list as many as the others: a Latin hypercube."""
+    stages = [each for name, each in load(project, TEXT + SAMPLED).stages.items() if name != "text"]
+    assert len(stages) == 12
+    logs = sorted(math.log(each.weight / 1e-5) / math.log(100) for each in stages)  # type: ignore[attr-defined]
+    assert all(place - 0.1 <= 12 * share <= place + 1.1 for place, share in enumerate(logs)), logs  # two digits
+    counts = sorted(each.steps for each in stages)  # type: ignore[attr-defined]
+    assert all(1 <= each <= 100 for each in counts) and counts[0] <= 10 and counts[-1] >= 91
+    words = Counter(each.word for each in stages)  # type: ignore[attr-defined]
+    assert words == {"a": 4, "b": 4, "c": 4}
+
+
+def test_samples_are_the_same_again_and_others_with_another_seed(project: Path) -> None:
+    first, again = load(project, TEXT + SAMPLED).stages, load(project, TEXT + SAMPLED).stages
+    other = load(project, TEXT + SAMPLED.replace("sample: 12", "sample: {count: 12, seed: 1}")).stages
+    assert first == again and len({*other} & {*first}) <= 2
+
+
+def test_a_further_setting_does_not_move_the_others() -> None:
+    one: dict[str, Range | list[object]] = {"rate": Range(1e-5, 1e-3, log=True)}
+    both = samples({**one, "rank": Range(4, 64, log=True, whole=True)}, 8, 0)
+    assert [each["rate"] for each in samples(one, 8, 0)] == [each["rate"] for each in both]
+    assert all(isinstance(each["rank"], int) and 4 <= each["rank"] <= 64 for each in both)
+
+
+def test_equal_samples_are_one_cell(project: Path) -> None:
+    few = SAMPLED.replace("weight: {from: 1e-5, to: 1e-3, log: true}, steps: {from: 1, to: 100}, ", "")
+    assert {*load(project, TEXT + few).stages} == {"text", "tally-a", "tally-b", "tally-c"}
+
+
+def test_excluded_samples_are_left_out(project: Path) -> None:
+    stages = load(project, TEXT + SAMPLED.replace("sample: 12", "sample: 12, exclude: [{word: a}]")).stages
+    assert len(stages) == 9
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (
+            "{weight: {from: 1, to: 2}}",
+            "tally.matrix.weight: is a range, of which a number of samples is taken.",
+        ),
+        ("{weight: {from: 2, to: 1}, sample: 3}", "begins at 2 and ends at 1. Write the lower first."),
+        ("{weight: {from: 0, to: 1, log: true}, sample: 3}", "a range by factors (log) begins above 0."),
+        ("{weight: {from: 0, too: 1}, sample: 3}", "a range has no \"too\". Did you mean 'to'?"),
+        ("{weight: {from: a, to: 1}, sample: 3}", "a range begins and ends with numbers."),
+        ("{weight: 3, sample: 3}", "is neither a list of values nor a range."),
+        ("{weight: [1, 2], sample: many}", "p.yaml:6:30 tally.matrix.sample: is no number of samples."),
+        ("{weight: [1, 2], sample: 0}", "0 samples are not possible: 1 to 1000 are."),
+        ("{sample: 3}", "has no settings to sample."),
+    ],
+)
+def test_mistakes_of_samples_are_located(project: Path, matrix: str, message: str) -> None:
+    stages = TEXT + f"  tally:\n    uses: count\n    text: $text\n    matrix: {matrix}\n"
+    found = problems(project, stages)
+    assert message in "\n".join(found), found

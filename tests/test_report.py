@@ -16,7 +16,7 @@ from PIL import Image
 from lorapipe.atomic import write_text
 from lorapipe.evaluation import report, report_json
 from lorapipe.evaluation.grid_plan import Cell
-from lorapipe.evaluation.report_model import Pair, ReportModel, TableRow
+from lorapipe.evaluation.report_model import Pair, PartRow, ReportModel, TableRow
 from lorapipe.evaluation.svg_chart import Chart, Line, smooth, svg
 from lorapipe.evaluation.verdict import Advice, Verdict
 
@@ -88,6 +88,19 @@ def test_the_verdict_comes_first_and_the_patch_is_ready_to_paste(tell: Callable[
     text = report.page(tell())
     assert text.index('<h1><span lang="en">Use penny') < text.index("<img")
     assert "steps: 600\nunet_lr: 5e-05\noptimizer: {…, d_coef: 1}" in text
+
+
+def test_what_counts_as_the_subject_is_shown_with_its_share_and_only_where_it_is_known(
+    tell: Callable[..., ReportModel],
+) -> None:
+    rows = [PartRow("31 %", Image.new("RGB", (100, 20))), PartRow("9 %", Image.new("RGB", (100, 20)))]
+    page = Reader(report.page(replace(tell(), parts=rows)))
+    assert [each["alt"] for each in page.all("img") if "of the subject" in (each["alt"] or "")] == [
+        "places of training pictures, 31 % of the subject",
+        "places of training pictures, 9 % of the subject",
+    ]
+    assert "What counts as the subject" in page.text and "대상으로 보는 것" in page.text
+    assert "What counts as the subject" not in Reader(report.page(tell())).text
 
 
 def test_what_users_write_is_shown_and_not_obeyed(tell: Callable[..., ReportModel]) -> None:

@@ -18,10 +18,10 @@ import tiny
 import torch
 
 from lorapipe.checksum import reading, writing
-from lorapipe.errors import Interrupted
+from lorapipe.errors import InputError, Interrupted
 from lorapipe.pipeline.artifacts import Dataset, Weights
 from lorapipe.pipeline.events import Log, Metric
-from lorapipe.spec import Duration
+from lorapipe.spec import Duration, content
 from lorapipe.stages.train import Train
 from lorapipe.training.adapter_layers.word_embedding import WordEmbedding
 from lorapipe.training.adapters import Adapter
@@ -36,6 +36,7 @@ from lorapipe.training.optimizers.adafactor import Adafactor
 from lorapipe.training.optimizers.adamw8bit import AdamW8bit
 from lorapipe.training.peft_methods.vera import Vera
 from lorapipe.training.resume_state import Checkpoints
+from lorapipe.training_record import TrainingRecord
 
 STEPS = 16
 
@@ -295,3 +296,54 @@ if __name__ == "__main__":  # the process that is to be killed, or that kills ot
             print(kill_training(line.strip(), root, prepared), flush=True)
     else:
         train(training(prepared, chosen), f"killed-{chosen}", root, sys.stdout)
+
+
+# ------------------------------------------------------------------------------------------- a shorter training's state
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "prodigy"])
+def test_a_longer_training_goes_on_from_a_shorter_one(
+    optimizer: str, dataset: Dataset, bench: tiny.Bench, unbroken: dict[str, Weights]
+) -> None:
+    """Two that end before, between snapshots, and then the whole: the same files as in one go."""
+    spec, before = training(dataset, optimizer), None
+    for until in (3, 10):
+        shorter = dataclasses.replace(spec, until=Duration(until), resume_from=before)
+        before = shorter.run(bench.context(f"until-{until}-{optimizer}"))
+        assert [each.step for each in before.snapshots] == [*range(4, until, 4), until]
+        assert TrainingRecord.load(before.training).steps == until
+    whole = dataclasses.replace(spec, resume_from=before).run(bench.context(f"whole-{optimizer}"))
+    same(whole, unbroken[optimizer])
+    assert whole.training.read_bytes() == unbroken[optimizer].training.read_bytes()
+    assert {each.name for each in whole.snapshots[0].path.parent.iterdir()} == {
+        each.path.name for each in whole.snapshots
+    }
+    steps = [event.step for event in bench.of(Metric) if "loss" in event.values]
+    assert steps[:STEPS] == [*range(1, STEPS + 1)]  # no step is trained twice
+
+
+def test_the_first_snapshots_of_a_shorter_training_are_the_whole_ones(
+    dataset: Dataset, bench: tiny.Bench, unbroken: dict[str, Weights]
+) -> None:
+    """Its schedule is that of the whole, and so is what its files say of it."""
+    shorter = dataclasses.replace(training(dataset, "adamw"), until=Duration(8)).run(bench.context("until-8"))
+    for mine, whole in zip(shorter.snapshots, unbroken["adamw"].snapshots, strict=False):
+        assert mine.path.read_bytes() == whole.path.read_bytes()
+    assert [each.step for each in shorter.snapshots] == [4, 8]
+
+
+def test_another_training_is_no_beginning(dataset: Dataset, bench: tiny.Bench) -> None:
+    spec = training(dataset, "adamw")
+    other = dataclasses.replace(spec, unet_lr=3e-4, until=Duration(3)).run(bench.context("other"))
+    with pytest.raises(InputError, match="its unet_lr differs"):
+        dataclasses.replace(spec, resume_from=other).run(bench.context("whole-of-other"))
+    with pytest.raises(InputError, match="kept no state"):
+        dataclasses.replace(spec, resume_from=dataclasses.replace(other, state=None)).run(bench.context("stateless"))
+
+
+def test_how_a_training_was_begun_is_no_part_of_its_identity(dataset: Dataset, bench: tiny.Bench) -> None:
+    spec = training(dataset, "adamw")
+    assert content(spec, str) == content(dataclasses.replace(spec, resume_from=Weights(())), str)
+    assert content(spec, str) != content(dataclasses.replace(spec, until=Duration(3)), str)
+    found = [*dataclasses.replace(spec, until=Duration(STEPS + 1)).problems()]
+    assert any("more than the training has" in each.what for each in found)

@@ -240,7 +240,9 @@ def editor(photos: Path, tmp_path: Path) -> Iterator[Page]:
     folder = opened(photos)
     looks = PictureLooks(folder, 512)
     (tmp_path / "home").mkdir()
-    with Page(EditorRoutes(folder, looks, TagSettings()), tmp_path / "home", 0) as page:
+    (tmp_path / "tagged").mkdir()
+    (tmp_path / "tagged" / "b.txt").write_text("penny, red hat, sunglasses")
+    with Page(EditorRoutes(folder, looks, TagSettings(tagged=tmp_path / "tagged")), tmp_path / "home", 0) as page:
         yield page
         looks.close()
 
@@ -595,6 +597,11 @@ def test_korean_and_a_phone(browser: Browser, user: Browser) -> None:
 @in_a_browser
 def test_hints_name_what_captions_lack_and_mend_it(user: Browser) -> None:
     user.press("h")
+    user.sees("In the pictures, not in the captions", "sunglasses (1)", where="#hints")
+    user.do("await page.getByRole('button', {name: 'Add', exact: true}).click();")
+    user.sees("1 changed", where="#summary")
+    user.do("await page.locator('#gallery').focus();")
+    user.press("Control+z", "h")
     user.do("await page.fill('#hints input', 'luna'); await page.locator('#hints input').blur();")
     user.sees("Without the trigger word luna", where="#hints")
     user.do("await page.getByRole('button', {name: 'Add it'}).click();")

@@ -161,7 +161,10 @@ def test_folder_words_and_other_encodings_are_read_as_the_trainer_reads_them(
     assert "Korean, cp949" in data["complaints"][0] and "Korean, cp949" in told(capsys, folder)
 
 
-BAD = ("gone", "empty", "file.txt", "photos --separator ,", "photos --max-tokens many", "photos --pictures maybe")
+BAD = (
+    "gone", "empty", "file.txt", "photos --separator ,", "photos --max-tokens many", "photos --pictures maybe",
+    "photos --tagged gone",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("words", BAD)
@@ -173,3 +176,18 @@ def test_bad_input_is_told_in_words(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["tags", str(tmp_path / folder), *flags]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "Traceback" not in error
+
+
+def test_a_taggers_captions_are_compared_tag_by_tag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = folder_of(tmp_path / "photos", {"a": "luna, Red_Hat", "b": "luna, smile", "c": "luna, beach", "d": "luna"})
+    (tmp_path / "tagged").mkdir()
+    for name, text in {"a": "red hat, beach", "b": "red hat, beach", "c": "smile"}.items():
+        (tmp_path / "tagged" / f"{name}.txt").write_text(text)
+    data = json.loads(told(capsys, folder, "--tagged", tmp_path / "tagged", "--json"))
+    assert [(each["tag"], each["pictures"]) for each in data["not_captioned"]] == [
+        ("beach", ["a.png", "b.png"]), ("red hat", ["b.png"]), ("smile", ["c.png"])
+    ]  # fmt: skip
+    assert {each["tag"]: each["pictures"] for each in data["not_seen"]} == {"beach": ["c.png"], "smile": ["b.png"]}
+    text = told(capsys, folder, "--tagged", tmp_path / "tagged")
+    assert "In the pictures, not in the captions\n  beach: 2, such as a.png, b.png" in text
+    assert json.loads(told(capsys, folder, "--json"))["not_captioned"] is None

@@ -122,6 +122,12 @@ def test_a_setting_of_0_is_set_and_halved_by_its_sum() -> None:
     assert change_of(rounds, free).values == {"captions.dropout": pytest.approx(0.05)}
 
 
+def test_settings_that_a_stage_refuses_are_passed_over() -> None:
+    start = first({"unet_lr": 1e-4, "steps": 600}, judged("no effect", 0.1, {"unet_lr": 2e-4}, {"steps": 900.0}))
+    found = next_change([start], RATES | {"steps"}, Limits(), lambda settings: "unet_lr" not in settings)
+    assert isinstance(found, Change) and found.values == {"steps": 900.0}
+
+
 def test_it_ends_by_rounds_and_by_hours() -> None:
     start = Round({"unet_lr": 1e-4}, (judged("no effect", 0.0, {"unet_lr": 2e-4}),), seconds=1000)
     assert next_change([start], RATES, Limits(1)) == End(0, "rounds")

@@ -428,6 +428,7 @@ def test_a_folders_own_settings_count_most(tmp_path: Path) -> None:
         ("stages: {file: {to: /tmp/elsewhere.safetensors}}", "may only write into the folder"),
         ("stages: {file: {to: ../../up.safetensors}}", "may only write into the folder"),
         ("extends: /etc/passwd", "cannot extend other files"),
+        ("tune: {rounds: 100}", "cannot ask to be tuned"),
         ("[1, 2]", "is not a mapping"),
         ("vars: {trigger: [", "lorapipe.yaml:1:18: this is not YAML"),
     ],

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from lorapipe.caption_analysis.tag_index import TagCount, TagIndex, TagPair
 from lorapipe.caption_analysis.tag_spellings import SpellingPair, spelling_pairs
+from lorapipe.caption_analysis.tagger_comparison import TagDifference, not_captioned, not_seen
 from lorapipe.caption_analysis.unusual_captions import unusual_captions
 from lorapipe.training.data.caption_kinds import is_sentence, least_tokens
 from lorapipe.whole_words import has_words
@@ -63,6 +64,10 @@ class CaptionAnalysis:
     unusual: tuple[OddCaption, ...]
     unlike_neighbours: tuple[OddCaption, ...] | None = None
     """None where the pictures were not looked at."""
+    not_captioned: tuple[TagDifference, ...] | None = None
+    """What a tagger sees and captions do not say; None where there are no tagger's captions."""
+    not_seen: tuple[TagDifference, ...] | None = None
+    """What captions say and the tagger, which knows the tag, does not see."""
     complaints: tuple[str, ...] = field(default=())
     """Messages about caption files."""
 
@@ -80,9 +85,13 @@ def analyse(
     max_tokens: int = MAX_TOKENS,
     separator: str = ",",
     signatures: Mapping[str, bytes] | None = None,
+    tagged: Mapping[str, str] | None = None,
     complaints: Sequence[str] = (),
 ) -> CaptionAnalysis:
-    """Analyse captions by their pictures' names; with `signatures` (`duplicates.signature`), their neighbours, too."""
+    """Analyse captions by their pictures' names.
+
+    With `signatures` (`duplicates.signature`), also beside pictures that look alike; with `tagged`, beside a tagger's.
+    """
     names, texts = [*captions], [*captions.values()]
     index = TagIndex(texts, separator)
     word = trigger or index.trigger
@@ -108,6 +117,8 @@ def analyse(
         too_long=_too_long(names, tokens, max_tokens),
         unusual=tuple(OddCaption(names[each.place]) for each in unusual_captions(index)),
         unlike_neighbours=_unlike_neighbours(names, index, signatures),
+        not_captioned=None if tagged is None else not_captioned(captions, tagged),
+        not_seen=None if tagged is None else not_seen(captions, tagged),
         complaints=tuple(complaints),
     )
 

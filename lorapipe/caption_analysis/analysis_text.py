@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from lorapipe.caption_analysis.analysis import CaptionAnalysis
 from lorapipe.caption_analysis.tag_index import TagCount
+from lorapipe.caption_analysis.tagger_comparison import TagDifference
 from lorapipe.errors import counted
 
 SHOWN = 20
@@ -38,6 +39,8 @@ def _lines(found: CaptionAnalysis, folder: str) -> Iterator[str]:
     yield from _section("Longer than what is read", _too_long(found))
     yield from _section("Unlike the other captions", [_some([each.picture for each in found.unusual])])
     yield from _section("Unlike the captions of pictures that look alike", _unlike_neighbours(found))
+    yield from _section("In the pictures, not in the captions", _differences(found.not_captioned))
+    yield from _section("In the captions, not seen by the tagger", _differences(found.not_seen))
     yield from _section("Without a caption", [_some(found.without_caption)])
     yield from _section("Caption files", [*found.complaints[:FEW], _more(found.complaints)])
 
@@ -122,6 +125,14 @@ def _unlike_neighbours(found: CaptionAnalysis) -> list[str]:
         return ["Not looked for: the pictures were not looked at (--pictures yes)."]
     rows = [f"{each.picture}, beside {', '.join(each.neighbours[:3])}" for each in found.unlike_neighbours[:FEW]]
     return [*rows, _more(found.unlike_neighbours)]
+
+
+def _differences(found: Sequence[TagDifference] | None) -> list[str]:
+    rows = [
+        f"{each.tag}: {len(each.pictures)}, such as {', '.join(each.pictures[:3])}" for each in (found or ())[:SHOWN]
+    ]
+    more = f"and {len(found) - SHOWN} more" if found and len(found) > SHOWN else ""
+    return [*rows, more]
 
 
 def _counts(tags: Sequence[TagCount]) -> str:

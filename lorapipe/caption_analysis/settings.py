@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from lorapipe.caption_analysis.analysis import MAX_TOKENS
@@ -25,11 +26,14 @@ class TagSettings(Spec):
         "auto", f"whether pictures that look alike are compared, too; auto: of at most {FEW_PICTURES} pictures"
     )
 
+    tagged: Path | None = param(None, "a folder of a tagger's captions, such as the output of a caption stage")
     resolution: int = param(512, "training size in pixels, for the editor's buckets", ge=64, le=8192)
 
     def problems(self) -> Iterator[Problem]:
         if not self.separator.strip():
             yield Problem("is empty.", cure="Name what separates tags, such as a comma.", path=("separator",))
+        if self.tagged is not None and not self.tagged.is_dir():
+            yield Problem(f"{self.tagged} is no folder.", cure="Name a folder of caption files.", path=("tagged",))
 
     def looks(self, count: int) -> bool:
         """Whether this number of pictures is looked at."""

@@ -104,15 +104,21 @@ def _run(
                 view.show(event)
             if isinstance(event, Planned) and event.action == "run" and len(asked) < MOST_ASKED:
                 asked.add(event.stage)
-                for line in dict.fromkeys(warnings(pipeline, event.stage)):
-                    if line not in told:
-                        told.add(line)
-                        view.show(Log(event.stage, text=line, level="warning"))
+                for line in _new_warnings(pipeline, event.stage, told):
+                    view.show(Log(event.stage, text=line, level="warning"))
             if isinstance(event, Asked):
                 view.note(f"Choose here: {choices.show(event)}")
             if isinstance(event, Failed):
                 failures.append(event)
     return failures
+
+
+def _new_warnings(pipeline: Pipeline, stage: str, told: set[str]) -> list[str]:
+    """Return the warnings of a stage that were not told yet, and note that they are. A round may have further stages."""
+    found = dict.fromkeys(warnings(pipeline, stage)) if stage in pipeline.stages else {}
+    new = [line for line in found if line not in told]
+    told.update(new)
+    return new
 
 
 def _summary(failures: Mapping[str, Sequence[Failed]], options: argparse.Namespace) -> str:

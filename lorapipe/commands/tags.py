@@ -23,6 +23,7 @@ SETTINGS = {
     "max_tokens": "tokens of a caption that are read, as in the training: 75 (default), 150 or 225",
     "separator": "what separates tags; by default a comma",
     "pictures": "yes, no or auto (default): compare pictures that look alike, too; auto: if there are at most 500",
+    "tagged": "a folder of a tagger's captions, such as the output of a caption stage, to compare with",
     "resolution": "training size in pixels, for the buckets in the editor: 512 (default)",
 }
 """Settings of `TagSettings` as flags, with their help."""
@@ -116,6 +117,7 @@ def _edit(root: Path, settings: TagSettings) -> int:
 def _analysis(root: Path, settings: TagSettings) -> CaptionAnalysis:
     """Read and analyse the captions. `InputError` if there are no pictures."""
     from lorapipe.caption_analysis.analysis import analyse
+    from lorapipe.caption_analysis.tagger_comparison import tagger_captions
     from lorapipe.training.data.captions import CaptionFiles
 
     contents = _contents(root)
@@ -127,6 +129,7 @@ def _analysis(root: Path, settings: TagSettings) -> CaptionAnalysis:
         max_tokens=settings.max_tokens,
         separator=settings.separator,
         signatures=_signatures(root, contents) if settings.looks(len(captions)) else None,
+        tagged=tagger_captions(settings.tagged, contents.pictures) if settings.tagged else None,
         complaints=[*dict.fromkeys(caption.complaint for caption in captions.values() if caption.complaint)],
     )
 

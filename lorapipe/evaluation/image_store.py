@@ -103,3 +103,14 @@ class ImageStore:
         """A cell's pictures of one prompt."""
         pictures = self.pictures(cell)
         return tuple(pictures[prompt * self.count : (prompt + 1) * self.count])
+
+
+def first_picture(folder: Path, cell: Cell, prompt: int) -> Image | None:
+    """The first picture of a prompt, by its index, in the pictures of a finished evaluation; None if it is not there."""
+    from PIL import Image
+
+    try:
+        with Image.open(folder / cell.slug / f"{prompt + 1:02d}-1.png") as picture:
+            return picture.convert("RGB")
+    except OSError:
+        return None

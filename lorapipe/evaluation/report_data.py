@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from lorapipe.evaluation.verdict import State
@@ -50,6 +51,7 @@ class ScoredCell(CellData):
     identity: Annotated[float | None, Param("how much of the subject or style the pictures show: 0 none, 1 all of it")]
     following: Annotated[float | None, Param("how much of the prompts the pictures show: 1 as much as the base's")]
     merit: Annotated[float | None, Param("identity × following × what has no artefacts; the verdict goes by it")]
+    merit_error: NotRequired[Annotated[float | None, Param("standard error of the merit, by leaving out pictures")]]
     measures: Annotated[dict[str, float], Param("the mean of every measure over the pictures, by its name")]
     tags: Annotated[
         dict[str, TagData], Param("tags of prompts whose effect can be told, by what the captions taught of them")
@@ -104,3 +106,15 @@ class ReportData(TypedDict):
 
 
 DOCUMENT = JsonDocument("report", ReportData, "Take it away, and run the pipeline again.")
+
+
+def at_full_strength(data: ReportData) -> Mapping[str, Any]:
+    """The cell of the best snapshot at strength 1: the verdict's choice if it is at that strength, else the one of the
+    highest merit there. A cell without scores if nothing was sampled at strength 1.
+    """
+    best = data["verdict"]["best"]
+    cells = [cell for cell in data["cells"] if cell["strength"] == cell["text_encoder"] == 1]
+    chosen = next((cell for cell in cells if cell["step"] == best["step"]), None)
+    if chosen is None or best["strength"] != 1:
+        chosen = max(cells, key=lambda cell: cell["merit"] or 0.0, default=chosen)
+    return {"step": best["step"]} if chosen is None else chosen

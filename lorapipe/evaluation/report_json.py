@@ -21,7 +21,7 @@ from lorapipe.evaluation.report_data import (
 )
 from lorapipe.evaluation.results import TagEffect
 from lorapipe.evaluation.scorer import CellScores
-from lorapipe.evaluation.selection import Probe, following, identity, merit
+from lorapipe.evaluation.selection import Probe, following, identity, merit, merit_error
 from lorapipe.evaluation.tag_effects import idle_tags
 from lorapipe.evaluation.verdict import Verdict
 
@@ -82,6 +82,7 @@ def _scored_cell(cell: Cell, scored: CellScores) -> ScoredCell:
         identity=identity(scores) if scores else None,
         following=following(scores) if scores else None,
         merit=merit(scores) if scores else None,
+        merit_error=merit_error(scores) if scores else None,
         measures=scored.means,
         tags={tag: _tag(each) for tag, each in scored.tags.items()},
         saturation=stats.saturation,

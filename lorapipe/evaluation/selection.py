@@ -87,6 +87,16 @@ def merit(scores: Scores) -> float:
     return identity(scores) * (1.0 if asked is None else asked) * sound
 
 
+def merit_error(scores: Scores) -> float:
+    """The standard error of the merit, by a jackknife over the pictures; 0 for a single picture."""
+    count = len(scores.identity)
+    if count < 2:
+        return 0.0
+    merits = [merit(scores.of([*range(place), *range(place + 1, count)])) for place in range(count)]
+    middle = fmean(merits)
+    return math.sqrt((count - 1) / count * sum((each - middle) ** 2 for each in merits))
+
+
 def _share(values: Sequence[float]) -> float:
     """The mean of those that are numbers, within 0 … 1; 0 where none is."""
     kept = [value for value in values if not math.isnan(value)]

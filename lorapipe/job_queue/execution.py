@@ -20,7 +20,7 @@ from lorapipe.pipeline.execution.pool import Pool
 from lorapipe.pipeline.execution.runner import StopLevel
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.supervised_thread import SupervisedThread, in_words
-from lorapipe.tuning.runs import Run, Tuning, run_of
+from lorapipe.tuning.runs import Run, RunInRounds, run_of
 
 LOOK_SECONDS = 0.1
 """Seconds between checks whether the job should stop."""
@@ -110,11 +110,12 @@ class Execution:
     def _stop_level(self) -> int:
         return 2 if self.is_abandoned else self._level
 
-    def _forward_events(self, run: Run | Tuning) -> None:
+    def _forward_events(self, run: Run | RunInRounds) -> None:
         """Pass on a run's events."""
+        number: int | None = None
         for event in run:
-            if not self._runs and run.number is not None:
-                self._on_run_number(run.number)
+            if run.number is not None and run.number != number:  # a tuning is several runs
+                self._on_run_number(number := run.number)
             self._runs = True
             if self.is_abandoned:
                 return

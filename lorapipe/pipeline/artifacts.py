@@ -112,7 +112,8 @@ class Weights(Artifact, stored_name="Weights"):
     `dataset` is the training set, `training` a JSON file of the training's settings and counts (the source of `ss_*`
     metadata), `log` a JSON-lines file of metrics per step; all three are None if the adapter was not trained here. `base`
     is its base model, if that is not the dataset's. `strength` is the recommended strength, `usage` what an evaluation on
-    several bases says of it.
+    several bases says of it. `state` is the folder from which a longer training goes on, where this one ended before its
+    last step.
     """
 
     snapshots: tuple[Snapshot, ...]
@@ -122,6 +123,7 @@ class Weights(Artifact, stored_name="Weights"):
     strength: float = 1.0
     base: Spec | None = None
     usage: str | None = None
+    state: Annotated[Path | None, LOCATION] = None
 
     @property
     def as_source(self) -> Path:
@@ -162,6 +164,15 @@ class Report(Artifact, stored_name="Report"):
     page: Annotated[Path, OPEN]
     data: Path
     grid: Annotated[Path, OPEN]
+    best: Weights
+
+
+@dataclass(frozen=True)
+class Comparison(Artifact, stored_name="Comparison"):
+    """The comparison of several reports: a web page, the same as JSON, and the best weights of all."""
+
+    page: Annotated[Path, OPEN]
+    data: Path
     best: Weights
 
 

@@ -53,4 +53,6 @@ def from_document(
     stages = reader.stages()
     name, files = Path(document.name).name, tuple(Path(file).absolute() for file in document.lines)
     notices = reader.notices(stages)
-    return Pipeline(name, reader.folder, stages, reader.options, notices, files, reader.located, reader.tune)
+    return Pipeline(
+        name, reader.folder, stages, reader.options, notices, files, reader.located, reader.tune, reader.halved
+    )

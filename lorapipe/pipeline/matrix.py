@@ -10,6 +10,9 @@
 
 gives `penny-8-prodigy`, `penny-8-adamw`, `penny-32-prodigy` and `penny-64-3000`. A stage with `matrix: $penny` is expanded
 to one stage for each of those, in which `$penny` refers to that cell. In a list, `$penny` stands for all cells.
+
+With `sample: 12` the cells are twelve samples over lists and ranges (see `matrix_samples`); with `keep: 3` only
+three of the cells train to the end (see `halved_matrix`).
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from lorapipe.errors import InputError, Problem, Problems, listed, near_miss
 from lorapipe.limits import MOST_CELLS, MOST_SETTINGS, MOST_STAGES
 from lorapipe.pipeline.addresses import address_in
 from lorapipe.pipeline.expansion_limits import Allowance, size
+from lorapipe.pipeline.matrix_samples import KEEP, SAMPLE, asked, axis_of, samples
 from lorapipe.pipeline.overrides import put
 from lorapipe.pipeline.variables import Variables
 from lorapipe.spec import Address, canonical, show
@@ -32,6 +36,8 @@ from lorapipe.spec.reference import REFERENCE
 
 NAME_LENGTH = 60
 VERY_MANY = 10**12
+NO_AXES = ("include", "exclude", SAMPLE, KEEP)
+"""Keys of a matrix that are no settings."""
 CELL = "cell"
 """`${cell}` is the part of a cell's name after the stage's name."""
 
@@ -41,13 +47,14 @@ class Expansion:
     """The stages of a document after expansion; `cells` lists the cells of each stage with a matrix.
 
     `origins` maps addresses of expanded stages to addresses in the document. `spread` has the addresses at which one
-    reference was replaced by several.
+    reference was replaced by several. `keeps` has the stages of whose cells only so many train to the end.
     """
 
     stages: dict[str, object] = field(default_factory=dict)
     cells: dict[str, list[str]] = field(default_factory=dict)
     origins: dict[Address, Address] = field(default_factory=dict)
     spread: dict[Address, str] = field(default_factory=dict)
+    keeps: dict[str, int] = field(default_factory=dict)
     problems: Problems = field(default_factory=Problems)
     allowance: Allowance = field(default_factory=lambda: Allowance("with its matrices expanded"))
 
@@ -151,6 +158,7 @@ def _expanded(
             found.problems.add(Problem(f"{matrix!r} is not a stage with a matrix.", cure=cure, path=at))
         return
     cells = _cells(matrix, at, found.problems)
+    _note_keep(name, matrix, found)
     letters = size(rest)[1]
     for each in cells:
         if len(each.values) > MOST_SETTINGS:
@@ -169,16 +177,27 @@ def _expanded(
         yield each.suffix, _with_cell(plain[name], each.suffix, found.allowance), origins
 
 
+def _note_keep(name: str, matrix: object, found: Expansion) -> None:
+    keep = matrix.get(KEEP) if isinstance(matrix, dict) else None
+    if keep is None:
+        return
+    if type(keep) is int and keep >= 1:
+        found.keeps[name] = keep
+    else:
+        found.problems.add(Problem("is no number of cells.", cure="Write 3.", path=("stages", name, "matrix", KEEP)))
+
+
 def _cells(matrix: object, at: Address, problems: Problems) -> list[_Cell]:
     """Return the combinations of a matrix, without `exclude` and with `include`."""
     if not isinstance(matrix, dict) or not matrix:
         cure = "Write `matrix: {adapter.rank: [8, 32]}`, or `matrix: $stage` to follow another one."
         problems.add(Problem("is not a mapping of settings to lists of values.", cure=cure, path=at))
         return []
-    axes = {key: value for key, value in matrix.items() if key not in ("include", "exclude")}
-    problem = _problem_of_axes(axes, at)
+    axes = {key: value for key, value in matrix.items() if key not in NO_AXES}
+    drawn = _drawn(matrix, axes, at) if SAMPLE in matrix else None
+    problem = drawn if isinstance(drawn, Problem) else None if drawn else _problem_of_axes(axes, at)
     if problem is None:
-        cells = _selected(matrix, axes, at, problems)
+        cells = _selected(matrix, axes, at, problems, drawn if isinstance(drawn, list) else None)
         problem = _problem_of_cells(cells, at, problems)
     if problem is not None:
         problems.add(problem)
@@ -186,10 +205,27 @@ def _cells(matrix: object, at: Address, problems: Problems) -> list[_Cell]:
     return cells
 
 
+def _drawn(matrix: dict[str, object], axes: Mapping[str, object], at: Address) -> list[_Cell] | Problem:
+    """Return the cells of a matrix with `sample`."""
+    found, axes_found = asked(matrix, at), {key: axis_of(value, (*at, key)) for key, value in axes.items()}
+    for each in (found, *axes_found.values()):
+        if isinstance(each, Problem):
+            return each
+    if not axes_found:
+        return Problem("has no settings to sample.", path=at)
+    assert isinstance(found, tuple)
+    axes_to_sample = {key: axis for key, axis in axes_found.items() if not isinstance(axis, Problem)}
+    return [_Cell(each, {key: (*at, key) for key in each}) for each in samples(axes_to_sample, *found)]
+
+
 def _selected(
-    matrix: dict[str, object], axes: Mapping[str, list[object]], at: Address, problems: Problems
+    matrix: dict[str, object],
+    axes: Mapping[str, list[object]],
+    at: Address,
+    problems: Problems,
+    drawn: list[_Cell] | None = None,
 ) -> list[_Cell]:
-    cells = _combinations(axes, at)
+    cells = _combinations(axes, at) if drawn is None else drawn
     for number, pattern in enumerate(_patterns(matrix, "exclude", at, problems)):
         before, cells = len(cells), [cell for cell in cells if not _matches(cell, pattern)]
         if len(cells) == before:
@@ -210,6 +246,9 @@ def _problem_of_axes(axes: Mapping[str, object], at: Address) -> Problem | None:
     """Return why these settings cannot be combined, or None."""
     count = 1
     for key, values in axes.items():
+        if isinstance(values, dict) and {"from", "to"} <= {*values}:
+            cure = "Add `sample: 12` to the matrix, or write a list of values."
+            return Problem("is a range, of which a number of samples is taken.", cure=cure, path=(*at, key))
         if not isinstance(values, list) or not values:
             return Problem("is not a list of values.", cure=f"Write [{show(values)}, …].", path=(*at, key))
         count = min(count * len(values), VERY_MANY)

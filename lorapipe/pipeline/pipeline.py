@@ -11,6 +11,7 @@ from typing import Self
 from lorapipe.errors import InputError, Problem, near_miss
 from lorapipe.pipeline import references
 from lorapipe.pipeline.addresses import dotted
+from lorapipe.pipeline.halved_matrix import HalvedMatrix
 from lorapipe.pipeline.stage_options import StageOptions
 from lorapipe.pipeline.tune_options import TuneOptions
 from lorapipe.stages import Stage
@@ -38,6 +39,8 @@ class Pipeline:
     located: Callable[[Problem], Problem] = field(default=_named, repr=False, compare=False)
     tune: TuneOptions | None = None
     """How the pipeline is tuned (`tune:`); None: it is run as it is."""
+    halved: HalvedMatrix | None = None
+    """The matrix of which only some cells train to the end (`keep:`); None: there is none."""
 
     @classmethod
     def build(cls, name: str, folder: Path, stages: Mapping[str, Stage]) -> Self:

@@ -12,10 +12,11 @@ from typing import Any
 
 from lorapipe.errors import InputError, Problem, Problems, TooManyProblems, near_miss, shortened
 from lorapipe.limits import MOST_PROBLEMS, MOST_STAGES
-from lorapipe.pipeline import presets, references
+from lorapipe.pipeline import halved_matrix, presets, references
 from lorapipe.pipeline.addresses import dotted
 from lorapipe.pipeline.artifacts import Artifact, class_of
 from lorapipe.pipeline.extends import EXTENDS
+from lorapipe.pipeline.halved_matrix import HalvedMatrix
 from lorapipe.pipeline.matrix import CELL, Expansion, expand
 from lorapipe.pipeline.overrides import put, split
 from lorapipe.pipeline.stage_options import StageOptions
@@ -47,6 +48,7 @@ class PipelineReader:
         self.problems = Problems()
         self.options: dict[str, StageOptions] = {}
         self.tune: TuneOptions | None = None
+        self.halved: HalvedMatrix | None = None
         self.sets: dict[Address, str] = {}
         self.values: list[tuple[Address, object]] = []
         self.variables = Variables({})
@@ -96,8 +98,18 @@ class PipelineReader:
                 self._note(problem.under("stages", name))
         self._raise()
         self._read_tune(stages)
-        self._raise()
+        self._read_halved(stages)
         return stages
+
+    def _read_halved(self, stages: Mapping[str, Stage]) -> None:
+        """Read the matrix with `keep`, where there is one. Raises if it cannot be halved, or the tuning is wrong."""
+        keeps, cells = self.expansion.keeps, self.expansion.cells
+        if self.tune is not None and keeps:
+            self._note(Problem("a pipeline is tuned, or its matrix is halved (keep), not both.", path=(TUNE,)))
+        self._note_all(halved_matrix.problems(keeps, cells, stages))
+        self._raise()
+        for name, keep in keeps.items():
+            self.halved = halved_matrix.halved(name, tuple(cells[name]), keep, stages)
 
     def _read_tune(self, stages: Mapping[str, Stage]) -> None:
         """Read `tune:`, where there is one; `--set tune.NAME=VALUE` sets one, unless a stage is called that."""

@@ -61,16 +61,28 @@ def _definitions() -> dict[str, JsonObject]:
 def _of_every_stage() -> JsonObject:
     """Return the schemas of the keys that every stage has, besides its options."""
     variable = reference("variable")
-    values = {"anyOf": [{"type": "array", "minItems": 1}, variable]}
+    number = {"anyOf": [{"type": "number"}, variable]}
+    ends = {"from": number, "to": number, "log": {"type": "boolean"}}
+    range = {"type": "object", "properties": ends, "required": ["from", "to"], "additionalProperties": False}
+    values = {"anyOf": [{"type": "array", "minItems": 1}, range, variable]}
+    count = {"type": "integer", "minimum": 1}
+    counted = {"count": count, "seed": {"type": "integer"}}
+    seeded = {"type": "object", "properties": counted, "required": ["count"], "additionalProperties": False}
+    sample = {
+        "description": "So many samples of ranges and lists, in place of all combinations.",
+        "anyOf": [count, seeded],
+    }
     cells = {"type": "array", "items": {"type": "object", "minProperties": 1}}
-    table = {"type": "object", "properties": {"include": cells, "exclude": cells}, "additionalProperties": values}
+    keep = {"description": "Successive halving: only so many of the cells train to the end.", "anyOf": [count]}
+    keys = {"include": cells, "exclude": cells, "sample": sample, "keep": keep}
+    table = {"type": "object", "properties": keys, "additionalProperties": values}
     return {
         "when": {
             "type": ["string", "boolean"],
             "description": "A condition on variables: ${quality} == best.",
         },
         "matrix": {
-            "description": "Expands to several stages: dotted settings (adapter.rank) with lists of values; or $stage.",
+            "description": "Expands to several stages: settings (adapter.rank) with lists or ranges of values; or $stage.",
             "anyOf": [Ref.schema(), table, variable],
         },
     }

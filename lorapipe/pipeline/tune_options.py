@@ -68,7 +68,7 @@ def tunable(options: TuneOptions, stages: Mapping[str, Stage]) -> Tunable:
     fixed = "adapter." if getattr(stage, "start_from", None) is not None else "-"
     usual = (each for each in USUAL if knob_at(stage, each) is not None and not each.startswith(fixed))
     free = options.free or tuple(usual)
-    return Tunable(name, tuple(_judges(name, stages)), frozenset(free))
+    return Tunable(name, tuple(judges_of(name, stages)), frozenset(free))
 
 
 def problems(options: TuneOptions, stages: Mapping[str, Stage]) -> Iterator[Problem]:
@@ -82,7 +82,7 @@ def problems(options: TuneOptions, stages: Mapping[str, Stage]) -> Iterator[Prob
         return
     name = options.stage or found[0]
     yield from _wrong_settings(options, stages[name], name)
-    for judge in _judges(name, stages):
+    for judge in judges_of(name, stages):
         if 1.0 not in getattr(stages[judge], "strengths", (1.0,)):
             what = f"{judge} does not sample strength 1, at which the LoRA is to be good."
             yield Problem(what, cure=f"Add 1.0 to its strengths, as in `{judge}: {{strengths: [0.7, 1.0]}}`.")
@@ -90,10 +90,10 @@ def problems(options: TuneOptions, stages: Mapping[str, Stage]) -> Iterator[Prob
 
 def _candidates(stages: Mapping[str, Stage]) -> list[str]:
     """The train stages that something judges."""
-    return [name for name, stage in stages.items() if stage.trains and _judges(name, stages)]
+    return [name for name, stage in stages.items() if stage.trains and judges_of(name, stages)]
 
 
-def _judges(name: str, stages: Mapping[str, Stage]) -> list[str]:
+def judges_of(name: str, stages: Mapping[str, Stage]) -> list[str]:
     """The stages that make a report of the weights of stage `name`."""
     of_reports = {judge: stage for judge, stage in stages.items() if issubclass(stage.makes, Report)}
     return [judge for judge, stage in of_reports.items() if _is_of(stage, name)]

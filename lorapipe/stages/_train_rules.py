@@ -49,6 +49,7 @@ def problems(train: TrainingOptions) -> Iterator[Problem]:
     yield from _unused_rates(train)
     yield from _in_place(train)
     yield from _fused_backward(train)
+    yield from _ends_before(train)
 
 
 def problems_with_bases(train: TrainingOptions, bases: Sequence[Family | None]) -> Iterator[Problem]:
@@ -227,3 +228,14 @@ def _no_vocabulary(base: Family) -> Iterator[Problem]:
     """Yield a problem if the base of a dataset has no vocabulary to read captions with. `prepare` reports it earlier."""
     for problem in base.problems_of_captions():
         yield replace(problem, where="", path=("dataset",))
+
+
+def _ends_before(train: TrainingOptions) -> Iterator[Problem]:
+    if train.until is None:
+        return
+    if train.stop:
+        what = "stop: early decides when the training ends, and so does until."
+        yield Problem(what, cure="Take one of them away.", path=("until",))
+    if train.until.unit == train.steps.unit and train.until.count > train.steps.count:
+        what = f"{train.until.plain()} are more than the training has."
+        yield Problem(what, cure=f"steps is {train.steps.plain()}: write fewer.", path=("until",))

@@ -11,6 +11,7 @@ from lorapipe.atomic import write_text
 from lorapipe.captioning.tags import tags_of
 from lorapipe.errors import InputError
 from lorapipe.pipeline.yaml_text import flow
+from lorapipe.starting_settings.drafts import literal
 from lorapipe.training.data.captions import CaptionFiles
 from lorapipe.training.data.image_folder import look_through
 from lorapipe.training.data.image_reader import Unreadable
@@ -133,12 +134,12 @@ def text(folder: str, family: str, checkpoint: str, trigger: str, to: str) -> st
     return _filled(
         {
             **(POCKET if is_pocket else USUAL),
-            **_prompts(POCKET_SCENES if is_pocket else SCENES, trigger),
+            **_prompts(POCKET_SCENES if is_pocket else SCENES, literal(trigger)),
             "note": "",
-            "picture": f"{flow(folder)}   # a folder with one picture, and its caption in a file beside it",
+            "picture": f"{flow(literal(folder))}   # a folder with one picture, and its caption in a file beside it",
             "checkpoint": flow(checkpoint),
             "family": family,
-            "to": flow(to),
+            "to": flow(literal(to)),
         }
     )
 

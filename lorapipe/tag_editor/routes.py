@@ -24,6 +24,7 @@ from typing import cast
 
 from lorapipe.caption_analysis.analysis import analyse
 from lorapipe.caption_analysis.settings import TagSettings
+from lorapipe.caption_analysis.tagger_comparison import tagger_captions
 from lorapipe.captioning.edits import Edit, apply_edits
 from lorapipe.errors import InputError
 from lorapipe.page.answers import NOT_THERE, OURS, PICTURE, Answer, tag_of, told
@@ -52,6 +53,7 @@ class EditorRoutes:
         self._folder = folder
         self._looks = looks
         self._settings = settings
+        self._tagged = tagger_captions(settings.tagged, folder.pictures) if settings.tagged else None
         own = [*STATIC.iterdir(), SHARED / "elements.js", SHARED / "icon.svg"]
         self._static = {file.name: file for file in own if file.suffix in OURS}
         self._posts: dict[str, Callable[[Json], object]] = {
@@ -142,6 +144,7 @@ class EditorRoutes:
             max_tokens=settings.max_tokens,
             separator=settings.separator,
             signatures=self._looks.now.signatures,
+            tagged=self._tagged,
         )
         return found.as_data()
 

@@ -28,11 +28,26 @@ CHECKPOINT_SHARE = 0.02
 
 @dataclass(frozen=True)
 class Milestones:
-    """The last step of a training, and the steps, from 1, after which snapshots and previews are due."""
+    """The last step of a training, and the steps, from 1, after which snapshots and previews are due.
+
+    `end` is the step after which it ends before, with a snapshot; None if it does not.
+    """
 
     total: int
     snapshots: frozenset[int]
     previews: frozenset[int] = frozenset()
+    end: int | None = None
+
+    @property
+    def last(self) -> int:
+        """The step after which it ends."""
+        return self.total if self.end is None else self.end
+
+    @property
+    def made(self) -> frozenset[int]:
+        """The steps whose snapshots it has at its end, unless it is stopped early."""
+        end = self.end
+        return self.snapshots if end is None else frozenset([*(step for step in self.snapshots if step < end), end])
 
 
 @dataclass(frozen=True)
@@ -111,7 +126,7 @@ class Monitor:
         snapshot, preview = step in self.milestones.snapshots, step in self.milestones.previews
         stopping = self.stopping()
         late = time.monotonic() - self._saved > self._pause
-        stop = stopping and step < self.milestones.total
+        stop = stopping and step < self.milestones.last
         return Due(snapshot, snapshot or preview or stopping or late, stop, preview)
 
     def _log(self, step: Step) -> None:

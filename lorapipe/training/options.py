@@ -8,7 +8,7 @@ from typing import Literal
 
 from lorapipe.formats import EMBEDDING
 from lorapipe.models import Role, TextReading
-from lorapipe.pipeline.artifacts import Dataset
+from lorapipe.pipeline.artifacts import Dataset, Weights
 from lorapipe.spec import Duration, Source, Spec, knobs, param, plain
 from lorapipe.training.adapter_layers.together import Together
 from lorapipe.training.adapter_layers.word_embedding import WordEmbedding
@@ -34,6 +34,8 @@ LATER = ("embedding", "embedding_lr", "ema", "stop")
 """Options that older files lack: where they are unset, they are left out of the metadata."""
 DATASETS = ("dataset", "more_datasets", "regularisation")
 """The options that are results of other stages."""
+APART = (*DATASETS, "until")
+"""Options that are no part of a training's record: a training that ends before is the beginning of the whole one."""
 
 
 def rate_options(roles: Mapping[str, Role]) -> dict[str, str]:
@@ -133,6 +135,17 @@ class TrainingOptions(Spec):
         "length of the training: 1000, or '10 epochs' (an epoch uses every picture once, times its repeats). About 1000 for "
         "a character, 3000 for a style",
         kohya=("max_train_steps", "max_train_epochs"),
+    )
+    until: Duration | None = param(
+        None,
+        "end after so many steps, in the midst of a training whose schedule is that of `steps`; it keeps its state, and a "
+        "training with the same settings goes on from it (resume_from). Empty: train all steps",
+    )
+    resume_from: Weights | None = param(
+        None,
+        "a training with the same settings that has ended before (until), to go on from. The result is the same as without, "
+        "bit for bit; empty: from the start",
+        content=False,
     )
     stop: Literal["early"] | None = param(
         None,
@@ -297,7 +310,7 @@ class TrainingOptions(Spec):
 
     def settings(self, dtype: str) -> dict[str, object]:
         """Return the options that affect the result as plain values, with the resolved precision `dtype`."""
-        chosen = [knob.name for knob in knobs(type(self)) if knob.param.content and knob.name not in DATASETS]
+        chosen = [knob.name for knob in knobs(type(self)) if knob.param.content and knob.name not in APART]
         chosen = [name for name in chosen if name not in LATER or getattr(self, name) is not None]
         settings = {name: plain(getattr(self, name)) for name in chosen} | {"precision": dtype}
         return settings | ({"start_from": self.start_from.path.name} if self.start_from else {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,11 @@ PUBLISHED = ("snapshots", "previews", "tensorboard", metrics_log.FILE)
 """Files and folders of a training that are published."""
 
 
-def publish_training(context: Context) -> None:
-    """Publish all files of a training. Damaged previews are left out with a warning."""
+def publish_training(context: Context, snapshots: Collection[Path]) -> None:
+    """Publish all files of a training. Damaged previews are left out with a warning.
+
+    Of the snapshots only `snapshots`: the last of a shorter training, which this one goes on from, is none of its own.
+    """
     for picture in sorted((context.resume / "previews").glob("*.png")):
         if not is_whole_png(picture):
             context.emit(Log(text=f"the preview {picture.name} is damaged and was left out", level="warning"))
@@ -29,6 +33,9 @@ def publish_training(context: Context) -> None:
     for name in PUBLISHED:
         if (context.resume / name).exists():
             link_or_copy(context.resume / name, context.out / name)
+    for made in (context.out / "snapshots").glob("*"):
+        if made not in snapshots:
+            made.unlink()
 
 
 def link_or_copy(source: Path, target: Path) -> None:

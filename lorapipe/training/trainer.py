@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Self, cast
 
@@ -42,6 +43,7 @@ from lorapipe.training.publish import publish_training
 from lorapipe.training.record import record_of
 from lorapipe.training.resume_state import Checkpoints, Trainable
 from lorapipe.training.schedulers import Scheduler
+from lorapipe.training.shorter_training import end_of, keep_state, take_up
 from lorapipe.training.snapshots import SnapshotWriter
 from lorapipe.training_record import TrainingRecord
 
@@ -140,8 +142,8 @@ class Trainer:
         warmup = options.scheduler.warmup.steps(total, per_epoch)
         record = record_of(model, base, pictures, length, options.settings(compute.dtype), rates, warmup)
         record.save(context.out / "training.json")
+        take_up(None if parallel else options.resume_from, record, context)
         launch = partial(launched, partial(_train_rank, options), context, parallel)
-        previews = options.previews.steps(total, per_epoch) if options.preview_prompts else frozenset[int]()
         return cls(
             context=context,
             dataset=options.dataset,
@@ -157,7 +159,7 @@ class Trainer:
             optimization=Optimization(
                 options.optimizer, options.scheduler, options.max_grad_norm, options.scale_weight_norms, options.ema
             ),
-            milestones=Milestones(total, options.snapshots.steps(total, per_epoch), previews),
+            milestones=_milestones(options, length),
             record=record,
             previews=Previews(
                 model, options.preview_prompts, SamplingOptions(pictures.resolution, cfg=base.usual_cfg(), **record.reading),
@@ -220,7 +222,9 @@ class Trainer:
                     break
 
     def _is_to_stop(self, step: int, adapter: Attached, trainable: Trainable) -> bool:
-        """Check the training after `step`, where that is due; whether it is to stop."""
+        """Check the training after `step`, where that is due; whether it is to stop, or ends there."""
+        if step == self.milestones.end:
+            return True
         if self.early_stop is None or step not in self.early_stop.steps:
             return False
         with _saved_weights(adapter, trainable):
@@ -230,7 +234,7 @@ class Trainer:
         """Return the steps after the first `done`."""
         how, total, per_epoch = self.optimization, self.length.total, self.length.per_epoch
         return loop.train(
-            replace(self.loader, parallel=parallel).updates(done),
+            islice(replace(self.loader, parallel=parallel).updates(done), max(0, self.milestones.last - done)),
             self.objective,
             trainable.optimizer,
             lambda step: how.scheduler.factor(step, total, per_epoch),
@@ -242,13 +246,15 @@ class Trainer:
 
     def publish(self) -> Weights:
         """Publish all files of the completed training."""
-        publish_training(self.context)
-        out, made = self.context.out, self.milestones.snapshots
+        out, end = self.context.out, self.milestones.end
+        stopped = self.early_stop.stopped_at if self.early_stop else None
+        made = replace(self.milestones, end=stopped or end).made
+        publish_training(self.context, {out / snapshots.file_name(step) for step in made})
         if self.early_stop:
             self.early_stop.save(self.milestones.total)
-        if self.early_stop and (last := self.early_stop.stopped_at):
-            made = frozenset(step for step in made if step < last) | {last}
-            replace(self.record, steps=last, stopped=self.early_stop.reason or "").save(out / "training.json")
+        if last := stopped or end:
+            why = self.early_stop.reason if self.early_stop else None
+            replace(self.record, steps=last, stopped=why or "").save(out / "training.json")
         return Weights(
             snapshots=tuple(
                 Snapshot(step, self.length.epoch(step), out / snapshots.file_name(step)) for step in sorted(made)
@@ -256,7 +262,14 @@ class Trainer:
             dataset=self.dataset,
             training=out / "training.json",
             log=out / "metrics.jsonl",
+            state=keep_state(self.context) if end is not None else None,
         )
+
+
+def _milestones(options: TrainingOptions, length: TrainingLength) -> Milestones:
+    total, per_epoch = length.total, length.per_epoch
+    previews = options.previews.steps(total, per_epoch) if options.preview_prompts else frozenset[int]()
+    return Milestones(total, options.snapshots.steps(total, per_epoch), previews, end_of(options.until, length))
 
 
 def _after_step(adapter: Attached, max_weight_norm: float, ema: ExponentialMovingAverage | None) -> None:

@@ -6,12 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lorapipe.errors import InputError
-
-if TYPE_CHECKING:
-    from lorapipe.evaluation.report_data import ReportData
+from lorapipe.evaluation.report_data import ReportData, at_full_strength
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,14 @@ class Judgement:
     identity: float = 0.0
     following: float | None = None
     advice: tuple[Advised, ...] = ()
+    everywhere: bool = True
+    """Whether it works at strength 1 on every base that the stage names."""
     prompts: tuple[str, ...] = ()
 
     @property
     def is_good(self) -> bool:
-        """Whether it is good at strength 1."""
-        return self.state == "good" and self.strength == 1
+        """Whether it is good at strength 1, on every base."""
+        return self.state == "good" and self.strength == 1 and self.everywhere
 
 
 def judgement_of(judge: str, path: Path) -> Judgement:
@@ -54,21 +54,18 @@ def judgement_of(judge: str, path: Path) -> Judgement:
 
 def _judgement(judge: str, data: ReportData) -> Judgement:
     verdict = data["verdict"]
-    best = verdict["best"]
-    at_one = [cell for cell in data["cells"] if cell["strength"] == cell["text_encoder"] == 1]
-    chosen: Any = next((cell for cell in at_one if cell["step"] == best["step"]), None)
-    if chosen is None or best["strength"] != 1:
-        chosen = max(at_one, key=lambda cell: cell["merit"] or 0.0, default=chosen) or {"step": best["step"]}
+    chosen, bases = at_full_strength(data), data.get("bases", [])
     return Judgement(
         judge,
         verdict["state"],
         verdict["headline"],
-        best["strength"],
+        verdict["best"]["strength"],
         chosen["step"],
-        chosen.get("merit") or 0.0,
+        min([chosen.get("merit") or 0.0, *(each["merit"] or 0.0 for each in bases)]),
         chosen.get("identity") or 0.0,
         chosen.get("following"),
         tuple(Advised(each["what"], _numbers(each["patch"])) for each in verdict["advice"]),
+        all(each["works"] and each["strength"] == 1 for each in bases),
         tuple(data["prompts"]),
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lorapipe.evaluation.grid_plan import BASE, Cell
 from lorapipe.evaluation.html_page import rendered
+from lorapipe.evaluation.image_store import first_picture
 from lorapipe.pipeline.event_text import duration
 from lorapipe.tuning.judgement import Judgement
 from lorapipe.tuning.rounds import ENDS, WHY, Tuned, moved_text
@@ -104,19 +105,8 @@ def _rows(tuned: Tuned) -> Iterator[ShownRow]:
     ]
     for place, prompt in enumerate(judges[0].prompts[:MOST_PROMPTS]):
         cells = [Cell(judge.step, 1.0, 1.0) for judge in judges]
-        pictures = [_picture(folder, cell, place) for folder, cell in zip(folders, cells, strict=True)]
-        yield ShownRow(prompt, (_picture(folders[0], BASE, place), *pictures))
-
-
-def _picture(folder: Path, cell: Cell, prompt: int) -> Image | None:
-    """The first picture of a prompt in a cell; None if it is not there."""
-    from PIL import Image
-
-    try:
-        with Image.open(folder / cell.slug / f"{prompt + 1:02d}-1.png") as picture:
-            return picture.convert("RGB")
-    except OSError:
-        return None
+        pictures = [first_picture(folder, cell, place) for folder, cell in zip(folders, cells, strict=True)]
+        yield ShownRow(prompt, (first_picture(folders[0], BASE, place), *pictures))
 
 
 def _percent(share: float) -> str:

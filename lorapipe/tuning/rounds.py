@@ -88,6 +88,19 @@ def pipeline_of(tuned: Tuned, settings: Values) -> Pipeline:
     return replace(tuned.pipeline, stages=stages)
 
 
+def next_of(tuned: Tuned) -> Change | End:
+    """What the search says after the rounds so far. Settings that the stage refuses are passed over."""
+
+    def allowed(settings: Values) -> bool:
+        try:
+            pipeline_of(tuned, settings)
+        except InputError:
+            return False
+        return True
+
+    return next_change(tuned.rounds, tuned.of.free, limits_of(tuned.pipeline), allowed)
+
+
 def with_round(
     tuned: Tuned, change: Change | None, pipeline: Pipeline, artifacts: Mapping[str, Artifact], seconds: float
 ) -> Tuned:
@@ -139,7 +152,7 @@ def stored(pipeline: Pipeline, ledger: Ledger) -> tuple[Tuned, Change | None, Pi
         if len(artifacts) < len(following.stages):
             return tuned, change, following
         tuned = with_round(tuned, change, following, artifacts, _seconds(planned, tuned.of))
-        found = next_change(tuned.rounds, tuned.of.free, limits_of(pipeline))
+        found = next_of(tuned)
         if isinstance(found, End):
             return replace(tuned, end=found), None, pipeline_of(tuned, tuned.best.change)
         change = found

@@ -8,7 +8,7 @@ patch twice running goes twice as far, and two opposed verdicts bracket a settin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -100,8 +100,19 @@ def best_of(rounds: Sequence[Round]) -> int:
     return max(equal, key=lambda place: (rounds[place].is_good, rounds[place].merit, -place))
 
 
-def next_change(rounds: Sequence[Round], free: frozenset[str], limits: Limits) -> Change | End:
-    """The next change, or the end. `rounds` begin with the pipeline's own settings; only `free` settings are moved."""
+def any_settings(settings: Values) -> bool:
+    """Allow all settings."""
+    return True
+
+
+def next_change(
+    rounds: Sequence[Round], free: frozenset[str], limits: Limits, allowed: Callable[[Values], bool] = any_settings
+) -> Change | End:
+    """The next change, or the end. `rounds` begin with the pipeline's own settings; only `free` settings are moved.
+
+    `allowed` says whether a training may have these settings (all that differ from the pipeline's own); a change to others
+    is passed over.
+    """
     best, last = best_of(rounds), len(rounds) - 1
     if rounds[best].is_good:
         return End(best, "good")
@@ -111,9 +122,9 @@ def next_change(rounds: Sequence[Round], free: frozenset[str], limits: Limits) -
         return End(best, "hours")
     is_worse = rounds[last].merit < rounds[best].merit - WORSE
     for base in dict.fromkeys([best] if is_worse else [last, best]):
-        found = next(_changes(rounds, base, free), None)
-        if found is not None:
-            return found
+        for found in _changes(rounds, base, free):
+            if allowed({**rounds[base].change, **found.values}):
+                return found
     return End(best, "nothing")
 
 

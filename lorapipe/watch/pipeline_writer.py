@@ -22,6 +22,7 @@ from lorapipe.pipeline import loader
 from lorapipe.pipeline.extends import EXTENDS, open_layers
 from lorapipe.pipeline.overrides import put, split
 from lorapipe.pipeline.pipeline import Pipeline
+from lorapipe.pipeline.tune_options import TUNE
 from lorapipe.pipeline.variables import literal
 from lorapipe.pipeline.yaml_document import open_document
 from lorapipe.regular_files import open_inside, read_regular
@@ -94,11 +95,11 @@ def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str],
         variables |= _regularisation_variable(dropped, base)
     layers = [base, *tagging]
     path = dropped.folder / FILE
-    stages = {**_stages(base, sets), **tagger}
-    write_text(_text(dropped, layers, variables, stages), path)
+    stages, tune = {**_stages(base, sets), **tagger}, template.watching.tune
+    write_text(_text(dropped, layers, variables, stages, tune), path)
     pipeline = owners = loader.load(path)
     if overrides is not None:
-        write_text(_text(dropped, [*layers, own], variables, stages), path)
+        write_text(_text(dropped, [*layers, own], variables, stages, tune), path)
         owners = _tried(base, template.sets, dropped.images, "name")
         pipeline = _with_own(path, own, places_of((pipeline, owners), dropped.images, dropped.folder))
     if said := lacking(str({**wanted, **variables}.get("trigger", "")), captions, pipeline):
@@ -258,6 +259,9 @@ def _overrides(path: Path, images: Path, watching: WatchSettings) -> dict[str, o
     document = open_document(path)
     if not isinstance(document.value, dict):
         raise InputError("is not a mapping.", where=str(path), cure="Write `vars:` or `stages:` in it.")
+    if TUNE in document.value:
+        cure = "The inbox's owner can have folders tuned: --set watch.tune=true."
+        raise InputError("a dropped folder cannot ask to be tuned.", where=document.where((TUNE,)), cure=cure)
     if EXTENDS in document.value:
         cure = "Write the settings to change under `vars:` and `stages:`."
         raise InputError("cannot extend other files.", where=document.where((EXTENDS,)), cure=cure)
@@ -294,6 +298,7 @@ def _text(
     layers: Sequence[Path],
     variables: Mapping[str, object],
     stages: Mapping[str, Mapping[str, object]],
+    tune: bool,
 ) -> str:
     lines = [
         f"# The pipeline of the folder {_plain(dropped.name)}. It is rewritten for each version of the folder. To try",
@@ -302,6 +307,7 @@ def _text(
         *(f"  - {_quoted(layer.absolute().as_posix())}" for layer in layers),
         "vars:",
         *(f"  {name}: {_quoted(_meant(value))}" for name, value in variables.items()),
+        *([f"{TUNE}: {{}}"] if tune else []),
         *(["stages:"] if stages else []),
     ]
     for stage, settings in stages.items():

@@ -79,6 +79,10 @@ class WatchSettings(Spec):
     most_rank: int = param(512, "highest rank of a dropped folder", ge=1)
     most_batch: int = param(64, "largest batch size of a dropped folder", ge=1)
     largest_resolution: int = param(2048, "most pixels of a picture's side in a dropped folder's trainings", ge=16)
+    tune: bool = param(
+        False,
+        "tune each folder's training: train it again with what its verdict says, until it is good at strength 1",
+    )
     command: str = param(
         "",
         "a program to start when a job is done or has failed, with its arguments; it is not run by a shell. Its environment "

@@ -202,7 +202,7 @@ def test_lora_tools_are_linked_to_a_training_and_to_each_other(place: Place) -> 
     assert wanted.modules.keys() == slim.modules.keys()
     for module, update in wanted.modules.items():
         error = (slim.modules[module].delta() - update.delta()).norm() / update.delta().norm()
-        assert error < 1e-2, module
+        assert error < 1e-2, module  # four steps move weights little, and float32 rounds them in the checkpoint
 
 
 def test_a_pipeline_file_with_the_same_settings_reuses_what_the_graph_made(place: Place) -> None:

@@ -16,7 +16,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 REGISTRIES = ("adapters", "optimizers", "schedulers", "losses", "peft_methods")
 CONTRACTS = ("=lorapipe.models", *(f"=lorapipe.training.{name}" for name in REGISTRIES))
-JOB = ("trainer", "options", "record", "snapshots", "previews", "distributed_launch", "initial_weights")
+JOB = (
+    "trainer", "options", "record", "snapshots", "previews", "distributed_launch", "initial_weights", "shorter_training"
+)  # fmt: skip
 """Modules of the training job, which joins otherwise independent parts: the stage's context, files, pictures."""
 EVIDENCE = ("lorapipe.evaluation.probe", "lorapipe.evaluation.sampler", "lorapipe.evaluation.selection")
 """What early stopping and evaluation both use to measure a training."""
@@ -139,6 +141,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.training.diffusion", "=lorapipe.models", "lorapipe.training.model_contexts",
         "lorapipe.training.noise", "lorapipe.training.seeds", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
+    "lorapipe.evaluation.comparison": ("lorapipe.evaluation", "lorapipe.training_record"),
     "lorapipe.regular_files": (),
     "lorapipe.code_pages": ("lorapipe.common_characters",),
     "lorapipe.common_characters": (),
@@ -187,7 +190,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.watch.folder_names", "lorapipe.pipeline.yaml_text", *SHARED, *LIGHT
     ),
     "lorapipe.caption_analysis": (
-        "lorapipe.caption_analysis", "lorapipe.captioning.tags", "lorapipe.training.data.caption_kinds",
+        "lorapipe.caption_analysis", "lorapipe.captioning.caption_files", "lorapipe.captioning.tags",
+        "lorapipe.picture_files.captions", "lorapipe.training.data.caption_kinds",
         "lorapipe.training.data.trigger_word",
         "lorapipe.whole_words", *LIGHT
     ),
@@ -212,8 +216,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.cli": (*FRONT, *ENGINE),
     "lorapipe.commands": (*FRONT, *JOBS, "lorapipe.tuning", *ENGINE),
     "lorapipe.tuning": (
-        "lorapipe.tuning", "lorapipe.evaluation.html_page", "lorapipe.evaluation.grid_plan", "lorapipe.training_record",
-        *ENGINE
+        "lorapipe.tuning", "lorapipe.evaluation.html_page", "lorapipe.evaluation.grid_plan",
+        "lorapipe.evaluation.image_store", "lorapipe.evaluation.report_data", "lorapipe.training_record", *ENGINE
     ),
     "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", "lorapipe.tuning", *ENGINE),
     "lorapipe.series": (),

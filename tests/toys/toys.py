@@ -301,6 +301,9 @@ class Learn(Stage):
     unet_lr: float = param(1e-4, "how fast", ge=0, le=1)
     text_encoder_lr: float = param(0.0, "how fast the words", ge=0, le=1)
     steps: Duration = param(Duration(100), "how long")
+    until: Duration | None = param(None, "end before")
+    resume_from: Weights | None = param(None, "go on from", content=False)
+    stop: str = param("", "unused")
     room: Room = param(Room, "how much room")
     name_of_it: str = param("", "a text, which cannot be tuned")
     seconds: float = param(0.0, "how long it takes", content=False)
@@ -309,22 +312,24 @@ class Learn(Stage):
         return {name: rate for name in ("unet_lr", "text_encoder_lr") if (rate := getattr(self, name))}
 
     def run(self, context: Context) -> Weights:
+        steps = (self.until or self.steps).count
         if self.diary:
             with self.diary.open("a", encoding="utf-8") as file:
-                file.write(f"{self.unet_lr:g} {self.steps.count}\n")
+                done = self.resume_from.snapshots[-1].step if self.resume_from else 0
+                file.write(f"{self.unet_lr:g} {steps - done}\n")
         deadline = time.monotonic() + self.seconds
         while time.monotonic() < deadline:
             context.check()
             time.sleep(0.01)
         record = TrainingRecord(
             family="toy", base_model_version="", architecture="", prediction="", base_name="toy",
-            settings={"rank": self.room.rank}, rates=self.rates_by_option(), rank=0, alpha=0, pictures=1,
-            pictures_per_epoch=1, batches_per_epoch=1, steps=self.steps.count, resolution=(64, 64),
+            settings={"rank": self.room.rank, "unet_lr": self.unet_lr}, rates=self.rates_by_option(), rank=0, alpha=0,
+            pictures=1, pictures_per_epoch=1, batches_per_epoch=1, steps=steps, resolution=(64, 64),
         )  # fmt: skip
         record.save(context.out / "training.json")
         snapshot = context.out / "last.safetensors"
         snapshot.write_text(f"{self.unet_lr} {self.steps.count} {self.room.rank}", encoding="utf-8")
-        return Weights((Snapshot(self.steps.count, 1, snapshot),), training=context.out / "training.json")
+        return Weights((Snapshot(steps, 1, snapshot),), training=context.out / "training.json")
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ export class Hints {
     return [
       this.#section(t("Without the trigger word {word}", { word: found.trigger }), "", lacking.slice(0, FEW).map((picture) => h("li", {}, picture.name)), lacking.length, [
         this.#button(t("Show"), () => this.showOnly(lacking, t("without the trigger word"))), this.#button(t("Add it"), addTrigger)]),
+      this.#section(t("In the pictures, not in the captions"), t("What captions do not say is learnt with what they say."), this.#differences(found.not_captioned, t("Add"), (tag) => ({ type: "add", tags: [tag] })), found.not_captioned?.length),
+      this.#section(t("In the captions, not seen by the tagger"), "", this.#differences(found.not_seen, t("Remove"), (tag) => ({ type: "remove", tags: [tag] })), found.not_seen?.length),
       this.#section(t("Probably one tag"), "", found.spellings.slice(0, FEW).map((pair) => this.#pair(pair)), found.spellings.length),
       this.#section(t("In nearly all captions"), t("They melt into the trigger word."), found.always.filter((each) => each.tag !== found.trigger.toLowerCase()).map((each) => this.#always(each))),
       this.#section(t("Never varied"), t("No other value of these occurs."), found.never_varied.slice(0, FEW).map((each) => tag(each.tag, each.count))),
@@ -62,6 +64,15 @@ export class Hints {
     if (!items.length) return null;
     const more = count > items.length ? [h("li", { class: "soft" }, t("and {n} more", { n: count - items.length }))] : [];
     return h("section", {}, h("h3", {}, title), why && h("p", { class: "soft" }, why), h("ul", {}, items, more), buttons.length > 0 && h("div", { class: "actions" }, buttons));
+  }
+
+  /** What the tagger and the captions say differently: look at it, or mend it. */
+  #differences(found, does, edit) {
+    return (found ?? []).slice(0, FEW).map(({ tag, pictures }) => {
+      const those = pictures.map((name) => this.places.get(name)).filter(Boolean);
+      const show = this.#button(`${tag} (${those.length})`, () => this.showOnly(those, tag));
+      return h("li", {}, show, " ", this.#button(does, () => apply(this.store, `${does}: ${tag}`, [edit(tag)], those)));
+    });
   }
 
   #pair(pair) {

@@ -1,0 +1,98 @@
+"""Does tuning mend bad starts? Tunes the quickstart, on the pocket base, from settings that are deliberately wrong.
+
+    python benchmarks/tune.py [--only rates-up] [--seeds 1] [--minutes 60] [--work FOLDER]
+
+Each start is a tuning of at most four rounds; what is done is kept in the folder, so the command goes on where it stopped.
+Prints for each start the merit at strength 1 of the first round and of the best, and the verdicts of all rounds; then how
+many ended good, and whether one ended worse than it began (exit status 1). A round takes some minutes on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lorapipe.pipeline import loader
+from lorapipe.tuning.rounds import Tuned
+from lorapipe.tuning.search import WORSE
+from lorapipe.tuning.tuner import Tuning
+
+ROOT = Path(__file__).parents[1] / "pipelines"
+ROUNDS = 4
+UNET, TEXT_ENCODER, STEPS = 1e-3, 2.5e-4, 400
+"""A third of the quickstart's rates, so that eight times as much is a rate that can be written at all."""
+STARTS: Mapping[str, Mapping[str, float]] = {
+    "as it is": {},
+    "rates-up": {"unet_lr": UNET * 8, "text_encoder_lr": TEXT_ENCODER * 8},
+    "rates-down": {"unet_lr": UNET / 8, "text_encoder_lr": TEXT_ENCODER / 8},
+    "unet-up": {"unet_lr": UNET * 9},
+    "text-encoder-up": {"text_encoder_lr": TEXT_ENCODER * 10},
+    "steps-many": {"steps": STEPS * 4},
+    "steps-few": {"steps": STEPS // 4},
+    "rank-low": {"adapter.rank": 2},
+    "rank-high": {"adapter.rank": 128},
+}
+
+
+class Outcome(NamedTuple):
+    """How a tuning ended."""
+
+    start: str
+    seed: int
+    tuned: Tuned
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the best round is clearly worse than the first."""
+        return self.tuned.best.merit < self.tuned.rounds[0].merit - WORSE
+
+    def line(self) -> str:
+        """The outcome in a line."""
+        first, best = self.tuned.rounds[0], self.tuned.best
+        states = " → ".join("/".join(each.state for each in round.judgements) for round in self.tuned.rounds)
+        good = "good" if best.is_good else "not good"
+        merits = f"merit {first.merit:.2f} → {best.merit:.2f}"
+        return f"{self.start:16} seed {self.seed}: {good}, {merits}, {len(self.tuned.rounds)} rounds: {states}"
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Tune every start with every seed until the time is over, and print what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=[*STARTS], help="this start; may be repeated")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no start after so long")
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lorapipe-tune")
+    options = parser.parse_args(given)
+    began, outcomes = time.monotonic(), list[Outcome]()
+    for seed in range(options.seeds):
+        for start in options.only or STARTS:
+            if time.monotonic() - began < options.minutes * 60:
+                outcomes.append(tuned(start, seed, options.work))
+                print(outcomes[-1].line(), flush=True)
+    good = sum(each.tuned.best.is_good for each in outcomes)
+    print(
+        f"{good} of {len(outcomes)} good at strength 1, {sum(each.is_worse for each in outcomes)} worse than at first"
+    )
+    return 1 if any(each.is_worse for each in outcomes) else 0
+
+
+def tuned(start: str, seed: int, work: Path) -> Outcome:
+    """Tune the quickstart from a start."""
+    folder = work / start.replace(" ", "-")
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "quickstart.yaml", folder / f"seed-{seed}.yaml")
+    settings = {"unet_lr": UNET, "text_encoder_lr": TEXT_ENCODER, "steps": STEPS, "seed": seed, **STARTS[start]}
+    sets = [f"penny.{name}={value}" for name, value in settings.items()]
+    sets += [f"tune.rounds={ROUNDS}", f"vars.images={ROOT / 'examples' / 'penny'}", f"file.to=seed-{seed}.safetensors"]
+    tuning = Tuning(loader.load(folder / f"seed-{seed}.yaml", sets), devices=["cpu"])
+    tuning.finish()
+    return Outcome(start, seed, tuning.tuned)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

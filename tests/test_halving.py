@@ -1,0 +1,116 @@
+"""Successive halving of a matrix: which cells go on, what it costs, and that nothing is trained twice."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from lorapipe.cli import main
+from lorapipe.errors import InputError
+from lorapipe.pipeline import loader
+from lorapipe.pipeline.execution.runner import Run
+from lorapipe.tuning.halving import Halving, Rung, going_on, rungs, share_of_steps
+
+JUDGES = """\
+  grid: {uses: grade, matrix: $penny, weights: $penny}
+  best: {uses: compare, reports: $grid}
+"""
+SWEEP = f"""\
+stages:
+  text: {{uses: words, folder: texts}}
+  penny:
+    uses: learn
+    text: $text
+    diary: diary.txt
+    steps: 120
+    matrix: {{unet_lr: {{from: 1e-5, to: 1e-3, log: true}}, sample: 12, keep: 3}}
+{JUDGES}"""
+
+
+@pytest.fixture
+def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(project)
+    (project / "sweep.yaml").write_text(SWEEP, encoding="utf-8")
+    return project
+
+
+def test_twelve_cells_of_which_three_are_kept() -> None:
+    found = rungs(12, 3)
+    assert found == [Rung(12, Fraction(1, 6)), Rung(6, Fraction(1, 3)), Rung(3, Fraction(1))]
+    assert share_of_steps(found) == pytest.approx(5 / 12)
+
+
+def test_one_halving_trains_a_third_of_all() -> None:
+    assert rungs(12, 6) == [Rung(12, Fraction(1, 3)), Rung(6, Fraction(1))]
+
+
+@pytest.mark.parametrize("count", range(2, 100))
+@pytest.mark.parametrize("keep", [1, 2, 3, 5])
+def test_keeping_a_quarter_costs_less_than_half(count: int, keep: int) -> None:
+    if keep >= count:
+        return
+    found = rungs(count, keep)
+    assert found[0].cells == count and found[-1] == Rung(keep, Fraction(1))
+    assert [each.part for each in found] == sorted({each.part for each in found})
+    assert keep > count / 4 or share_of_steps(found) <= 0.45
+
+
+def test_the_best_go_on_in_their_own_order() -> None:
+    assert going_on({"a": 0.1, "b": 0.5, "c": 0.4, "d": 0.5}, 2) == ["b", "d"]
+
+
+def test_the_best_cells_train_to_the_end_and_no_step_twice(here: Path) -> None:
+    pipeline = loader.load("sweep.yaml")
+    halving = Halving(pipeline, on="inline", devices=["cpu"])
+    artifacts = halving.finish()
+    lines = [line.split() for line in (here / "diary.txt").read_text(encoding="utf-8").splitlines()]
+    steps = Counter[str]()
+    for rate, count in lines:
+        steps[rate] += int(count)
+    assert Counter(steps.values()) == {20: 6, 40: 3, 120: 3}
+    assert sum(steps.values()) == 600 <= 0.45 * 12 * 120
+    whole = Run(loader.load("sweep.yaml"), on="inline", devices=["cpu"])  # the full sweep
+    for event in whole:
+        assert event is not None
+    best = max(whole.artifacts, key=lambda name: _merit(whole.artifacts[name]) if name.startswith("grid") else -1)
+    assert best in artifacts and artifacts["best"].best.snapshots[-1].step == 120  # type: ignore[attr-defined]
+    done = {name for name in artifacts if name.startswith("penny") and artifacts[name] == whole.artifacts.get(name)}
+    assert len(done) == 3  # the kept cells are those of the full sweep, byte for byte and key for key
+    assert len((here / "diary.txt").read_text(encoding="utf-8").splitlines()) == len(lines) + 9
+
+
+def _merit(report: object) -> float:
+    return float(json.loads(report.data.read_text(encoding="utf-8"))["cells"][0]["merit"])  # type: ignore[attr-defined]
+
+
+def test_run_halves_and_goes_on_where_it_was(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "sweep.yaml"]) == 0
+    assert (
+        "12 train 1/6 of their steps, 6 train 1/3 of their steps, 3 train all of their steps: 42%"
+        in capsys.readouterr().out
+    )
+    assert main(["run", "sweep.yaml", "--on", "inline"]) == 0
+    before = (here / "diary.txt").read_text(encoding="utf-8")
+    assert main(["run", "sweep.yaml", "--on", "inline"]) == 0
+    assert (here / "diary.txt").read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("keep: 3", "keep: none", "is no number of cells"),
+        ("keep: 3", "keep: 12", "12 of 12 cells leaves none out"),
+        ("    steps: 120\n", "    steps: 120\n    until: 60\n", "which decide when they end"),
+        (JUDGES, "", "nothing judges"),
+        ("stages:", "tune: {stage: penny}\nstages:", "tune"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named(here: Path, old: str, new: str, message: str) -> None:
+    Path("bad.yaml").write_text(SWEEP.replace(old, new), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        loader.load("bad.yaml")
+    assert message in "\n".join(map(str, caught.value.problems))
