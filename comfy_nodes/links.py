@@ -28,10 +28,8 @@ def settings(node: Node, given: Mapping[str, object], found: Callable[[Input, st
     """
     document, problems = dict[str, Any](), list[Problem]()
     for each in node.inputs:
-        value = next((given[name] for name in (each.name, *each.aliases) if given.get(name) is not None), None)
-        linked = node.socket_for(each.name)
-        is_replaced = linked is not None and given.get(linked.name) is not None
-        if value is None or is_replaced or each.name in (STAGE_NAME, RUNNING):
+        value = None if each.name in (STAGE_NAME, RUNNING) else _given(node, each, given)
+        if value is None:
             continue
         try:
             read = _read(each, value, found)
@@ -43,6 +41,14 @@ def settings(node: Node, given: Mapping[str, object], found: Callable[[Input, st
     if problems:
         raise InputError(problems)
     return document
+
+
+def _given(node: Node, each: Input, given: Mapping[str, object]) -> object:
+    """Return what an input holds under its name or a former one; None if nothing, or if its socket is linked instead."""
+    linked = node.socket_for(each.name)
+    if linked is not None and given.get(linked.name) is not None:
+        return None
+    return next((given[name] for name in (each.name, *each.aliases) if given.get(name) is not None), None)
 
 
 def _read(each: Input, value: object, found: Callable[[Input, str], str]) -> Any:

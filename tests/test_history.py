@@ -128,7 +128,7 @@ def test_only_what_is_made_can_be_locked(here: Path, capsys: Capture) -> None:
 def test_what_no_recent_run_used_can_go(here: Path, capsys: Capture) -> None:
     assert said(capsys, "gc") == ["Everything here is in use."]
     lines = said(capsys, "gc", "0")
-    assert lines[0].split()[:2] == ["2", "results"] and lines[-1].startswith("Nothing is removed")
+    assert lines[0].split()[:2] == ["2", "results"] and lines[-1].startswith("Nothing was changed")
     assert said(capsys, "gc", "0", "--yes")[-1].endswith("MB were freed.")
     plan = api.plan(loader.load("cat.yaml", ["tally.steps=5", "tally.word=b"]))
     assert {step.action for step in plan.stages} == {"reuse"}

@@ -10,12 +10,14 @@ at every start. Add a flag only for what `--set` cannot do: all commands togethe
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lorapipe.pipeline.pipeline import Pipeline
+    from lorapipe.terminal import Printer
 
 DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses."""
@@ -97,6 +99,21 @@ def warnings(pipeline: Pipeline, name: str) -> Iterator[str]:
 def takes_json(parser: argparse.ArgumentParser) -> None:
     """Add `--json`, output for programs; `json_line` formats it."""
     parser.add_argument("--json", action="store_true", help="print JSON lines, for programs")
+
+
+def takes_yes(parser: argparse.ArgumentParser) -> None:
+    """Add `--yes`; `agreed` reads it."""
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def agreed(options: argparse.Namespace, printer: Printer, question: str) -> bool:
+    """Ask on the terminal, unless `--yes` was given. Without a terminal the answer is no, and the printer says so."""
+    if options.yes:
+        return True
+    if not sys.stdin.isatty():
+        printer.line("Nothing was changed: without a terminal, confirm with --yes.")
+        return False
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
 def takes_target(

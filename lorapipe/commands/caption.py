@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorapipe.commands import DONE, FAILED, takes_sets
+from lorapipe.commands import DONE, FAILED, agreed, takes_sets, takes_yes
 
 if TYPE_CHECKING:
     from lorapipe.captioning.caption_files import CaptionChange
@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="the pipeline, a YAML file")
     parser.add_argument("stage", nargs="?", help="the caption stage, where the pipeline has several")
     takes_sets(parser, "change a setting; also vars.NAME=VALUE")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    takes_yes(parser)
 
 
 def main(options: argparse.Namespace) -> int:
@@ -44,7 +44,7 @@ def main(options: argparse.Namespace) -> int:
         printer.line(f"There is nothing to write: {captions.images} has these captions.")
         return DONE
     _show(printer, captions.images, changes)
-    if not (options.yes or _agreed(printer)):
+    if not agreed(options, printer, "Write them?"):
         return DONE
     late = list[str]()
     for done, change in enumerate(changes):
@@ -115,10 +115,3 @@ def _show(printer: Printer, root: Path, changes: list[CaptionChange]) -> None:
         printer.line(f"  {Change(each.file, before, each.text)}")
     if len(changes) > SHOWN:
         printer.line(f"  and {len(changes) - SHOWN} more")
-
-
-def _agreed(printer: Printer) -> bool:
-    if not sys.stdin.isatty():
-        printer.line("Nothing is written: without a terminal, confirm with --yes.")
-        return False
-    return input("Write them? [y/N] ").strip().lower() in ("y", "yes")

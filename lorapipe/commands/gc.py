@@ -9,10 +9,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorapipe.commands import DONE
+from lorapipe.commands import DONE, agreed, takes_yes
 
 if TYPE_CHECKING:
-    from lorapipe.terminal import Printer
+    pass
 
 HELP = "remove results and caches that no recent run has used"
 DAYS = 30.0
@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add its arguments."""
     text = f"keep what was used in the last DAYS (default {DAYS:g}); the last run of each pipeline is always kept"
     parser.add_argument("days", type=float, nargs="?", default=DAYS, help=text)
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    takes_yes(parser)
 
 
 def main(options: argparse.Namespace) -> int:
@@ -47,14 +47,7 @@ def main(options: argparse.Namespace) -> int:
         for kind, size in sizes.items():
             number, noun = counted(counts[kind], kind, NOUNS.get(kind, "")).split(" ", 1)
             printer.line(f"{number:>6} {noun:<14} {size / 1e6:10.1f} MB")
-        if not (options.yes or _agreed(printer)):
+        if not agreed(options, printer, "Remove them?"):
             return DONE
         printer.line(f"{clean(ledger, found) / 1e6:.1f} MB were freed.")
     return DONE
-
-
-def _agreed(printer: Printer) -> bool:
-    if not sys.stdin.isatty():
-        printer.line("Nothing is removed: without a terminal, confirm with --yes.")
-        return False
-    return input("Remove them? [y/N] ").strip().lower() in ("y", "yes")

@@ -32,7 +32,7 @@ class OnBase:
 
     @property
     def merit(self) -> float:
-        """See `selection.merit`; 0 where nothing could be measured."""
+        """Identity × following × soundness, within 0 … 1; 0 where nothing could be measured."""
         return merit(self.scores) if self.scores else 0.0
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lorapipe.evaluation.evaluation_result import EvaluationResult
     from lorapipe.evaluation.image_store import ImageStore
     from lorapipe.evaluation.sampler import SamplingOptions
-    from lorapipe.models import Family
+    from lorapipe.models import Family, Model
     from lorapipe.training.adapters import Attachable
     from lorapipe.training.data.manifest import Manifest
     from lorapipe.training_record import TrainingRecord
@@ -216,7 +216,6 @@ class Evaluate(Stage):
 
     def _judged(self, base: Family, context: Context) -> tuple[EvaluationResult, dict[str, str]]:
         """Judge the weights on a base, and return the settings that the report shows. Only results outlive it: no model."""
-        from lorapipe import formats
         from lorapipe.evaluation.clip import Clip
         from lorapipe.evaluation.evaluator import Evaluator
         from lorapipe.evaluation.feature_cache import FeatureCache
@@ -226,7 +225,6 @@ class Evaluate(Stage):
         from lorapipe.evaluation.probe import Prober, compared, training_pictures
         from lorapipe.evaluation.sampler import Sampler
         from lorapipe.models import TextReading
-        from lorapipe.training.adapter_layers.weights_adapter import ReplaceableWeights
         from lorapipe.training.data.cache import Cache
         from lorapipe.training.data.latents import Scene
         from lorapipe.training.data.manifest import Manifest
@@ -239,12 +237,7 @@ class Evaluate(Stage):
         folder = self.clip.path if self.clip else None
         clip = None if folder is None else Clip(folder, compute.device)
         model = compute.model(base, context.model_cache)
-        adapter: Attachable
-        if record:
-            adapter, parts, reading = adapter_of(record), tuple(record.rates), record.reading
-        else:
-            last = formats.open(self.weights.snapshots[-1].path, model.kohya_names())
-            adapter, parts, reading = ReplaceableWeights(last), last.parts, dict(READING)
+        adapter, parts, reading = self._adapter(record, model)
         options, plan = self._sampling_options(own, reading), self._plan(own, parts, context)
         scene = Scene(dataset.images, manifest.background, dataset.masks)
         cache, captioning = Cache(context.cache), captioning_of(record, manifest)
@@ -277,6 +270,18 @@ class Evaluate(Stage):
         with words_added(self.embeddings, model):
             result = evaluator.run()
         return result, self._about(own, record, manifest, options, folder, result.images)
+
+    def _adapter(
+        self, record: TrainingRecord | None, model: Model
+    ) -> tuple[Attachable, tuple[str, ...], dict[str, Any]]:
+        """Return what attaches snapshots to a model, the parts that they change, and how their training read captions."""
+        from lorapipe import formats
+        from lorapipe.training.adapter_layers.weights_adapter import ReplaceableWeights
+
+        if record:
+            return adapter_of(record), tuple(record.rates), record.reading
+        last = formats.open(self.weights.snapshots[-1].path, model.kohya_names())
+        return ReplaceableWeights(last), tuple(last.parts), dict(READING)
 
     @property
     def _dataset(self) -> Dataset:
