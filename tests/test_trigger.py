@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import zlib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from lorapipe.cli import main
 from lorapipe.pipeline.pipeline import Pipeline
@@ -20,7 +22,7 @@ def dropped(folder: Path, captions: dict[str, str | bytes | None], **others: str
     """Create a folder with a picture for each caption (None: without a caption file) and other files."""
     for name, caption in captions.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.png").write_bytes(name.encode())
+        Image.new("RGB", (96, 96), f"#{zlib.crc32(name.encode()) % 0xFFFFFF:06x}").save(folder / f"{name}.png")
         if caption is not None:
             (folder / f"{name}.txt").write_bytes(caption if isinstance(caption, bytes) else caption.encode())
     for name, text in others.items():
@@ -29,10 +31,11 @@ def dropped(folder: Path, captions: dict[str, str | bytes | None], **others: str
 
 
 def made(folder: Path, *sets: str, pipeline: Path | None = None) -> tuple[Pipeline, list[str]]:
-    """Return the pipeline of a dropped folder, and the messages to its user."""
+    """Return the pipeline of a dropped folder, and the messages to its user after the one that describes the folder."""
     told: list[str] = []
     order = DroppedFolder(folder, folder.name, folder.parent / "out" / folder.name, folder.name)
-    return write(InboxPipeline(pipeline, sets, WatchSettings(least=1)), order, told.append), told
+    written = write(InboxPipeline(pipeline, sets, WatchSettings(least=1)), order, told.append)
+    return written, [line for line in told if not line.startswith("A LoRA of a ")]
 
 
 def said(folder: Path, pipeline: Pipeline) -> dict[str, str]:
@@ -106,7 +109,7 @@ def test_regularisation_captions_neither_count_nor_get_it(tmp_path: Path) -> Non
     folder = dropped(tmp_path / "luna", {"0": "luna", "1": "a hat", "reg/0": "a woman", "reg/1": "lunatic"})
     pipeline, told = made(folder)
     assert told == ["1 of 2 captions lack the trigger word 'luna'; it is added to them"]
-    assert pipeline.stages["class"].captions == Captioning()
+    assert pipeline.stages["dataset"].exclude == ("reg",)  # with captions they hold the training back
 
 
 def test_a_pipeline_of_ones_own_is_told_what_to_write(tmp_path: Path) -> None:
@@ -152,7 +155,9 @@ stages:
 
 
 def test_a_run_says_it_before_anything_is_made(tmp_path: Path, capsys) -> None:
-    dropped(tmp_path / "photos", {"0": "luna", "1": "a hat", "2": "lunatic"})  # no pictures, so the run ends soon
+    photos = dropped(tmp_path / "photos", {"0": "luna", "1": "a hat", "2": "lunatic"})
+    for picture in photos.glob("*.png"):
+        picture.write_bytes(b"no picture, so the run ends soon")
     (tmp_path / "p.yaml").write_text(
         """\
 stages:

@@ -232,7 +232,7 @@ def _captioning(choices: Choices) -> Setting:
     if words.prefix:
         how["prefix"] = "${trigger},"
         reasons.append("no caption has the trigger word: it is put before each")
-    elif words.trigger and captions.kind in ("tags", "sentences"):
+    elif words.trigger:
         how["trigger"] = "${trigger}"
         reasons.append("the trigger word is put before captions that lack it")
     first = bool(how) or captions.in_front(choices.trigger)
