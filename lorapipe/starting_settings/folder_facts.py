@@ -133,7 +133,8 @@ def facts_of(root: Path, caption_extensions: Sequence[str] = USUAL) -> FolderFac
     seen = look(root, contents)
     if not seen:
         text = no_pictures_message((), len(contents.pictures), contents.left_out)
-        raise InputError(text, where=str(root), cure="" if "." in text[:-1] else "Name a folder of pictures.")
+        cure = "Put readable pictures into the folder." if contents.pictures else "Name a folder of pictures."
+        raise InputError(text, where=str(root), cure="" if "there are" in text else cure)
     captions = _captions(root, contents, list(seen))
     by_name = dict(zip(seen, captions.texts, strict=True))
     copies = near_duplicates(root, seen, lambda name: by_name[name])

@@ -118,7 +118,7 @@ def first_few(lines: Sequence[str], most: int = 4, all_in: str = "") -> str:
 def no_pictures_message(left_out: Sequence[LeftOut], found: int, beside: Sequence[LeftOut] = ()) -> str:
     """Say why no picture is left: `12 pictures found, none usable: 11 unreadable, 1 tiny.`"""
     if found:
-        return f"{pictures(found)} found, none usable: {_reasons(left_out)}."
+        return f"{pictures(found)} found, none usable{f': {_reasons(left_out)}' if left_out else ''}."
     there = [file for file in beside if file.kind not in EXPECTED]
     return f"no pictures found; there are {_reasons(there)}." if there else "no pictures found."
 
