@@ -172,7 +172,7 @@ def test_every_artifact_of_ours_says_what_it_is_stored_as() -> None:
 def test_every_event_has_a_name_of_its_own() -> None:
     assert set(events.KINDS.values()) == set(events.Event.__subclasses__())
     assert set(events.KINDS) == {
-        "planned", "started", "progress", "metric", "preview", "log", "reused", "finished", "failed",
+        "planned", "started", "progress", "metric", "preview", "log", "asked", "reused", "finished", "failed",
     }  # fmt: skip
 
 

@@ -19,11 +19,11 @@ from lorapipe.pipeline import events, loader, lockfile, manifest, run_files
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.lockfile import differing
 from lorapipe.spec import JsonDocument
-from lorapipe.training.data import generated_pictures
+from lorapipe.training.data import captions_document, generated_pictures
 from lorapipe.training.data import manifest as dataset
 
 ROOT = Path(__file__).parents[1]
-MODULES = (dataset, events, generated_pictures, lockfile, manifest, report_data, run_files)
+MODULES = (captions_document, dataset, events, generated_pictures, lockfile, manifest, report_data, run_files)
 DOCUMENTS = {module.DOCUMENT.name: module.DOCUMENT for module in MODULES}
 TRIALS: list[Any] = [None, True, 0, 1, 2, -0.5, 10**18, "", "x", [], ["x"], [1], {}, {"x": 1}, {"x": "y"}]
 

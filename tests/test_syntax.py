@@ -276,7 +276,10 @@ def test_what_an_escape_has_made_of_a_path_is_named(path: str, what: str) -> Non
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("type: SD_LORA\nseed: 1\nmodel: x\n", "p.yaml:1:1: is not a pipeline: it has none of vars, stages, extends."),
+        (
+            "type: SD_LORA\nseed: 1\nmodel: x\n",
+            "p.yaml:1:1: is not a pipeline: it has none of vars, stages, tune, extends.",
+        ),
         ('{"txt2img/Prompt/visible": true, "samples_save": true}', "is not a pipeline"),
         ("penny: {uses: train}\n", "Write `stages:` and below it"),
         ("Stages: {penny: {uses: train}}\n", "unknown key \"Stages\". Did you mean 'stages'?"),

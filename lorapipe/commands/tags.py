@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lorapipe.picture_files import Contents
 
 HELP = "say what the captions of a folder teach: frequencies, what always occurs, misspellings, odd ones"
+TICK = 0.3
+"""Seconds between looks at whether the editor is to stop."""
 SETTINGS = {
     "trigger": "the trigger word; by default the first tag that nearly all captions have",
     "max_tokens": "tokens of a caption that are read, as in the training: 75 (default), 150 or 225",
@@ -92,6 +94,7 @@ def _contents(root: Path) -> Contents:
 
 def _edit(root: Path, settings: TagSettings) -> int:
     """Serve the editor until stopped."""
+    from lorapipe.commands.run import Stop
     from lorapipe.job_queue.home import home
     from lorapipe.page.server import Page
     from lorapipe.tag_editor.edited_folder import EditedFolder
@@ -102,16 +105,13 @@ def _edit(root: Path, settings: TagSettings) -> int:
     folder = EditedFolder(root, _contents(root))
     looks = PictureLooks(folder, settings.resolution)
     printer = Printer(sys.stdout)
-    with Page(EditorRoutes(folder, looks, settings), home()) as page:
+    with Page(EditorRoutes(folder, looks, settings), home()) as page, Stop() as stop:
         printer.line(f"The page: {page.address}")
         printer.line(f"{len(folder.pictures)} pictures in {root}. Nothing is written before you save; Ctrl-C stops.")
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            return INTERRUPTED
-        finally:
-            looks.close()
-    return DONE
+        while not stop.level():
+            time.sleep(TICK)
+        looks.close()
+    return INTERRUPTED
 
 
 def _analysis(root: Path, settings: TagSettings) -> CaptionAnalysis:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,7 @@ from lorapipe.pipeline.extends import TAGS
 from lorapipe.pipeline.pipeline_schema import pipeline_schema
 from lorapipe.pipeline.stage_options import RESERVED
 from lorapipe.pipeline.yaml_document import open_document
+from lorapipe.pocket import CLIP, TAGGER
 from lorapipe.spec import (
     Duration,
     Knob,
@@ -54,7 +56,9 @@ def sample(shape: Shape, here: Path) -> Any:
         case "choice":
             return shape.choices[0]
         case "list":
-            return [sample(shape.item, here)]
+            return [sample(shape.item, here)] * 2
+        case "mapping":
+            return {"x": sample(shape.item, here)}
         case "spec":
             return document(shape.spec, here)
         case "contract":
@@ -62,7 +66,7 @@ def sample(shape: Shape, here: Path) -> Any:
             name = registry.names()[0]
             return {shape.spec.tag: name, **document(registry.get(name), here)}
         case "source":
-            return "pocket" if issubclass(shape.value, Checkpoint) else str(here)
+            return "pocket" if issubclass(shape.value, Checkpoint) else model_folder()
         case "path" | "destination":
             return str(here / "new")
         case "value":
@@ -71,9 +75,27 @@ def sample(shape: Shape, here: Path) -> Any:
 
 
 def document(cls: type[Spec], here: Path) -> dict[str, Any]:
-    """Return the shortest valid document of a spec."""
+    """Return the shortest valid document of a spec: its required settings, and one more where it needs one of several."""
     plain = {knob.name: sample(knob.shape, here) for knob in knobs(cls) if knob.required}
-    return {**plain, "checkpoint": checkpoint(cls)} if issubclass(cls, Family) else plain
+    if issubclass(cls, Family):
+        return {**plain, "checkpoint": checkpoint(cls)}
+    if not parse_spec(cls, plain, here).problems:
+        return plain
+    further = (
+        {**plain, knob.name: sample(dataclasses.replace(knob.shape, optional=False), here)}
+        for knob in knobs(cls)
+        if not knob.required
+    )
+    return next((each for each in further if not parse_spec(cls, each, here).problems), plain)
+
+
+@functools.cache
+def model_folder() -> str:
+    """Create a folder that has what is looked for in folders of models: a CLIP, and a tagger of the WD14 layout."""
+    folder = Path(BASES.name) / "model"
+    for each in (CLIP, TAGGER):
+        shutil.copytree(each, folder, dirs_exist_ok=True)
+    return str(folder)
 
 
 @functools.cache
