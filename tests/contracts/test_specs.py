@@ -79,14 +79,19 @@ def document(cls: type[Spec], here: Path) -> dict[str, Any]:
     plain = {knob.name: sample(knob.shape, here) for knob in knobs(cls) if knob.required}
     if issubclass(cls, Family):
         return {**plain, "checkpoint": checkpoint(cls)}
-    if not parse_spec(cls, plain, here).problems:
-        return plain
     further = (
-        {**plain, knob.name: sample(dataclasses.replace(knob.shape, optional=False), here)}
+        {**plain, knob.name: sample(knob.shape._replace(optional=False), here)}
         for knob in knobs(cls)
         if not knob.required
     )
-    return next((each for each in further if not parse_spec(cls, each, here).problems), plain)
+    return next((each for each in (plain, *further) if is_valid(cls, each, here)), plain)
+
+
+def is_valid(cls: type[Spec], plain: dict[str, Any], here: Path) -> bool:
+    """Return whether a spec accepts a document."""
+    names = {each: SPECS[label][1] for label, each in CLASSES.items()}
+    named = {cls.tag: names[cls], **plain} if cls in names else plain
+    return parse_spec(cls, named, here).spec is not None
 
 
 @functools.cache
