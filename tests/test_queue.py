@@ -263,6 +263,32 @@ def test_workers_end_when_nothing_waits(queue: Queue, project: Path, monkeypatch
     assert len(pools) == 2
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no interval timers")
+def test_a_signal_never_makes_the_queue_wait_for_ever(tmp_path: Path) -> None:
+    """Handlers are at work at nearly every moment, so also when a wait's time is over."""
+    probe = """
+import signal, sys, time
+from pathlib import Path
+from lorapipe.job_queue.queue import Queue
+from lorapipe.job_queue.runner import QueueRunner
+def handler(number, frame):
+    over = time.monotonic() + 0.08
+    while time.monotonic() < over:
+        pass
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+end = time.monotonic() + 3
+runner = QueueRunner(Queue(Path(sys.argv[1])), ("cpu",), stopping=lambda: int(time.monotonic() > end), forever=True)
+events = [*runner.events()]
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(events)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", probe, str(tmp_path)], capture_output=True, encoding="utf-8", check=True, timeout=60
+    )
+    assert run.stdout == "[]\n"
+
+
 def test_two_devices_work_side_by_side(queue: Queue, toys: None, tmp_path: Path) -> None:
     for sign in ("one", "two"):
         text = f"stages:\n  meet: {{uses: meet, place: signs, sign: {sign}}}\n"

@@ -67,7 +67,8 @@ class QueueRunner:
         forever: bool = False,
         on: object = "local",
     ) -> None:
-        self._events: queues.SimpleQueue[JobEvent] = queues.SimpleQueue()
+        self._events: queues.Queue[JobEvent] = queues.Queue()
+        """No `SimpleQueue`: CPython 3.11's waits for ever if a signal's handler is at work when the time is over."""
         self._is_closed = False
 
         def level() -> int:

@@ -24,7 +24,7 @@ class BackgroundDigests:
         self._memory = memory
         self._asked: dict[str, Dropped] = {}
         self._waiting: queue.SimpleQueue[Dropped | None] = queue.SimpleQueue()
-        self._read: queue.SimpleQueue[tuple[Dropped, Answer]] = queue.SimpleQueue()
+        self._read: queue.Queue[tuple[Dropped, Answer]] = queue.Queue()
         self._threads: list[threading.Thread] = []
 
     @property

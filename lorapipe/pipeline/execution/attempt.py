@@ -17,7 +17,9 @@ from lorapipe.supervised_thread import in_words
 
 GRACE_SECONDS = 120.0
 """How long a stage may take to save its state after a stop request."""
-Inbox = queue.SimpleQueue[tuple["Attempt", Message]]
+Inbox = queue.Queue[tuple["Attempt", Message]]
+"""Messages of all attempts. No `SimpleQueue`: CPython 3.11's waits for ever if a signal's handler is at work when the time
+is over."""
 
 
 class Attempt:

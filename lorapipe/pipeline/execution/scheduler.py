@@ -73,7 +73,7 @@ class Scheduler:
         self._running: list[Attempt] = []
         self._asked: list[tuple[Stage, PlannedStage, Path]] = []
         """Stages that wait for an answer, and the file that will have it. They hold no slot, no device and no lock."""
-        self._inbox: Inbox = queue.SimpleQueue()
+        self._inbox: Inbox = queue.Queue()
         self._pending: deque[Event] = deque()
         self._reported_waiting: set[str] = set()
 
