@@ -21,7 +21,6 @@ from lorapipe.pipeline.delivery_log import DeliveryLog
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.tune_options import TuneOptions
 from lorapipe.spec import canonical
-from lorapipe.tuning.rounds import begun
 
 from . import describe, graph_nodes, links, result_pages
 from .comfy_folders import CHECKPOINTS, LORAS, comfy_paths, publish, tidy
@@ -230,6 +229,8 @@ async def _made(
 
 async def _tuned(stages: Stages, options: TuneOptions, display: NodeDisplay, workers: Workers) -> TunedStages:
     """Run stages in rounds, as their verdict says."""
+    from lorapipe.tuning.rounds import begun
+
     where = comfy_paths()
     pipeline = replace(read_pipeline(stages, where.project), tune=options)
     pipeline = replace(pipeline, name=begun(pipeline).of.stage)

@@ -19,10 +19,6 @@ from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.yaml_document import Document
 from lorapipe.spec import Address, canonical, from_dict, to_dict
 from lorapipe.supervised_thread import SupervisedThread
-from lorapipe.tuning.rounds import pipeline_of
-from lorapipe.tuning.runs import run_of
-from lorapipe.tuning.tuned_files import places
-from lorapipe.tuning.tuner import Tuning
 
 from .run_options import Running
 
@@ -160,6 +156,8 @@ class GraphRun:
         return not self._level
 
     def _run(self, pool: Pool) -> None:
+        from lorapipe.tuning.runs import run_of
+
         with run_of(self._pipeline, pool=pool, stopping=lambda: self._level) as run:
             self._failed = run.failures
             for event in run:
@@ -172,10 +170,18 @@ class GraphRun:
                         self._make_room()
                 self.events.put(event)
             self._artifacts = run.artifacts
-            if isinstance(run, Tuning) and run.tuned.end is not None:
-                final = pipeline_of(run.tuned, run.tuned.best.change)
-                self.tuned_stages = {name: to_dict(stage) for name, stage in final.stages.items()}
-                self.tuned_files = places(run.tuned.pipeline)
+            self._note_tuning(run)
+
+    def _note_tuning(self, run: object) -> None:
+        """Keep the stages and files of a tuning that has come to its end."""
+        from lorapipe.tuning.rounds import pipeline_of
+        from lorapipe.tuning.tuned_files import places
+        from lorapipe.tuning.tuner import Tuning
+
+        if isinstance(run, Tuning) and run.tuned.end is not None:
+            final = pipeline_of(run.tuned, run.tuned.best.change)
+            self.tuned_stages = {name: to_dict(stage) for name, stage in final.stages.items()}
+            self.tuned_files = places(run.tuned.pipeline)
 
 
 def read_running(document: Mapping[str, object]) -> Running:
