@@ -24,10 +24,10 @@ from PIL import Image, ImageDraw
 from lorapipe.caption_analysis.settings import TagSettings
 from lorapipe.errors import InputError
 from lorapipe.page.server import Page
+from lorapipe.tag_editor.caption_writer import WantedCaption, save
 from lorapipe.tag_editor.edited_folder import EditedCaption, EditedFolder
-from lorapipe.tag_editor.picture_looks import PictureLooks
+from lorapipe.tag_editor.picture_scan import PictureScan
 from lorapipe.tag_editor.routes import STATIC, EditorRoutes
-from lorapipe.tag_editor.saving import WantedCaption, save
 from lorapipe.training.data.image_folder import look_through
 
 NASTY = "<script>document.title='taken'</script>\"'고양이 🐈"
@@ -185,7 +185,7 @@ KILLED = """
 import os, shutil, sys
 from pathlib import Path
 from test_tag_editor import opened, wanted
-from lorapipe.tag_editor.saving import save
+from lorapipe.tag_editor.caption_writer import save
 
 photos, out = map(Path, sys.argv[1:])
 
@@ -238,13 +238,13 @@ def test_a_save_that_is_killed_before_any_write_leaves_old_or_new_files(photos: 
 @pytest.fixture
 def editor(photos: Path, tmp_path: Path) -> Iterator[Page]:
     folder = opened(photos)
-    looks = PictureLooks(folder, 512)
+    scan = PictureScan(folder, 512)
     (tmp_path / "home").mkdir()
     (tmp_path / "tagged").mkdir()
     (tmp_path / "tagged" / "b.txt").write_text("penny, red hat, sunglasses")
-    with Page(EditorRoutes(folder, looks, TagSettings(tagged=tmp_path / "tagged")), tmp_path / "home", 0) as page:
+    with Page(EditorRoutes(folder, scan, TagSettings(tagged=tmp_path / "tagged")), tmp_path / "home", 0) as page:
         yield page
-        looks.close()
+        scan.close()
 
 
 class Asked:

@@ -20,7 +20,7 @@ from lorapipe.pipeline.execution.pool import Pool
 from lorapipe.pipeline.execution.runner import StopLevel
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.supervised_thread import SupervisedThread, in_words
-from lorapipe.tuning.runs import Run, RunInRounds, run_of
+from lorapipe.tuning.runs import MultiRun, Run, run_of
 
 LOOK_SECONDS = 0.1
 """Seconds between checks whether the job should stop."""
@@ -110,7 +110,7 @@ class Execution:
     def _stop_level(self) -> int:
         return 2 if self.is_abandoned else self._level
 
-    def _forward_events(self, run: Run | RunInRounds) -> None:
+    def _forward_events(self, run: Run | MultiRun) -> None:
         """Pass on a run's events."""
         number: int | None = None
         for event in run:

@@ -7,11 +7,11 @@ from collections.abc import Sequence, Set
 from lorapipe.pipeline.execution.pool import Pool
 from lorapipe.pipeline.execution.runner import Run, StopLevel, never_stop
 from lorapipe.pipeline.pipeline import Pipeline
-from lorapipe.tuning.halving import Halving
-from lorapipe.tuning.run_in_rounds import RunInRounds
+from lorapipe.tuning.multi_run import MultiRun
+from lorapipe.tuning.successive_halving import SuccessiveHalving
 from lorapipe.tuning.tuner import Tuning
 
-__all__ = ["Run", "RunInRounds", "run_of"]
+__all__ = ["MultiRun", "Run", "run_of"]
 
 
 def run_of(
@@ -22,13 +22,13 @@ def run_of(
     pool: Pool | None = None,
     anew: Set[str] = frozenset(),
     stopping: StopLevel = never_stop,
-) -> Run | RunInRounds:
-    """Return the run of a pipeline: a `Tuning` if it has `tune:`, a `Halving` if it has `keep:`, else a `Run`.
+) -> Run | MultiRun:
+    """Return the run of a pipeline: a `Tuning` if it has `tune:`, a `SuccessiveHalving` if it has `keep:`, else a `Run`.
 
     The keywords are those of `Run`. Raises `InputError` if its files cannot be written.
     """
     if pipeline.tune is not None:
         return Tuning(pipeline, on=on, devices=devices, pool=pool, anew=anew, stopping=stopping)
     if pipeline.halved is not None:
-        return Halving(pipeline, on=on, devices=devices, pool=pool, anew=anew, stopping=stopping)
+        return SuccessiveHalving(pipeline, on=on, devices=devices, pool=pool, anew=anew, stopping=stopping)
     return Run(pipeline, on=on, devices=devices, pool=pool, anew=anew, stopping=stopping)

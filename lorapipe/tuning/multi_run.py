@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lorapipe.pipeline.pipeline import Pipeline
 
 
-class RunInRounds(Iterator[Event]):
+class MultiRun(Iterator[Event]):
     """The rounds of a pipeline, which advance while somebody iterates over their events; used as `Run` is.
 
     `on`, `devices`, `pool`, `anew` and `stopping` are those of `Run`; stages in `anew` run again in the first round only.
