@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from lorapipe.pipeline import loader
 from lorapipe.pipeline.artifacts import Comparison
-from lorapipe.tuning.runs import run_of
+from lorapipe.tuning.run_class import run_class
 from lorapipe.tuning.search import WORSE
 from lorapipe.tuning.successive_halving import rungs, share_of_steps
 
@@ -99,7 +99,8 @@ def best(work: Path, seed: int, steps: int, keep: int | None) -> Best:
     file = work / f"sweep-{seed}{'-halved' if keep else ''}.yaml"
     kept = f"\n      keep: {keep}" if keep else ""
     file.write_text(SWEEP.format(images=PICTURES, steps=steps, seed=seed, cells=CELLS, keep=kept), encoding="utf-8")
-    found = run_of(loader.load(file), devices=["cpu"]).finish()["best"]
+    pipeline = loader.load(file)
+    found = run_class(pipeline)(pipeline, devices=["cpu"]).finish()["best"]
     assert isinstance(found, Comparison)
     first = json.loads(found.data.read_text(encoding="utf-8"))["ranking"][0]
     return Best(first["settings"], first["merit"])

@@ -109,7 +109,7 @@ def final(pipeline: Pipeline, of: HalvedMatrix, kept: Sequence[str]) -> Pipeline
 class SuccessiveHalving(MultiRun):
     """A pipeline whose matrix is halved, as one stream of events; used as `Run` is."""
 
-    def _rounds(self, pool: Pool) -> Generator[Event, None, None]:
+    def _in_pool(self, pool: Pool) -> Generator[Event, None, None]:
         of = self.pipeline.halved
         assert of is not None
         found = rungs(len(of.cells), of.keep)

@@ -39,7 +39,7 @@ class Tuning(MultiRun):
         tuned_files.require_free(pipeline)
         super().__init__(pipeline, **how)
 
-    def _rounds(self, pool: Pool) -> Generator[Event, None, None]:
+    def _in_pool(self, pool: Pool) -> Generator[Event, None, None]:
         stage = self.tuned.of.stage
         found: Change | End | None = None
         while not isinstance(found, End):
