@@ -156,9 +156,9 @@ class GraphRun:
         return not self._level
 
     def _run(self, pool: Pool) -> None:
-        from lorapipe.tuning.runs import run_of
+        from lorapipe.tuning.run_class import run_class
 
-        with run_of(self._pipeline, pool=pool, stopping=lambda: self._level) as run:
+        with run_class(self._pipeline)(self._pipeline, pool=pool, stopping=lambda: self._level) as run:
             self._failed = run.failures
             for event in run:
                 if (

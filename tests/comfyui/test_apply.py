@@ -151,11 +151,8 @@ def test_patched_weights_equal_lorapipes_for_every_kind_and_both_strengths(place
 
 
 def test_a_word_and_a_hypernetwork_change_the_picture_and_nothing_else_does(place: Place) -> None:
-    sent = trained(
-        place, {"word": "{type: embedding, trigger: penny, vectors: 2, replace: true}", "net": "{type: hypernetwork}"}
-    )
-    sent["word"]["inputs"] |= {"unet_lr": "", "text_encoder_lr": "", "embedding_lr": "0.5"}
-    sent["net"]["inputs"] |= {"text_encoder_lr": ""}
+    kinds = {"word": "{type: embedding, trigger: penny, vectors: 2, replace: true}", "net": "{type: hypernetwork}"}
+    sent = trained(place, kinds, {"word": "embedding_lr: 5e-1", "net": "unet_lr: 5e-2"})
     for name in ("word", "net"):
         sent |= applied(name)
         del sent[f"save-{name}"]

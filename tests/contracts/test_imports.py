@@ -255,7 +255,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
     "comfy_nodes.bridge": ("comfy_nodes", "=lorapipe.stages", "lorapipe.tuning.rounds", *ENGINE),
     "comfy_nodes.graph_runner": (
-        "comfy_nodes", "lorapipe.tuning.rounds", "lorapipe.tuning.runs", "lorapipe.tuning.tuned_files",
+        "comfy_nodes", "lorapipe.tuning.rounds", "lorapipe.tuning.run_class", "lorapipe.tuning.tuned_files",
         "lorapipe.tuning.tuner", *ENGINE
     ),
     "comfy_nodes.graph_nodes.base_model": (
