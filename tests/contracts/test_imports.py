@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 REGISTRIES = ("adapters", "optimizers", "schedulers", "losses", "peft_methods")
 CONTRACTS = ("=lorapipe.models", *(f"=lorapipe.training.{name}" for name in REGISTRIES))
 JOB = (
-    "trainer", "options", "record", "snapshots", "previews", "distributed_launch", "initial_weights", "shorter_training"
+    "trainer", "options", "record", "snapshots", "previews", "distributed_launch", "initial_weights", "training_continuation"
 )  # fmt: skip
 """Modules of the training job, which joins otherwise independent parts: the stage's context, files, pictures."""
 EVIDENCE = ("lorapipe.evaluation.probe", "lorapipe.evaluation.sampler", "lorapipe.evaluation.selection")
@@ -282,7 +282,7 @@ CLIENTS = {
     "lorapipe.captioning.taggers.clip": {"numpy", "PIL"},
     "lorapipe.captioning.taggers._image_to_text": {"PIL", "torch", "transformers"},
     "lorapipe.captioning.taggers._onnx_session": {"numpy", "onnxruntime"},
-    "lorapipe.captioning.taggers._small_onnx": {"numpy", "torch"},
+    "lorapipe.captioning.taggers._onnx_interpreter": {"numpy", "torch"},
     "lorapipe.captioning.taggers._wd14_model": {"numpy", "PIL"},
     "lorapipe.pipeline.execution.launchers.slurm": {"submitit"},
     "lorapipe.pipeline.execution.launchers.ray": {"ray"},
