@@ -50,7 +50,15 @@ def gradient_checkpointing(model: Model, wanted: bool = True) -> Iterator[None]:
     if not wanted:
         yield
         return
-    denoiser.enable_gradient_checkpointing()
+    import torch
+    from torch.utils.checkpoint import checkpoint
+
+    def checkpointed(module: torch.nn.Module, *args: object) -> object:
+        """Keep the generators' states, except in a graph, which cannot and has no dropout then."""
+        is_captured = model.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+        return checkpoint(module.__call__, *args, use_reentrant=False, preserve_rng_state=not is_captured)
+
+    denoiser.enable_gradient_checkpointing(checkpointed)
     try:
         yield
     finally:
