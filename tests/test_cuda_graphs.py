@@ -43,7 +43,7 @@ from lorapipe.training.param_groups import grouped
 from lorapipe.training.weightings.min_snr import MinSnr
 
 families.register()
-LONG = Captioning(weighted=True, suffix=", a (red:1.3) [hat]" * 20)
+LONG = Captioning(suffix=", a red hat" * 40)
 TRAININGS: dict[str, dict[str, Any]] = {
     "accumulation": {"batch": 2, "accumulation": 3},
     "frozen text encoder": {"text_encoder_lr": 0.0, "batch": 2, "max_tokens": 150},
