@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from lorapipe.formats import EMBEDDING
 from lorapipe.models import Role, TextReading
@@ -49,6 +49,10 @@ def rate_options(roles: Mapping[str, Role]) -> dict[str, str]:
 @dataclass(frozen=True)
 class TrainingOptions(Spec):
     """All options of a training."""
+
+    withdrawn: ClassVar[Mapping[str, str]] = {
+        "compile": "Remove it: compiled steps were slower in every measurement. graphs: auto is what makes them faster."
+    }
 
     dataset: Dataset = param(help="the pictures to train on: a prepare stage")
     more_datasets: tuple[Dataset, ...] = param(
@@ -145,7 +149,7 @@ class TrainingOptions(Spec):
     resume_from: Weights | None = param(
         None,
         "a training with the same settings that has ended before (until), to go on from. The result is the same as without, "
-        "bit for bit; empty: from the start",
+        "bit for bit on a CPU, and on a GPU with deterministic; empty: from the start",
         content=False,
     )
     stop: Literal["early"] | None = param(
@@ -229,11 +233,11 @@ class TrainingOptions(Spec):
         "graphs, which takes less memory where buckets are many",
         content=False,
     )
-    compile: bool = param(
+    deterministic: bool = param(
         False,
-        "compile the denoiser (U-Net) with torch: a fifth to a third faster on a GPU, after about a minute for each bucket; "
-        "for long trainings with few buckets",
-        kohya=("torch_compile",),
+        "choose kernels that give the same bits each time on the same GPU, so that a stopped and continued training ends "
+        "with the same file; slower. A CPU does without",
+        content=False,
     )
     seed: int = param(
         0, "random seed: another seed gives another training of the same kind; change it last", ge=0, le=2**32 - 1
