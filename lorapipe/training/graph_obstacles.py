@@ -18,6 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 TORCH = str(Path(torch.__file__).parent)
 DROPPED = "dropout under gradient checkpointing needs the state of its random numbers in Python"
+ATTENTION = ("attention", "_sdp_")
+"""In names of operations that torch counts as random since they may have dropout; bases of ours are in eval mode."""
 
 
 class Obstacles(TorchDispatchMode):
@@ -38,7 +40,7 @@ class Obstacles(TorchDispatchMode):
         found = func(*args, **(kwargs or {}))
         if func is torch.ops.aten._local_scalar_dense.default:
             self._note("the value of a tensor is read in Python")
-        elif torch.Tag.nondeterministic_seeded in func.tags and "attention" not in func.name():
+        elif torch.Tag.nondeterministic_seeded in func.tags and not any(word in func.name() for word in ATTENTION):
             if all(tensor.device.type == self.device.type for tensor in _tensors(found)):
                 self.is_random = True
             else:
