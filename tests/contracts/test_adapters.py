@@ -288,12 +288,13 @@ def test_a_pass_is_the_same_operations_each_time(
     """A CUDA graph can repeat it, with all dropouts; methods of PEFT's with a flag that is read each time go without."""
     dropouts = {"dropout", "rank_dropout", "module_dropout"} & {each.name for each in knobs(type(adapter))}
     attached = dataclasses.replace(adapter, **dict.fromkeys(dropouts, 0.3)).attach(model, parts_of(model))
-    tokens = model.tokenize(["a red hat", "hat"], TextReading())
+    assert attached.parameters()  # a fine-tune begins here
+    tokens, noisy, t = model.tokenize(["a red hat", "hat"], TextReading()), noise(model), timesteps(model, 5, 500)
     watch = Obstacles(model.device)
     for place in range(2):
         with watch if place else nullcontext():
             condition = model.encode_tokens(tokens, TextReading())
-            model.predict(noise(model), timesteps(model, 5, 500), condition).square().sum().backward()
+            model.predict(noisy, t, condition).square().sum().backward()
     attached.detach()
     assert watch.is_random == bool(dropouts)
     name = request.node.callspec.params["adapter"]
