@@ -137,6 +137,9 @@ def compare(case: str, options: argparse.Namespace, device: str) -> bool:
         }
         runs = {which: trained(each, folder, which, device, options.steps) for which, each in told.items()}
     plain, again, graph = runs.values()
+    if options.dry:
+        print(f"{case:28} runs; losses {distance(plain, graph):.1e} apart")
+        return True
     ratio, apart, usual = graph.milliseconds / plain.milliseconds, distance(plain, graph), distance(plain, again)
     more = graph.memory - plain.memory
     for which, run in runs.items():

@@ -32,7 +32,8 @@ assert Method.registry is not None
 METHODS = Method.registry
 TINY = {"miss": {"rank": 4}, "oft": {"block_size": 4}}
 """Methods of PEFT's whose usual size is too large for tiny bases → settings."""
-READ_IN_PYTHON = ("peft fourierft", "peft oft", "peft vera")
+READ_IN_PYTHON = ("peft fourierft", "peft ia3", "peft miss", "peft vera")
+"""Methods of PEFT's with a setting in a tensor, which Python reads in each pass."""
 NAMES = [
     *(name for name in REGISTRY.names() if name != "peft"),
     *(f"peft {name}" for name in METHODS.names()),
