@@ -18,6 +18,7 @@ import torch
 from operation_recorder import OperationRecorder
 from PIL import Image
 
+from lorapipe.errors import InputError
 from lorapipe.models import Family, Model, TextReading
 from lorapipe.pipeline.artifacts import Dataset, Weights
 from lorapipe.spec import Duration, Source
@@ -96,6 +97,15 @@ def test_static_buffers_change_no_training(folder: Any, dataset: Dataset, case: 
     """Masks, weights of regularisation pictures, two shapes, and what the case adds."""
     ours = trained(folder, dataset, f"{case} auto", **TRAININGS[case])
     same(ours, trained(folder, dataset, f"{case} off", graphs="off", **TRAININGS[case]))
+
+
+def test_graphs_that_cannot_be_are_errors_where_they_are_insisted_on(folder: Any, dataset: Dataset) -> None:
+    [found] = Train(dataset=dataset, adapter=Finetune(), graphs="on").problems()
+    assert found.path == ("graphs",)
+    assert "cannot repeat" in found.what
+    if tiny.DEVICE == "cpu":
+        with pytest.raises(InputError, match=r"cannot be a CUDA graph: the device is cpu"):
+            trained(folder, dataset, "insisting", graphs="on")
 
 
 # ------------------------------------------------------------------------------------------------------------- passes
