@@ -19,7 +19,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean
+from statistics import fmean, stdev
 
 from lorapipe.evaluation.grid_plan import Cell
 
@@ -73,6 +73,12 @@ def identity(scores: Scores) -> float:
 def following(scores: Scores) -> float | None:
     """Mean following of the pictures for which something was asked, 0 … 1."""
     return None if scores.following is None else _share(scores.following)
+
+
+def following_error(scores: Scores) -> float:
+    """The standard error of the mean following; 0 where fewer than two pictures have a figure."""
+    kept = [value for value in scores.following or () if not math.isnan(value)]
+    return stdev(kept) / math.sqrt(len(kept)) if len(kept) > 1 else 0.0
 
 
 def heeded(scores: Scores) -> float | None:
