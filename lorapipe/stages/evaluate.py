@@ -155,12 +155,16 @@ class Evaluate(Stage):
             yield Problem(what, cure="Rename one of the files.", path=("bases",))
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
+        most = self._most_pictures(stages, self.pictures * 2**self._rounds)
+        return Demand(painted=most * -(-self.steps // 100))
+
+    def _most_pictures(self, stages: Mapping[str, Stage], count: int) -> int:
+        """The largest number of pictures, with `count` of each prompt in each cell."""
         apart = self.part_strengths if self._may_train_both(stages) else ()
         plan = GridPlan(tuple(range(1, self.snapshots + 1)), self.strengths, apart, self.low_cfg, MOST_CAPTIONS)
-        rows, count = prompts.most_rows(self.prompts), self.pictures * 2**self._rounds
+        rows = prompts.most_rows(self.prompts)
         further = replace(plan, part_strengths=(), low_cfg=None)
-        most = plan.pictures(rows, count) + len({*self.bases}) * further.pictures(rows, count)
-        return Demand(painted=most * -(-self.steps // 100))
+        return plan.pictures(rows, count) + len({*self.bases}) * further.pictures(rows, count)
 
     def _may_train_both(self, stages: Mapping[str, Stage]) -> bool:
         """Whether denoiser and text encoder are trained, or may be, as far as the pipeline says."""
@@ -177,10 +181,9 @@ class Evaluate(Stage):
         return SURER if self.surer == "auto" else 0
 
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
-        pictures = self.demand(stages, 0).painted // -(-self.steps // 100)
-        least = pictures // 2**self._rounds
-        more = f"; where that leaves it unsure, up to {pictures} (surer: auto)" if self._rounds else ""
-        yield f"at most {least} pictures of {self.steps} steps{more}"
+        usual, most = (self._most_pictures(stages, self.pictures * times) for times in (1, 2**self._rounds))
+        more = f"; where that leaves it unsure, up to {most} (surer: auto)" if self._rounds else ""
+        yield f"at most {usual} pictures of {self.steps} steps{more}"
 
     def notices(self) -> Iterator[Problem]:
         return _prompt_syntax.notices(self.prompts, "prompts")
