@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lorapipe.pipeline import loader
-from lorapipe.tuning.rounds import Tuned
+from lorapipe.tuning.rounds import TuningState
 from lorapipe.tuning.search import WORSE
 from lorapipe.tuning.tuner import Tuning
 
@@ -37,6 +37,14 @@ STARTS: Mapping[str, Mapping[str, float]] = {
     "rank-low": {"adapter.rank": 2},
     "rank-high": {"adapter.rank": 128},
 }
+LEAKING = "leaking"
+"""One more start: captions that say nothing but the trigger word, beside a caption stage."""
+TAGS = f"""\
+extends: {ROOT / "quickstart.yaml"}
+tune: {{captions: tags}}
+stages:
+  tags: {{uses: caption, images: "${{images}}", tagger: pocket, existing: extend}}
+"""
 
 
 class Outcome(NamedTuple):
@@ -44,7 +52,7 @@ class Outcome(NamedTuple):
 
     start: str
     seed: int
-    tuned: Tuned
+    tuned: TuningState
 
     @property
     def is_worse(self) -> bool:
@@ -63,14 +71,14 @@ class Outcome(NamedTuple):
 def main(given: Sequence[str] | None = None) -> int:
     """Tune every start with every seed until the time is over, and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=[*STARTS], help="this start; may be repeated")
+    parser.add_argument("--only", action="append", choices=[*STARTS, LEAKING], help="this start; may be repeated")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no start after so long")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lorapipe-tune")
     options = parser.parse_args(given)
     began, outcomes = time.monotonic(), list[Outcome]()
     for seed in range(options.seeds):
-        for start in options.only or STARTS:
+        for start in options.only or [*STARTS, LEAKING]:
             if time.monotonic() - began < options.minutes * 60:
                 outcomes.append(tuned(start, seed, options.work))
                 print(outcomes[-1].line(), flush=True)
@@ -85,13 +93,27 @@ def tuned(start: str, seed: int, work: Path) -> Outcome:
     """Tune the quickstart from a start."""
     folder = work / start.replace(" ", "-")
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(ROOT / "quickstart.yaml", folder / f"seed-{seed}.yaml")
-    settings = {"unet_lr": UNET, "text_encoder_lr": TEXT_ENCODER, "steps": STEPS, "seed": seed, **STARTS[start]}
+    images = ROOT / "examples" / "penny"
+    if start == LEAKING:
+        images = without_captions(images, folder / "penny")
+        (folder / f"seed-{seed}.yaml").write_text(TAGS, encoding="utf-8")
+    else:
+        shutil.copy(ROOT / "quickstart.yaml", folder / f"seed-{seed}.yaml")
+    settings = {"unet_lr": UNET, "text_encoder_lr": TEXT_ENCODER, "steps": STEPS, "seed": seed, **STARTS.get(start, {})}
     sets = [f"penny.{name}={value}" for name, value in settings.items()]
-    sets += [f"tune.rounds={ROUNDS}", f"vars.images={ROOT / 'examples' / 'penny'}", f"file.to=seed-{seed}.safetensors"]
+    sets += [f"tune.rounds={ROUNDS}", f"vars.images={images}", f"file.to=seed-{seed}.safetensors"]
     tuning = Tuning(loader.load(folder / f"seed-{seed}.yaml", sets), devices=["cpu"])
     tuning.finish()
     return Outcome(start, seed, tuning.tuned)
+
+
+def without_captions(images: Path, folder: Path) -> Path:
+    """Copy pictures, with captions of the trigger word alone."""
+    folder.mkdir(exist_ok=True)
+    for picture in images.glob("*.png"):
+        shutil.copy(picture, folder)
+        (folder / picture.with_suffix(".txt").name).write_text("penny", encoding="utf-8")
+    return folder
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from lorapipe.errors import Problem, listed, near_miss, shortened
 from lorapipe.pipeline import references
-from lorapipe.pipeline.artifacts import Report
-from lorapipe.spec import Duration, Knob, Spec, knobs, param
+from lorapipe.pipeline.artifacts import Captions, Report
+from lorapipe.spec import Duration, Knob, Ref, Spec, knobs, param
 from lorapipe.stages import Stage
 
 TUNE = "tune"
@@ -16,6 +16,8 @@ USUAL = (
     "unet_lr", "text_encoder_lr", "text_encoder_2_lr", "optimizer.d_coef", "steps", "adapter.rank", "captions.dropout"
 )  # fmt: skip
 """The settings that a verdict names: those of them that a stage has are free where none are given."""
+CAPTIONS_FROM = "captions_from"
+"""The setting of the train stage's dataset that takes a caption stage's captions."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,12 @@ class TuneOptions(Spec):
         "settings of that stage that may change: [unet_lr, text_encoder_lr, steps, adapter.rank]; all others stay as they "
         "are written. Empty: those that verdicts name, which are the rates, steps, rank and caption dropout",
     )
+    captions: str = param(
+        "",
+        "a caption stage whose captions the dataset takes instead of its own when the LoRA leaks, which is to paint unasked "
+        "what all its pictures share: one with a tagger and `existing: extend` says what the pictures show and the captions "
+        "do not. Empty: captions stay as they are",
+    )
     rounds: int = param(5, "most rounds, the first with the pipeline's own settings", ge=1, le=100)
     hours: float | None = param(
         None,
@@ -39,11 +47,17 @@ class TuneOptions(Spec):
 
 @dataclass(frozen=True)
 class Tunable:
-    """What a tuning is of: the train stage, the evaluate stages that judge it, and the free settings."""
+    """What a tuning is of: the train stage, the evaluate stages that judge it, and the free settings.
+
+    `dataset` is the prepare stage that takes the captions of stage `captions` when the LoRA leaks; without such, both are
+    empty.
+    """
 
     stage: str
     judges: tuple[str, ...]
     free: frozenset[str]
+    captions: str = ""
+    dataset: str = ""
 
 
 def knob_at(spec: Spec, name: str) -> Knob | None:
@@ -68,7 +82,8 @@ def tunable(options: TuneOptions, stages: Mapping[str, Stage]) -> Tunable:
     fixed = "adapter." if getattr(stage, "start_from", None) is not None else "-"
     usual = (each for each in USUAL if knob_at(stage, each) is not None and not each.startswith(fixed))
     free = options.free or tuple(usual)
-    return Tunable(name, tuple(judges_of(name, stages)), frozenset(free))
+    dataset = _dataset_of(stage) if options.captions else ""
+    return Tunable(name, tuple(judges_of(name, stages)), frozenset(free), options.captions, dataset)
 
 
 def problems(options: TuneOptions, stages: Mapping[str, Stage]) -> Iterator[Problem]:
@@ -82,10 +97,47 @@ def problems(options: TuneOptions, stages: Mapping[str, Stage]) -> Iterator[Prob
         return
     name = options.stage or found[0]
     yield from _wrong_settings(options, stages[name], name)
+    yield from _wrong_captions(options.captions, name, stages)
     for judge in judges_of(name, stages):
         if 1.0 not in getattr(stages[judge], "strengths", (1.0,)):
             what = f"{judge} does not sample strength 1, at which the LoRA is to be good."
             yield Problem(what, cure=f"Add 1.0 to its strengths, as in `{judge}: {{strengths: [0.7, 1.0]}}`.")
+
+
+def _dataset_of(stage: Stage) -> str:
+    """The stage that makes the dataset of a train stage; empty where none does."""
+    dataset = getattr(stage, "dataset", None)
+    return dataset.stage if isinstance(dataset, Ref) else ""
+
+
+def _wrong_captions(captions: str, name: str, stages: Mapping[str, Stage]) -> Iterator[Problem]:
+    """Yield what keeps the dataset of train stage `name` from taking the captions of stage `captions`."""
+    if not captions:
+        return
+    if captions not in stages:
+        what = f"there is no stage {shortened(captions, 100)!r}."
+        cure = near_miss(captions, [each for each, stage in stages.items() if issubclass(stage.makes, Captions)])
+    elif not issubclass(stages[captions].makes, Captions):
+        what = f"{captions} makes no captions."
+        cure = "Name a caption stage: `tags: {uses: caption, images: …, tagger: …, existing: extend}`."
+    else:
+        what, cure = _unable_to_take(stages.get(_dataset_of(stages[name])), captions, stages)
+    if what:
+        yield Problem(what, cure=cure, path=("captions",))
+
+
+def _unable_to_take(dataset: Stage | None, captions: str, stages: Mapping[str, Stage]) -> tuple[str, str]:
+    """What keeps a dataset from taking the captions of a stage, and the cure; nothing if it can."""
+    if dataset is None or knob_at(dataset, CAPTIONS_FROM) is None:
+        return "the training has no dataset that could take other captions.", "Take it away."
+    if getattr(dataset, CAPTIONS_FROM) is not None:
+        return f"the dataset has {CAPTIONS_FROM} already.", "Take one of them away."
+    _, cycle = references.in_order(
+        {each: (*references.needs(stage), *([captions] if stage is dataset else ())) for each, stage in stages.items()}
+    )
+    return (
+        (f"{captions} needs the dataset that is to take its captions.", "Caption the pictures.") if cycle else ("", "")
+    )
 
 
 def _candidates(stages: Mapping[str, Stage]) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lorapipe.pipeline.tune_options import CAPTIONS_FROM
 from lorapipe.tuning.judgement import Judgement
 
 Values = Mapping[str, float]
@@ -25,8 +26,10 @@ WORSE = 0.05
 """Merit that a round must lose to count as worse: what a dozen pictures tell apart."""
 SAME = 1.08
 """Values within this factor of each other are one value."""
-ADDED = frozenset({"captions.dropout", "adapter.dropout", "adapter.rank_dropout", "scale_weight_norms"})
+ADDED = frozenset({"captions.dropout", "adapter.dropout", "adapter.rank_dropout", "scale_weight_norms", CAPTIONS_FROM})
 """Settings that are often 0, which no factor changes: they are set as the verdict says, and halved by half their sum."""
+SWITCHES = frozenset({CAPTIONS_FROM})
+"""Settings that are 0 or 1: taken back whole."""
 NEVER_FURTHER = ADDED | {"steps"}
 """Settings that are not moved further than the verdict says: it extrapolates steps itself, and each costs time."""
 
@@ -142,7 +145,7 @@ def _changes(rounds: Sequence[Round], base: int, free: frozenset[str]) -> Iterat
 def _tried(rounds: Sequence[Round], base: int, patch: Values) -> tuple[Values, Origin] | None:
     """The patch as it is to be tried from `base`: whole, halved if the whole made it worse, None if the half did too."""
     worse = [each for each in rounds if _was_worse(rounds, base, patch, each)]
-    if len(worse) > 1:
+    if len(worse) > 1 or (worse and SWITCHES & {*patch}):
         return None
     if worse:
         return {name: _middle(name, rounds[base].values[name], worse[0].values[name]) for name in patch}, "halved"
