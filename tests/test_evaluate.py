@@ -20,7 +20,7 @@ from lorapipe.drawing.sheet import Sheet
 from lorapipe.errors import InputError, Interrupted
 from lorapipe.evaluation import report_data, verdict
 from lorapipe.evaluation.features import FeatureReader
-from lorapipe.evaluation.grid_plan import BASE, Cell, GridPlan
+from lorapipe.evaluation.grid_plan import BASE, MOST_CAPTIONS, Cell, GridPlan
 from lorapipe.evaluation.probe import Prober, compared
 from lorapipe.evaluation.verdict import State
 from lorapipe.models import Checkpoint
@@ -264,7 +264,7 @@ def test_the_plan_counts_parts_only_where_both_are_trained(dataset: Dataset) -> 
     of_one = dataclasses.replace(both, text_encoder_lr=0)
     stage = small(Ref("train"), part_strengths=(0.5, 2.0))  # type: ignore[arg-type]
     counts = [stage.demand({"train": each}, 0).painted for each in (both, of_one)]
-    assert counts == [6 * (1 + 12 + 1) + 6 * 4, 6 * (1 + 12 + 1)]
+    assert counts == [6 * (1 + 12 + 1) + 6 * 4 + MOST_CAPTIONS, 6 * (1 + 12 + 1) + MOST_CAPTIONS]
 
 
 def files(report: Report) -> list[Path]:
@@ -273,8 +273,9 @@ def files(report: Report) -> list[Path]:
 
 def test_the_plan_says_what_being_surer_may_cost(weights: Weights) -> None:
     (never,), (auto,) = (small(weights, surer=surer).outlook({}) for surer in ("never", "auto"))
-    assert never == "at most 84 pictures of 3 steps"  # the base, six snapshots × two strengths, one at a low CFG
-    assert auto == f"{never}; where that leaves it unsure, up to 336 (surer: auto)"
+    # the base, six snapshots × two strengths, one at a low CFG: of these four times as many; and sixteen captions
+    assert never == "at most 100 pictures of 3 steps"
+    assert auto == f"{never}; where that leaves it unsure, up to 352 (surer: auto)"
 
 
 def test_page_grid_log_and_json_never_contradict_each_other(judged: tuple[Report, tiny.Bench]) -> None:

@@ -137,6 +137,20 @@ def test_needing_a_higher_strength_is_under_training() -> None:
     assert (verdict.state, verdict.best) == ("under-trained", cell(240, 1.5))
 
 
+def test_a_difference_within_the_error_moves_no_strength() -> None:
+    """At 0.7 the pictures follow better by 0.15: in two of four prompts by much more, in the others not; or in all alike."""
+
+    def at(strength: float, asked: Sequence[float]) -> dict[Cell, Scores]:
+        followed = tuple(each for each in asked for _ in range(2))
+        return {cell(step, strength): Scores((0.95,) * PICTURES, followed) for step in (80, 160, 240)}
+
+    high = at(1.0, (0.7, 0.7, 0.7, 0.7))
+    doubtful = judge(results([(0.9, 0.7)] * 3, more=high | at(0.7, (1.3, 1.2, 0.4, 0.5)), held_out=RISING[:3]))
+    assert (doubtful.state, doubtful.best.strength) == ("good", 1.0)
+    clear = judge(results([(0.9, 0.7)] * 3, more=high | at(0.7, (0.85, 0.86, 0.84, 0.85)), held_out=RISING[:3]))
+    assert (clear.state, clear.best.strength) == ("over-trained", 0.7)
+
+
 def test_strength_1_is_preferred_among_equals() -> None:
     lower = {
         cell(step, 0.8): scores(*each) for step, each in ((80, (0.6, 1.0)), (160, (0.9, 0.96)), (240, (0.9, 0.96)))

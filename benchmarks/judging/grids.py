@@ -14,7 +14,7 @@ from benchmarks.judging import archive
 from benchmarks.judging.trainings import Training
 from lorapipe import formats
 from lorapipe.evaluation.features import FeatureReader
-from lorapipe.evaluation.grid_plan import BASE, Cell
+from lorapipe.evaluation.grid_plan import BASE, Cell, compared_captions
 from lorapipe.evaluation.grid_sampler import GridSampler, PictureCounter
 from lorapipe.evaluation.image_store import ImageStore
 from lorapipe.evaluation.probe import Prober
@@ -38,6 +38,8 @@ from lorapipe.training.model_contexts import attached
 NOISES, STEPS, CFG, LOW_CFG, BATCH = 3, 8, 4.0, 1.5, 16
 LOW = f"cfg-{LOW_CFG:g}/"
 """What the names of cells with little guidance begin with."""
+CAPTIONED = "captions"
+"""What the base paints of the training's captions."""
 
 
 def base() -> SD15:
@@ -135,9 +137,9 @@ class Bench:
             PictureCounter(0, nothing),
             nothing,
         )
-        low, prober = grid.at(LOW_CFG), self._prober(model)
+        low, prober, captioned = grid.at(LOW_CFG), self._prober(model), self._captioned(grid)
         found: dict[str, Any] = {"base": vars_of(prober.base)}
-        for each in (grid, low):
+        for each in (grid, low, captioned):
             each.sample_base()
         files = {each.step: each.path for each in weights.snapshots}
         with attached(LoCon(rank=16), model, model.trainable) as adapter:
@@ -151,7 +153,7 @@ class Bench:
                 if step == training.low.step:
                     low.sample(training.low, adapter)
         self.probes.write_text(json.dumps(found), encoding="utf-8")
-        self._look(model, low.images)
+        self._look(model, low.images, captioned.images)
         (self.folder / "done").touch()
         say(f"{training.key}: painted")
 
@@ -160,11 +162,19 @@ class Bench:
         scene = Scene(self.dataset.images, manifest.background)
         return Prober(model, manifest, scene, Cache(self.folder / "cache"), Captioning(), TextReading())
 
-    def _look(self, model: Model, low: ImageStore) -> None:
+    def _captioned(self, grid: GridSampler) -> GridSampler:
+        return grid.of_texts(CAPTIONED, [self.captions[place] for place in compared_captions(self.captions)])
+
+    @property
+    def captions(self) -> list[str]:
+        """The captions that it was trained with."""
+        return [each.caption for each in self.manifest.training]
+
+    def _look(self, model: Model, low: ImageStore, captioned: ImageStore) -> None:
         """Keep what the base sees in the pictures."""
         read, manifest, training = FeatureReader(model), self.manifest, self.training
         pictures = [Image.open(self.folder / "pictures" / each.path).convert("RGB") for each in manifest.training]
-        seen = {"training": read.training(pictures)}
+        seen = {"training": read.training(pictures), CAPTIONED: read(captioned.pictures(BASE))}
         for name, images, cells in (("", self.images, [BASE, *training.cells]), (LOW, low, [BASE, training.low])):
             seen |= {f"{name}{cell.slug}": read(images.pictures(cell)) for cell in cells}
         archive.keep(self.seen, seen, grams=training.what == "style")
@@ -175,4 +185,4 @@ def vars_of(probe: Any) -> dict[str, list[float]]:
     return {"training": list(probe.training), "held_out": list(probe.held_out)}
 
 
-__all__ = ["BASE", "LOW", "Bench", "Cell", "Machine", "base"]
+__all__ = ["BASE", "CAPTIONED", "LOW", "Bench", "Cell", "Machine", "base"]

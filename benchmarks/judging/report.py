@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.judging import archive, subjects, truth
-from benchmarks.judging.grids import BASE, CFG, LOW, LOW_CFG, Bench, Cell
+from benchmarks.judging.grids import BASE, CAPTIONED, CFG, LOW, LOW_CFG, Bench, Cell
 from benchmarks.judging.trainings import APART, PENS, Training, View
 from lorapipe.evaluation import k_means, measures
 from lorapipe.evaluation import scorer as scorer_module
-from lorapipe.evaluation.grid_plan import GridPlan
+from lorapipe.evaluation.grid_plan import GridPlan, compared_captions
 from lorapipe.evaluation.measures import Reference
 from lorapipe.evaluation.results import Kind, LowGuidance, Results
 from lorapipe.evaluation.scorer import CellScores, Scorer
@@ -184,8 +184,10 @@ def figures(bench: Bench) -> Figures:
 
 def _measured(bench: Bench) -> Figures:
     seen, training, images = archive.kept(bench.seen), bench.training, bench.images
-    captions = [each.caption for each in bench.manifest.training]
-    reference = Reference(seen.pop("training"), captions, seen[BASE.slug], images.prompts, images.prompt_of)
+    reference = Reference(
+        seen.pop("training"), bench.captions, seen[BASE.slug], images.prompts, images.prompt_of,
+        captioned=seen.pop(CAPTIONED, None), captioned_of=compared_captions(bench.captions),
+    )  # fmt: skip
     scorer = Scorer(reference, "style" if training.what == "style" else "subject")
     with np.load(bench.folder / "said.npz") as stored:
         said = {name: truth.by_head(stored[name]) for name in stored.files}

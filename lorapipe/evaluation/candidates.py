@@ -14,7 +14,7 @@ from lorapipe.evaluation import metrics
 from lorapipe.evaluation.k_means import centres_of, nearest
 from lorapipe.evaluation.maximal_marginal_relevance import choose, stand_outs
 from lorapipe.evaluation.measures.copies import COPY
-from lorapipe.evaluation.scorer import ARTEFACTS, COPIES, FOLLOWING, IDENTITY, Scorer
+from lorapipe.evaluation.scorer import ARTEFACTS, COPIES, IDENTITY, Scorer, following_of
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Array, Seen
@@ -66,7 +66,9 @@ class CandidateScorer:
     def __call__(self, seen: Seen) -> list[Figures]:
         """Return the figures of a cell's pictures, in the order of the prompts that `asked` is fitted to."""
         asked = self.asked(seen)
-        following = _mean([asked.figures[name] for name in FOLLOWING if name in asked.figures], len(seen))
+        following = _mean(
+            [asked.figures[name] for name in following_of(asked.figures) if name in asked.figures], len(seen)
+        )
         others = (
             self.without_prompts(seen) if self.true else [Figures(sound=each) for each in _sound(asked.figures, seen)]
         )

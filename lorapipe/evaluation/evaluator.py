@@ -13,7 +13,7 @@ from lorapipe import formats
 from lorapipe.errors import InputError
 from lorapipe.evaluation.evaluation_result import EvaluationResult
 from lorapipe.evaluation.feature_cache import FeatureCache
-from lorapipe.evaluation.grid_plan import BASE, PART_PROMPTS, Cell, GridPlan
+from lorapipe.evaluation.grid_plan import BASE, PART_PROMPTS, Cell, GridPlan, compared_captions
 from lorapipe.evaluation.grid_sampler import GridSampler
 from lorapipe.evaluation.image_store import ImageStore
 from lorapipe.evaluation.measures import Reference
@@ -82,6 +82,7 @@ class Evaluator:
         """Sample, score and probe every cell, then judge."""
         base = self.prober.base
         self.grid.sample_base()
+        self._captioned.sample_base()
         with self._attached() as adapter:
             for step in self.plan.steps:
                 self._sample_snapshot(step, adapter)
@@ -105,8 +106,22 @@ class Evaluator:
     def _scorer(self, images: ImageStore, kind: Kind | None = None) -> Scorer:
         """The measures, fitted to the training pictures and the base's."""
         training, base = self.features.training(self.training), self.features(images, BASE)
-        reference = Reference(training, self.captions, base, images.prompts, images.prompt_of, self.clip)
+        reference = Reference(
+            training,
+            self.captions,
+            base,
+            images.prompts,
+            images.prompt_of,
+            self.clip,
+            self.features(self._captioned.images, BASE),
+            compared_captions(self.captions),
+        )
         return Scorer(reference, kind or self.kind)
+
+    @property
+    def _captioned(self) -> GridSampler:
+        """For what the base paints of the training's captions."""
+        return self.grid.of_texts("captions", [self.captions[place] for place in compared_captions(self.captions)])
 
     def _apart(self, step: int, scorer: Scorer) -> dict[Cell, CellScores]:
         """A snapshot with each part alone at other strengths, away from 1 as long as that does not make it worse.

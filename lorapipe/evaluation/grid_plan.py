@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lorapipe.series import evenly_spaced
+
 
 @dataclass(frozen=True, order=True)
 class Cell:
@@ -36,6 +38,8 @@ class Cell:
 
 
 BASE = Cell(0, 0.0, 0.0)
+LEAST_CAPTIONS, MOST_CAPTIONS = 6, 16
+"""The base paints so many captions of the training at most, and none where fewer differ: see `measures.response`."""
 PART_PROMPTS = 4
 """With one part at another strength so many prompts are sampled at most, the first."""
 
@@ -45,13 +49,14 @@ class GridPlan:
     """Every snapshot of `steps` at every strength, then the last sound one with each part alone at `part_strengths`.
 
     `part_strengths` is empty where the parts are not tried at strengths of their own. The cell that is chosen is sampled
-    once more at `low_cfg`, where there is one.
+    once more at `low_cfg`, where there is one. The base paints so many `captions` of the training, once each.
     """
 
     steps: tuple[int, ...]
     strengths: tuple[float, ...]
     part_strengths: tuple[float, ...] = ()
     low_cfg: float | None = None
+    captions: int = 0
 
     @property
     def cells(self) -> list[Cell]:
@@ -76,4 +81,11 @@ class GridPlan:
     def pictures(self, prompts: int, count: int) -> int:
         """The largest number of pictures, those of the base among them, for so many prompts with `count` of each."""
         whole = 1 + len(self.cells) + (self.low_cfg is not None)
-        return count * (prompts * whole + min(prompts, PART_PROMPTS) * len(self.part_cells(0)))
+        grid = count * (prompts * whole + min(prompts, PART_PROMPTS) * len(self.part_cells(0)))
+        return grid + self.captions
+
+
+def compared_captions(captions: Sequence[str]) -> list[int]:
+    """The places of the captions that the base paints, `MOST_CAPTIONS` at most; none where hardly any differ."""
+    places = [*{caption: place for place, caption in enumerate(captions)}.values()]
+    return evenly_spaced(places, MOST_CAPTIONS) if len(places) >= LEAST_CAPTIONS else []

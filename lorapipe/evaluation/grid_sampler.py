@@ -76,6 +76,11 @@ class GridSampler:
         """The same for the first prompts only."""
         return replace(self, images=self.images.of_prompts(most))
 
+    def of_texts(self, name: str, texts: Sequence[str]) -> GridSampler:
+        """The same for other texts, a picture of each from one noise, into a folder of that name."""
+        images = replace(self.images, folder=self.images.folder / name, prompts=tuple(texts), count=1, first=0)
+        return replace(self, images=images)
+
     def doubled(self, plan: GridPlan) -> GridSampler:
         """The same with twice as many pictures of each prompt in each of the plan's cells."""
         images = self.images.doubled()

@@ -13,7 +13,7 @@ from lorapipe.evaluation.grid_image import Column, Row, Table
 from lorapipe.evaluation.grid_plan import BASE, PART_PROMPTS, Cell
 from lorapipe.evaluation.image_store import ImageStore
 from lorapipe.evaluation.measures import Measure
-from lorapipe.evaluation.scorer import COPIES, FOLLOWING, IDENTITY, CellScores
+from lorapipe.evaluation.scorer import COPIES, IDENTITY, CellScores
 from lorapipe.evaluation.selection import following, identity, merit
 from lorapipe.evaluation.svg_chart import Chart, Line, Point, smooth
 from lorapipe.evaluation.verdict import Verdict
@@ -32,7 +32,7 @@ NOTES = (
     "Identity is how much of the subject's parts, or of the style, the pictures show, by features of the base's own "
     "denoiser: 100 % is as the training pictures show it.",
     "Following is how much of the prompts the pictures show, by tags that the captions taught: 100 % is as much as "
-    "the base's.",
+    "the training pictures show of their captions.",
     "Merit is identity × following × the share without artefacts. The verdict compares it among cells that show the "
     "subject, pooled with the snapshots before and after, and takes, of those that differ from the highest by no more "
     "than chance, the one with the lowest loss on held-out pictures.",
@@ -247,11 +247,7 @@ def _figures(result: EvaluationResult) -> dict[str, str]:
 
 def _others(result: EvaluationResult) -> dict[str, Measure]:
     """The measures that are not identity itself; both opinions where identity or following are the mean of two."""
-    return {
-        name: each
-        for name, each in result.measures.items()
-        if (name,) not in (IDENTITY[result.results.kind], FOLLOWING)
-    }
+    return {name: each for name, each in result.measures.items() if (name,) != IDENTITY[result.results.kind]}
 
 
 def _pairs(result: EvaluationResult) -> list[Pair]:

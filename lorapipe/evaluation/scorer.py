@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 PARTS = "parts"
 IDENTITY: Mapping[Kind, tuple[str, ...]] = {"subject": (PARTS,), "style": ("style", PARTS)}
 """The measures that say whether a picture shows what was trained, by the training's kind; identity is their mean."""
-TAUGHT, ARTEFACTS, COPIES, HEEDED = "taught", "artefacts", "copies", "contrast"
-FOLLOWING = (TAUGHT, "contrast")
-"""Following is the mean of its two opinions, of those that there are for a picture."""
+TAUGHT, RESPONSE, CONTRAST, ARTEFACTS, COPIES = "taught", "response", "contrast", "artefacts", "copies"
+
+
+def following_of(measured: Collection[str]) -> tuple[str, ...]:
+    """The measures that following is the mean of, of those that were taken: `contrast` where there is no `response`."""
+    return (TAUGHT, RESPONSE if RESPONSE in measured else CONTRAST)
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,9 @@ class Scorer:
         if identity is None:
             return None
         sound = tuple(1 - each for each in figures.get(ARTEFACTS, ()))
-        asked = _mean([figures[name] for name in FOLLOWING if name in figures])
-        return Scores(identity, asked, sound, figures.get(COPIES, ()), figures.get(HEEDED, ()))
+        asked = _mean([figures[name] for name in following_of(figures) if name in figures])
+        heeded = RESPONSE if RESPONSE in figures and not self.untaught else CONTRAST
+        return Scores(identity, asked, sound, figures.get(COPIES, ()), figures.get(heeded, ()))
 
 
 def _untaught(reference: Reference) -> tuple[str, ...]:

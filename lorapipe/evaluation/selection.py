@@ -7,10 +7,12 @@ identity is near the highest there is. Their *merit* is identity × following ×
 Figures come from a few pictures, so the highest is often the luckiest. A snapshot's figures are pooled with those of its
 neighbours at the same strength, a quarter from each side (a triangular kernel: Nadaraya 1964), since trainings move
 smoothly. Cells whose merit is within one standard error of the highest count as equal to it (the one-standard-error rule:
-Breiman et al. 1984; Hastie et al. 2009, §7.10). Of equals the one at the strength nearest 1 is chosen, then the latest whose
-loss on held-out pictures is not clearly above the lowest: training goes on to mend details that features of a few pictures
-do not show, and over-fitting shows in that loss and in the merit. The error is that of the *difference* between two cells,
-whose pictures share prompts and noise one by one: a jackknife over those pairs (Efron & Stein 1981).
+Breiman et al. 1984; Hastie et al. 2009, §7.10). Strength 1 is where a LoRA should work, and that it does not takes evidence:
+the strength nearest 1 is chosen that has a cell equal to the highest, however large the error is. Of equals at that strength
+the latest is chosen whose loss on held-out pictures is not clearly above the lowest: training goes on to mend details that
+features of a few pictures do not show, and over-fitting shows in that loss and in the merit. The error is that of the
+*difference* between two cells, whose pictures share prompts and noise one by one: a jackknife over those pairs (Efron &
+Stein 1981).
 """
 
 from __future__ import annotations
@@ -19,12 +21,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean
+from statistics import fmean, stdev
 
 from lorapipe.evaluation.grid_plan import Cell
 
 LEAST_MARGIN, MOST_MARGIN = 0.02, 0.10
-"""Merits closer than 0.02 are equal to the eye; and however noisy the pictures, a tenth is a difference."""
+"""Merits closer than 0.02 are equal to the eye; and of snapshots, however noisy the pictures, a tenth is a difference."""
 GATE = 0.8
 """Cells with this share of the highest identity show the subject, and are compared."""
 NEIGHBOUR = 0.5
@@ -75,6 +77,12 @@ def following(scores: Scores) -> float | None:
     return None if scores.following is None else _share(scores.following)
 
 
+def following_error(scores: Scores) -> float:
+    """The standard error of the mean following; 0 where fewer than two pictures have a figure."""
+    kept = [value for value in scores.following or () if not math.isnan(value)]
+    return stdev(kept) / math.sqrt(len(kept)) if len(kept) > 1 else 0.0
+
+
 def heeded(scores: Scores) -> float | None:
     """Mean of `heeded` over the pictures whose prompt asks for something, 0 … 1; None where there are none."""
     return _share(scores.heeded) if any(not math.isnan(each) for each in scores.heeded) else None
@@ -113,13 +121,18 @@ def _shares_without(values: Sequence[float]) -> list[float]:
 
 def margin(first: Scores, second: Scores) -> float:
     """How far apart two cells must be to differ: one standard error of the difference, within sensible limits."""
+    return min(max(difference_error(first, second), LEAST_MARGIN), MOST_MARGIN)
+
+
+def difference_error(first: Scores, second: Scores) -> float:
+    """The standard error of the difference of two merits, by a jackknife over the pairs of pictures; `MOST_MARGIN` where
+    there is one pair."""
     count = len(first.identity)
     if count < 2:
         return MOST_MARGIN
     differences = [one - other for one, other in zip(first.merits_without, second.merits_without, strict=True)]
     middle = fmean(differences)
-    error = math.sqrt((count - 1) / count * sum((each - middle) ** 2 for each in differences))
-    return min(max(error, LEAST_MARGIN), MOST_MARGIN)
+    return math.sqrt((count - 1) / count * sum((each - middle) ** 2 for each in differences))
 
 
 def worse(cell: Scores, than: Scores, errors: float = 1.0) -> bool:
@@ -162,21 +175,28 @@ def choose(
 
     Cells within so many standard errors of the highest are equal to it.
     """
-    most = max(identity(each) for each in scores.values())
+    scores = _at_one_strength(scores, errors)
+    highest = max(scores.values(), key=merit)
+    equals = [cell for cell, each in scores.items() if not worse(each, highest, errors)]
+    known = order or {}
+    return min(equals, key=lambda cell: (known.get(cell.step, (True, math.inf)), cell.step))
+
+
+def _at_one_strength(scores: Mapping[Cell, Scores], errors: float) -> dict[Cell, Scores]:
+    """The cells that show the subject at the strength nearest 1 where one of them is equal to the highest."""
+    most = max(map(identity, scores.values()))
     shown = {cell: each for cell, each in scores.items() if identity(each) >= GATE * most}
     highest = max(shown.values(), key=merit)
-    equals = [cell for cell, each in shown.items() if not worse(each, highest, errors)]
-    known = order or {}
 
-    def rank(cell: Cell) -> tuple[float, float, tuple[bool, float], int]:
-        return (
-            abs(math.log(cell.strength)),
-            abs(cell.text_encoder - 1),
-            known.get(cell.step, (True, math.inf)),
-            cell.step,
-        )
+    def is_equal(each: Scores) -> bool:
+        doubt = max(difference_error(each, highest), LEAST_MARGIN)
+        return merit(highest) - merit(each) <= errors * doubt
 
-    return min(equals, key=rank)
+    def distance(cell: Cell) -> tuple[float, float]:
+        return abs(math.log(cell.strength)), abs(cell.text_encoder - 1)
+
+    nearest = min(distance(cell) for cell, each in shown.items() if is_equal(each))
+    return {cell: each for cell, each in shown.items() if distance(cell) == nearest}
 
 
 # ------------------------------------------------------------------------------------------------- without scores

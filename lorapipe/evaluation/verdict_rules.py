@@ -18,7 +18,17 @@ from lorapipe.evaluation.advice import Advice, double_rank, half_rank, longer, l
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.part_strengths import PartFault, part_names
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import GATE, following, heeded, identity, merit, risen, worse
+from lorapipe.evaluation.selection import (
+    GATE,
+    Scores,
+    following,
+    following_error,
+    heeded,
+    identity,
+    merit,
+    risen,
+    worse,
+)
 
 State = Literal[
     "good",
@@ -250,8 +260,7 @@ def _from_the_start(results: Results) -> Finding | None:
         return None
     chosen, scores = results.best, results.scores_at(results.best.step)
     slower = Advice("Learn more gently, so that there is a best moment to catch.", rates(results, 0.5))
-    followed = following(scores) if scores is not None else None
-    if followed is not None and followed < FAITHLESS:
+    if scores is not None and _ignores_prompts(scores):
         found = f"{use(results)}, though it ignores most of the prompt."
         return Finding("over-trained", found, (slower, *half_rank(results)))
     if chosen.step != results.steps[0] or len(results.steps) < 2:
@@ -259,6 +268,12 @@ def _from_the_start(results: Results) -> Finding | None:
     if not _last_is_worse(results):
         return None
     return Finding("over-trained", f"{use(results)}: the first, and all later ones are worse.", (slower,))
+
+
+def _ignores_prompts(scores: Scores) -> bool:
+    """Whether most of what the prompts ask for is missing, by more than chance."""
+    followed = following(scores)
+    return followed is not None and followed + following_error(scores) < FAITHLESS
 
 
 def _last_is_worse(results: Results) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, Problem, shortened
 from lorapipe.evaluation import prompts
-from lorapipe.evaluation.grid_plan import GridPlan
+from lorapipe.evaluation.grid_plan import MOST_CAPTIONS, GridPlan, compared_captions
 from lorapipe.formats import EMBEDDING
 from lorapipe.models import Checkpoint
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Report, Weights
@@ -43,7 +43,7 @@ SURER = 2
 class Evaluate(Stage):
     """Sample every snapshot at several strengths from fixed noise, compare, and say which to use and what to change."""
 
-    version: ClassVar[int] = 8
+    version: ClassVar[int] = 9
     libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Report
@@ -155,12 +155,16 @@ class Evaluate(Stage):
             yield Problem(what, cure="Rename one of the files.", path=("bases",))
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
-        apart = self.part_strengths if self._may_train_both(stages) else ()
-        plan = GridPlan(tuple(range(1, self.snapshots + 1)), self.strengths, apart, self.low_cfg)
-        rows, count = prompts.most_rows(self.prompts), self.pictures * 2**self._rounds
-        further = replace(plan, part_strengths=(), low_cfg=None)
-        most = plan.pictures(rows, count) + len({*self.bases}) * further.pictures(rows, count)
+        most = self._most_pictures(stages, self.pictures * 2**self._rounds)
         return Demand(painted=most * -(-self.steps // 100))
+
+    def _most_pictures(self, stages: Mapping[str, Stage], count: int) -> int:
+        """The largest number of pictures, with `count` of each prompt in each cell."""
+        apart = self.part_strengths if self._may_train_both(stages) else ()
+        plan = GridPlan(tuple(range(1, self.snapshots + 1)), self.strengths, apart, self.low_cfg, MOST_CAPTIONS)
+        rows = prompts.most_rows(self.prompts)
+        further = replace(plan, part_strengths=(), low_cfg=None)
+        return plan.pictures(rows, count) + len({*self.bases}) * further.pictures(rows, count)
 
     def _may_train_both(self, stages: Mapping[str, Stage]) -> bool:
         """Whether denoiser and text encoder are trained, or may be, as far as the pipeline says."""
@@ -177,10 +181,9 @@ class Evaluate(Stage):
         return SURER if self.surer == "auto" else 0
 
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
-        pictures = self.demand(stages, 0).painted // -(-self.steps // 100)
-        least = pictures // 2**self._rounds
-        more = f"; where that leaves it unsure, up to {pictures} (surer: auto)" if self._rounds else ""
-        yield f"at most {least} pictures of {self.steps} steps{more}"
+        usual, most = (self._most_pictures(stages, self.pictures * times) for times in (1, 2**self._rounds))
+        more = f"; where that leaves it unsure, up to {most} (surer: auto)" if self._rounds else ""
+        yield f"at most {usual} pictures of {self.steps} steps{more}"
 
     def notices(self) -> Iterator[Problem]:
         return _prompt_syntax.notices(self.prompts, "prompts")
@@ -241,6 +244,8 @@ class Evaluate(Stage):
         options, plan = self._sampling_options(own, reading), self._plan(own, parts, context)
         scene = Scene(dataset.images, manifest.background, dataset.masks)
         cache, captioning = Cache(context.cache), captioning_of(record, manifest)
+        captions = [captioning.canonical(each.caption) for each in compared(manifest)]
+        plan = replace(plan, captions=len(compared_captions(captions)))
         asked = asked_prompts(self.prompts, record, manifest, captioning, context)
         pictures = context.resume / "pictures"
         if base is not own:
@@ -261,7 +266,7 @@ class Evaluate(Stage):
             prober=prober,
             clip=clip,
             training=training_pictures(manifest, scene),
-            captions=[captioning.canonical(each.caption) for each in compared(manifest)],
+            captions=captions,
             knobs=advised_options(own, record) if record else {},
             kind=None if self.kind == "auto" else self.kind,
             features=FeatureCache(FeatureReader(model), kept=self._rounds > 0),

@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.judging.pens import Sepia
 from lorapipe.evaluation import measures
 from lorapipe.evaluation.features import FeatureReader, Seen
 from lorapipe.evaluation.measures import Measure, Reference
 from lorapipe.evaluation.measures.parts import Parts
+from lorapipe.evaluation.measures.response import Response
 from lorapipe.evaluation.measures.taught import Taught
 from lorapipe.evaluation.scorer import Scorer
+from lorapipe.evaluation.selection import following, heeded
 from lorapipe.evaluation.subject_parts import subject_parts
 from lorapipe.models import Checkpoint, Family
 from lorapipe.models.sd15 import SD15
@@ -27,7 +30,7 @@ from lorapipe.pocket import concept_lantern, subject_penny
 from lorapipe.pocket.draw import draw as draw_creature
 from lorapipe.pocket.pen import Pen
 from lorapipe.pocket.style_neon import Neon
-from lorapipe.pocket.world import ATTRIBUTES, sample
+from lorapipe.pocket.world import ATTRIBUTES, Creature, sample, tags
 
 SCENES = ATTRIBUTES["background"]
 PROMPTS = ("penny, night sky", "penny, meadow")
@@ -71,8 +74,8 @@ def fitted(reference: Reference) -> dict[str, Measure]:
     return measures.fitted(reference)
 
 
-def test_all_that_need_no_clip_can_be_taken(fitted: dict[str, Measure]) -> None:
-    assert {*fitted} == {name for name in measures.REGISTRY.names() if not name.startswith("clip_")}
+def test_all_that_need_no_clip_and_no_painted_captions_can_be_taken(fitted: dict[str, Measure]) -> None:
+    assert {*fitted} == {name for name in measures.REGISTRY.names() if not name.startswith("clip_")} - {"response"}
     assert all(measure.title and measure.meaning for measure in fitted.values())
 
 
@@ -216,6 +219,55 @@ def test_style_is_the_pen_and_not_what_it_draws(read: FeatureReader) -> None:
     neon = Reference(read(creatures(12, 1, Neon)), captions, plain, ("glow a", "glow b"), (0, 0, 1, 1))
     found = measures.fitted(neon)["style"]
     assert found(read(creatures(4, 9, Neon))).mean() > 0.7 > 0.3 > found(read(creatures(4, 9))).mean()
+
+
+@dataclass(frozen=True)
+class Style:
+    """A style's scorer, and pictures in it: as four prompts ask (three of each), and as another prompt asks."""
+
+    scorer: Scorer
+    asked: Seen
+    others: Seen
+
+
+@pytest.fixture(scope="module", params=[Neon, Sepia])
+def style(request: pytest.FixtureRequest, read: FeatureReader) -> Style:
+    """The base draws plainly what a caption says; 24 pictures in the style have all of their tags said."""
+    rng, pen = Random(86), request.param
+    taught = [sample(rng, SCENES[number % 9]) for number in range(24)]
+    beings = [sample(rng, scene) for scene in ("night sky", "beach", "room", "mint background")]
+    of = [place for place in range(4) for _ in range(3)]
+
+    def again(place: int) -> Creature:
+        """Another picture of what a prompt asks for."""
+        return replace(beings[place], x=rng.uniform(-2, 2), mirrored=rng.random() < 0.5, chance=rng.randrange(1 << 16))
+
+    def captions(some: list[Creature]) -> list[str]:
+        return [", ".join(["glow", *tags(each)]) for each in some]
+
+    drawn = [again(place) for place in of]  # the same noise gives the same pose in every cell
+    base, plain = read([draw_creature(each) for each in drawn]), read([draw_creature(each) for each in taught[:16]])
+    known = read([draw_creature(each, pen()) for each in taught])
+    reference = Reference(
+        known, captions(taught), base, captions(beings), of, captioned=plain, captioned_of=range(16)
+    )  # fmt: skip
+    asked = read([draw_creature(each, pen()) for each in drawn])
+    others = read([draw_creature(again((place + 1) % 4), pen()) for place in of])
+    return Style(Scorer(reference), asked, others)
+
+
+def test_a_style_in_which_little_can_be_told_is_not_said_to_ignore_its_prompts(style: Style) -> None:
+    """Following is held against the training pictures in the same style; the base's plain pictures differ far more."""
+    asked, others = style.scorer(style.asked).scores, style.scorer(style.others).scores
+    assert asked is not None and others is not None
+    assert (following(asked) or 0) > 0.5 > 0.3 > (following(others) or 0)
+    assert (heeded(asked) or 0) > 0.5 > (heeded(others) or 0), "nor that its captions are wrong"
+
+
+def test_captions_of_other_pictures_are_no_scale(style: Style) -> None:
+    reference = style.scorer.reference
+    assert Response.fit(replace(reference, captioned_of=[*range(5, 16), *range(5)])) is None
+    assert Response.fit(replace(reference, captioned=None)) is None
 
 
 @pytest.mark.parametrize("family", FAMILIES)

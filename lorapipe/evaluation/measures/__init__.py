@@ -24,7 +24,8 @@ class Reference:
     """What a training was of, and what its base paints of the same prompts.
 
     `captions` are those of `training`, as the trainer read them; `prompt_of[n]` is the prompt of the n-th picture of every
-    cell, the base's too. `clip` is None unless the user names one.
+    cell, the base's too. `clip` is None unless the user names one. `captioned` is what the base paints of some captions, all
+    from one noise, those of the training pictures `captioned_of`; None where that was not painted.
     """
 
     training: Seen
@@ -33,6 +34,8 @@ class Reference:
     prompts: Sequence[str]
     prompt_of: Sequence[int]
     clip: Clip | None = None
+    captioned: Seen | None = None
+    captioned_of: Sequence[int] = ()
 
 
 class Measure(ABC):

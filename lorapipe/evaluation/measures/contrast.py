@@ -62,7 +62,7 @@ class Contrast(Measure):
             for prompt, each in enumerate(said)
         ]
         spread = shown.std(axis=0) + 1e-9
-        moves = _moved(shown / spread, prompt_of)
+        moves = paired_moves(shown / spread, reference.prompt_of)
         bare = cls(centres, directions, moves, spread.astype(np.float32), tuple(reference.prompt_of))
         figures = bare(reference.base)
         whole = float(np.nanmean(figures)) if not np.isnan(figures).all() else 0.0
@@ -70,7 +70,7 @@ class Contrast(Measure):
 
     def __call__(self, seen: Seen) -> Array:
         shown = nearest(seen.patches, self.centres)
-        moved = _moved(shown / self.spread, np.array(self.prompt_of))
+        moved = paired_moves(shown / self.spread, self.prompt_of)
         found = np.full(len(seen), np.nan, dtype=np.float32)
         for place, prompt in enumerate(self.prompt_of):
             direction, own = self.directions[prompt], self.moves[place]
@@ -87,9 +87,9 @@ def _direction(shown: Array, own: NDArray[np.bool_], weights: Array) -> Directio
     return Direction.between(way, others, ours)
 
 
-def _moved(shown: Array, prompt_of: NDArray[np.int_]) -> Array:
-    """Each picture less the mean of the pictures of the same noise: the n-th of each prompt."""
-    number = np.array([int((prompt_of[:place] == prompt).sum()) for place, prompt in enumerate(prompt_of)])
+def paired_moves(shown: Array, prompt_of: Sequence[int]) -> Array:
+    """Each picture (N, K) less the mean of the pictures of the same noise: the n-th of each prompt."""
+    number = np.array([list(prompt_of[:place]).count(prompt) for place, prompt in enumerate(prompt_of)])
     means = np.stack([shown[number == each].mean(axis=0) for each in range(number.max() + 1)])
     found: Array = shown - means[number]
     return found

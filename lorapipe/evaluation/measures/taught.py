@@ -2,15 +2,17 @@
 
 A tag that some captions have and others have not is a direction in the base's features: the mean of the pictures with it
 minus that of the pictures without. A picture's place on it, 0 as those without and 1 as those with, says whether the tag
-is there, in the drawing and on the subject that the training is about. It is a linear discriminant with shrunken,
-diagonal covariance (Dudoit et al. 2002, JASA 97) on how near a picture's places come to each of a set of visual words
-(Sivic & Zisserman 2003), so that a small thing counts as much as a large one.
+is there, in the drawing and on the subject that the training is about. A direction fits the pictures that it was made of
+better than others, the more so the fewer they are: so the scale is what each training picture reaches where it is left out,
+and a tag weighs as much as that tells (the correction for attenuation: Spearman 1904). It is a linear discriminant with
+shrunken, diagonal covariance (Dudoit et al. 2002, JASA 97) on how near a picture's places come to each of a set of visual
+words (Sivic & Zisserman 2003), so that a small thing counts as much as a large one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from lorapipe.evaluation.features import Array, Seen
 
 WORDS = 96
+LEAST_TOLD = 0.4
+"""A prompt whose tags are told less, in all, by pictures that are left out says nothing of what a picture shows."""
 TOLD, APART = 0.97, 0.6
 """A direction is sure if of two pictures that it was not made of, one with the tag, it puts that higher so often (the area
 under the ROC curve), and so far apart in the mean, of the 1 between the pictures that it was made of."""
@@ -55,22 +59,50 @@ class Direction:
 
 
 @dataclass(frozen=True)
+class Told:
+    """How far training pictures are on a tag's direction where they are left out: the mean of those without the tag, `low`,
+    and of those with it, `high`, 0 … 1; `sure` is whether that can be relied on."""
+
+    low: float
+    high: float
+    sure: bool
+
+    @classmethod
+    def by(cls, shown: Array, has: NDArray[np.bool_]) -> Self:
+        """By directions made without one picture, of that picture; `has` (N,) says which pictures have the tag."""
+        others = ~np.eye(len(has), dtype=bool)
+        along = np.array([
+            _direction(shown[rest], has[rest]).along(shown[place]) for place, rest in enumerate(others)
+        ])  # fmt: skip
+        with_tag, without = along[has], along[~has]
+        higher = (with_tag[:, None] > without[None, :]).mean()
+        sure = bool(higher >= TOLD and with_tag.mean() - without.mean() >= APART)
+        low, high = (float(np.clip(each, 0, 1).mean()) for each in (without, with_tag))
+        return cls(low, high, sure)
+
+    @property
+    def apart(self) -> float:
+        """How much the direction tells: 0 nothing, 1 all."""
+        return max(self.high - self.low, 0.0)
+
+
+@dataclass(frozen=True)
 class Taught(Measure):
     """`centres` (K, d) are the visual words; `asked[n]` the tags of the n-th picture's prompt that can be seen.
 
-    `whole` is what the base shows of them: it knows its tags, and a LoRA does well that forgets none. `sure` are the tags
-    whose direction can be relied on, and how many captions have them.
+    `told` is how well each tag's direction tells, `captions` how many captions have the tag.
     """
 
     centres: Array
     directions: Mapping[str, Direction]
     asked: Sequence[Sequence[str]]
-    sure: Mapping[str, int]
-    whole: float = 1.0
+    told: Mapping[str, Told]
+    captions: Mapping[str, int]
 
     title = "following"
     meaning = (
-        "how much of the prompt's tags a picture shows: 1 as the base's pictures, 0 as training pictures without them"
+        "how much of the prompt's tags a picture shows: 1 as training pictures with them, 0 as those without, each "
+        "left out of what is learnt of a tag"
     )
 
     @classmethod
@@ -83,19 +115,30 @@ class Taught(Measure):
         shown = nearest(reference.training.patches, centres)
         has = {tag: np.array([tag in caption for caption in captions]) for tag in known}
         directions = {tag: _direction(shown, each) for tag, each in has.items()}
+        told = {tag: Told.by(shown, each) for tag, each in has.items()}
         asked = [[tag for tag in prompts[prompt] if tag in known] for prompt in reference.prompt_of]
-        sure = {tag: int(each.sum()) for tag, each in has.items() if _tells(shown, each)}
-        bare = cls(centres, directions, asked, sure)
-        whole = float(np.nanmean(bare(reference.base)))
-        return replace(bare, whole=whole) if whole > 0.1 else None
+        bare = cls(centres, directions, asked, told, {tag: int(each.sum()) for tag, each in has.items()})
+        return bare if any(map(bare._tells, asked)) else None
+
+    @property
+    def sure(self) -> dict[str, int]:
+        """The tags whose direction can be relied on, and how many captions have them."""
+        return {tag: self.captions[tag] for tag, each in self.told.items() if each.sure}
 
     def __call__(self, seen: Seen) -> Array:
         places = nearest(seen.patches, self.centres)
-        shown = {tag: way.shown(places) for tag, way in self.directions.items()}
-        means = [
-            np.mean([shown[tag][place] for tag in tags]) if tags else np.nan for place, tags in enumerate(self.asked)
-        ]
-        return np.minimum(np.array(means, dtype=np.float32) / self.whole, 1)
+        shown = {tag: way.shown(places) - self.told[tag].low for tag, way in self.directions.items()}
+        found = np.full(len(seen), np.nan, dtype=np.float32)
+        for place, tags in enumerate(self.asked):
+            if whole := self._tells(tags):
+                found[place] = sum(self.told[tag].apart * shown[tag][place] for tag in tags) / whole
+        return found
+
+    def _tells(self, tags: Sequence[str]) -> float:
+        """What pictures with all these tags would reach, each weighed by how much it is told; 0 where that is too little."""
+        if sum(self.told[tag].apart for tag in tags) < LEAST_TOLD:
+            return 0.0
+        return sum(self.told[tag].apart ** 2 for tag in tags)
 
     def effects(self, seen: Seen) -> dict[str, TagEffect]:
         """What each sure tag does to a cell's pictures; those that two pictures ask for, and two do not."""
@@ -121,12 +164,3 @@ def _direction(shown: Array, has: NDArray[np.bool_]) -> Direction:
     spread = np.concatenate([with_tag - with_tag.mean(axis=0), without - without.mean(axis=0)]).std(axis=0)
     way = (with_tag.mean(axis=0) - without.mean(axis=0)) / (spread + np.median(spread)) ** 2
     return Direction.between(way, without, with_tag)
-
-
-def _tells(shown: Array, has: NDArray[np.bool_]) -> bool:
-    """Whether a tag's direction tells each picture's side if it is made without that picture."""
-    others = ~np.eye(len(has), dtype=bool)
-    along = [_direction(shown[rest], has[rest]).along(shown[place]) for place, rest in enumerate(others)]
-    with_tag, without = np.array(along)[has], np.array(along)[~has]
-    higher = (with_tag[:, None] > without[None, :]).mean()
-    return bool(higher >= TOLD and with_tag.mean() - without.mean() >= APART)

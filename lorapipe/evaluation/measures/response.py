@@ -1,0 +1,80 @@
+"""How much pictures change with their prompt, held against how much the training pictures change with their captions.
+
+The base paints a prompt, and it paints a caption of the training. How its picture differs from those of the other texts of
+the same noise is a move in how near a picture comes to each visual word (see `taught`). A picture's figure is how far it has
+gone on the base's own move, and the scale is how far the training pictures have gone on that of their captions. So a style
+in which little can be told apart, whatever it is drawn of, is not said to ignore its prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from lorapipe.captioning.tags import compared_tags
+from lorapipe.evaluation.k_means import centres_of, nearest
+from lorapipe.evaluation.measures import Measure, Reference
+from lorapipe.evaluation.measures.contrast import paired_moves
+from lorapipe.evaluation.measures.taught import WORDS
+
+if TYPE_CHECKING:
+    from lorapipe.evaluation.features import Array, Seen
+
+LEAST_WAY, ERRORS = 0.05, 2.0
+"""The training pictures must go this share of the base's way on the average, and so many standard errors of it: else the
+captions are not told from them, and nothing can be held against them."""
+
+
+@dataclass(frozen=True)
+class Response(Measure):
+    """`centres` (K, d) are visual words and `spread` (K,) the standard deviations of how near the base's pictures come to
+    each; `moves` (N, K) are the base's, NaN where a prompt asks for nothing of its own; `whole` is what the training
+    pictures reach."""
+
+    centres: Array
+    spread: Array
+    moves: Array
+    prompt_of: Sequence[int]
+    whole: float = 1.0
+
+    title = "response to prompts"
+    meaning = (
+        "how much a picture changes with its prompt as the base's do: 1 as the training pictures change with their "
+        "captions, 0 not at all"
+    )
+
+    @classmethod
+    def fit(cls, reference: Reference) -> Self | None:
+        captioned, said = reference.captioned, [{*compared_tags(each)} for each in reference.prompts]
+        if not captioned or len(said) < 2:
+            return None
+        shared = set.intersection(*said)
+        own = np.array([bool(each - shared) for each in said])
+        centres = centres_of([*reference.base.patches, *captioned.patches], WORDS, 12)
+        shown = nearest(reference.base.patches, centres)
+        spread = shown.std(axis=0) + 1e-9
+        moves = paired_moves(shown / spread, reference.prompt_of)
+        moves[~own[list(reference.prompt_of)]] = np.nan
+        bare = cls(centres, spread, moves, tuple(reference.prompt_of))
+        ways = bare._ways_of_training(reference, captioned)
+        whole, error = float(ways.mean()), float(ways.std(ddof=1)) / len(ways) ** 0.5
+        return replace(bare, whole=whole) if whole > max(LEAST_WAY, ERRORS * error) else None
+
+    def __call__(self, seen: Seen) -> Array:
+        moves = paired_moves(nearest(seen.patches, self.centres) / self.spread, self.prompt_of)
+        return _ways(moves, self.moves) / np.float32(self.whole)
+
+    def _ways_of_training(self, reference: Reference, captioned: Seen) -> Array:
+        """How far training pictures have gone on the base's way from the other captions to their own, (M,)."""
+        pictures = [reference.training.patches[place] for place in reference.captioned_of]
+        ours, base = (nearest(each, self.centres) / self.spread for each in (pictures, captioned.patches))
+        return _ways(ours - ours.mean(axis=0), base - base.mean(axis=0))
+
+
+def _ways(moves: Array, own: Array) -> Array:
+    """How far each move (N, K) goes on the base's `own`, as a share of it, (N,)."""
+    found: Array = (moves * own).sum(axis=1) / np.maximum((own * own).sum(axis=1), 1e-9)
+    return found
