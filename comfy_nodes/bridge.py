@@ -37,6 +37,7 @@ from .results import linked_like, linked_results
 from .run_options import Running
 from .saving_nodes import wait_until_saved
 from .validation import Made, check, fingerprint, leads_to, more_follows, named_files, readable, with_old_names
+from .widgets import OTHER_LINKS, Widget
 from .yaml_writer import yaml_text
 
 POLL_SECONDS = 0.1
@@ -70,6 +71,7 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
     async def execute(cls: Any, **given: Any) -> Any:
         given = with_old_names(node, given, cls.hidden.prompt, cls.hidden.unique_id)
         with readable():
+            check(node, given, comfy_paths())  # now with the values of links to its widgets
             if node.role == "stage":
                 return await _run_stage(node, given, cls.hidden.unique_id, cls.hidden.prompt or {}, workers, made)
             if node.role == "pipeline":
@@ -139,31 +141,34 @@ def _inputs(each: Input, kind: Any, where: GraphPaths) -> Iterator[Any]:
         for alias in each.aliases:  # so that links of older graphs stay connected
             yield kind.Input(alias, tooltip=f"The old name of {each.name}.", optional=True)
         return
-    common["default"] = widget.initial
+    made = _with_widget(each, widget, common, where)
+    if each.aliases:  # for the page: a saved graph may have the value under an old name
+        made.extra_dict = {"lorapipe_aliases": list(each.aliases)}
+    others = [getattr(io, kind.capitalize()) for kind in OTHER_LINKS.get(widget.coding, ())]
+    yield io.MultiType.Input(made, others) if others else made
+
+
+def _with_widget(each: Input, widget: Widget, common: Mapping[str, Any], where: GraphPaths) -> Any:
+    """Return an input that has a widget."""
+    from comfy_api.latest import io
+
+    common = {**common, "default": widget.initial}
     match widget.coding:
         case "switch":
-            yield _named(io.Boolean.Input(each.name, **common), each)
+            return io.Boolean.Input(each.name, **common)
         case "whole":
-            low, high = int(widget.low), int(widget.high)
-            yield _named(io.Int.Input(each.name, **common, min=low, max=high, control_after_generate=False), each)
+            return io.Int.Input(
+                each.name, **common, min=int(widget.low), max=int(widget.high), control_after_generate=False
+            )
         case "number":
             limits = {"min": widget.low, "max": widget.high}
-            yield _named(io.Float.Input(each.name, **common, **limits, step=widget.step, round=1e-6), each)
+            return io.Float.Input(each.name, **common, **limits, step=widget.step, round=1e-6)
         case "choice" | "shelf":
             options = list(dict.fromkeys([*widget.words, *(where.options(widget.shelf) if widget.shelf else [])]))
             if each.required:  # without any file there is none to begin with
                 common["default"] = EXAMPLES[0] if widget.shelf == PICTURES else next(iter(options), None)
-            yield _named(io.Combo.Input(each.name, options=options, **common), each)
-        case _:
-            text = io.String.Input(each.name, **common, multiline=widget.multiline, dynamic_prompts=False)
-            yield _named(text, each)
-
-
-def _named(made: Any, each: Input) -> Any:
-    """Add an input's old names for the page, under which a saved graph may have its value."""
-    if each.aliases:
-        made.extra_dict = {"lorapipe_aliases": list(each.aliases)}
-    return made
+            return io.Combo.Input(each.name, options=options, **common)
+    return io.String.Input(each.name, **common, multiline=widget.multiline, dynamic_prompts=False)
 
 
 # -------------------------------------------------------------------------------------------------------------- execution

@@ -16,7 +16,7 @@ from lorapipe.spec import Spec, canonical, parse_spec
 
 from . import describe, links
 from .describe import RUNNING
-from .link_values import STAGE_NAME
+from .link_values import STAGE_NAME, is_link_value
 from .node import Node, Prompt
 from .paths import EXAMPLES, OUTPUT, GraphPaths, state
 
@@ -34,13 +34,18 @@ def with_old_names(node: Node, given: Mapping[str, object], prompt: Prompt | Non
 
 
 def check(node: Node, given: Mapping[str, object], where: GraphPaths) -> None:
-    """Check a node's own settings before the graph is queued, with the pipeline's parser. Links have no values yet.
+    """Check a node's own settings with the pipeline's parser: before the graph is queued, and when the node is executed.
 
-    Raises `InputError`. ComfyUI would show a returned message once for every input.
+    `given` has None for a link whose value is not known yet. Raises `InputError`. ComfyUI would show a returned message once
+    for every input.
     """
     if node.spec is None:
         return
-    known = {name: value for name, value in given.items() if value is not None and name not in (RUNNING, STAGE_NAME)}
+    known = {
+        name: value
+        for name, value in given.items()
+        if value is not None and name not in (RUNNING, STAGE_NAME) and not is_link_value(value)
+    }
     document = {
         key: value
         for key, value in links.settings(node, known, where.found).items()
@@ -64,7 +69,7 @@ def _linked(node: Node, document: Mapping[str, object], given: Mapping[str, obje
     """Return the messages about inputs that are missing only because their links have no values yet."""
     absent = {each.name for each in node.inputs if each.name not in document}
     unlinked = [each for each in node.inputs if each.required and each.widget and not node.socket_for(each.name)]
-    empty = {each.name for each in unlinked if not given.get(each.name)}
+    empty = {each.name for each in unlinked if given.get(each.name, "") == ""}
     return {f"{name} is missing." for name in absent - empty}
 
 

@@ -35,6 +35,14 @@ LISTS: dict[str, tuple[Coding, str]] = {
     "text": ("lines", "One per line."),
 }
 """Item kind of a list → its widget coding and syntax."""
+OTHER_LINKS: dict[Coding, tuple[str, ...]] = {
+    "number": ("INT",),
+    "choice": ("STRING", "INT", "FLOAT", "BOOLEAN"),
+    "shelf": ("STRING",),
+    "word": ("INT", "FLOAT"),
+    "numbers": ("INT", "FLOAT"),
+}
+"""Types of links that a widget's input takes besides the type of the widget itself. Every value is parsed."""
 TEXTS: tuple[Coding, ...] = ("text", "path", "word", "numbers", "lines", "yaml")
 
 
@@ -93,7 +101,7 @@ class Widget:
         if shown is None or (self.optional and shown in ("", NOTHING)):
             return ABSENT
         if self.coding == "choice":
-            return next((choice for choice in self.choices if _word(choice) == str(shown)), shown)
+            return next((choice for choice in self.choices if _word(choice) == _word(shown)), shown)
         read = FROM_WIDGET.get(self.coding)
         return _literal(shown) if read is None else read(shown)
 
@@ -212,6 +220,11 @@ def _yaml(value: object) -> str:
     )
 
 
+def _read_whole(shown: object) -> object:
+    number = float(str(shown))
+    return int(number) if number.is_integer() else number  # the parser of the document refuses a fraction
+
+
 def _read_number(shown: object) -> float:
     return float(f"{float(str(shown)):.12g}")  # the page multiplies steps, and 900 times 0.001 is not 0.9
 
@@ -245,7 +258,7 @@ TO_WIDGET: dict[Coding, Callable[[Any], str]] = {
 }
 """Conversions of document values to widget values, for codings that need one."""
 FROM_WIDGET: dict[Coding, Callable[[Any], object]] = {
-    "whole": int,
+    "whole": _read_whole,
     "number": _read_number,
     "word": _read_word,
     "numbers": _read_numbers,

@@ -113,7 +113,7 @@ def test_every_node_has_a_schema_whose_inputs_are_its_knobs(comfy: Comfy) -> Non
         assert [each.id for each in made.inputs] == [each.name for each in known[id].inputs]
         for each, ours in zip(made.inputs, known[id].inputs, strict=True):
             assert each.optional != ours.required, "what has a default may be missing in an older graph"
-            if each.io_type in ("INT", "FLOAT"):
+            if each.io_type.split(",")[0] in ("INT", "FLOAT"):
                 assert each.options["min"] <= each.default <= each.options["max"], f"{id}.{each.id}"
 
 
@@ -275,6 +275,46 @@ def test_a_mistake_is_told_before_anything_runs(comfy: Comfy) -> None:
         comfy.classes["LorapipeStageWords"].validate_inputs(folder="tests")
     with pytest.raises(InputError, match=r"images: there is no 'textz' here\. Did you mean 'texts'"):
         comfy.classes["LorapipeStagePrepare"].validate_inputs(images="textz", base=None)
+
+
+@pytest.mark.parametrize(
+    ("node", "name", "kinds"),
+    [
+        ("StageTrain", "steps", "STRING,INT,FLOAT"),
+        ("StageTrain", "unet_lr", "STRING,INT,FLOAT"),
+        ("StageTrain", "batch", "INT"),
+        ("StageTrain", "max_grad_norm", "FLOAT,INT"),
+        ("StagePrepare", "images", "COMBO,STRING"),
+        ("StageExport", "to", "STRING"),
+        ("FamilySd15", "checkpoint", "COMBO,STRING"),
+    ],
+)
+def test_a_widget_takes_links_of_its_type(comfy: Comfy, node: str, name: str, kinds: str) -> None:
+    made = {each.id: each.io_type for each in comfy.classes[f"Lorapipe{node}"].define_schema().inputs}
+    assert made[name] == kinds
+
+
+def test_what_a_link_brings_is_checked_when_it_is_known(comfy: Comfy) -> None:
+    family, keep = (comfy.classes[f"Lorapipe{name}"] for name in ("FamilySd15", "StageKeep"))
+    assert keep.validate_inputs(tally=None, others=None, to=None) is True, "a link has no value yet"
+    with pytest.raises(InputError, match="to is missing"):
+        keep.validate_inputs(tally=None, others=None, to="")
+    assert family.validate_inputs(checkpoint=None) is True
+
+    def run(cls: Any, **given: Any) -> Any:
+        clone = type(cls.__name__, (cls,), {"hidden": SimpleNamespace(unique_id="7", prompt={})})
+        return asyncio.run(clone.execute(**given))
+
+    assert run(family, checkpoint="pocket").args[0]["value"] == {"family": "sd15", "checkpoint": "pocket"}
+    with pytest.raises(InputError, match="checkpoint: there is no 'pockett'"):
+        run(family, checkpoint="pockett")
+    text = comfy.run({"1": toy_graph()["1"]})["1"].args[0]
+    count = comfy.classes["LorapipeStageCount"]
+    with pytest.raises(InputError, match=r"steps: .*2\.5"):
+        run(count, text=text, word="a", steps=2.5)
+    with pytest.raises(InputError, match="least: -1 is below the minimum"):
+        run(count, text=text, word="a", least=-1)
+    assert run(count, text=text, word="a", steps=2).args[0]["stages"]["count-7"]["steps"] == 2
 
 
 def test_a_mistake_across_links_names_the_stage(comfy: Comfy) -> None:

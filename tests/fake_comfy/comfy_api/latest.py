@@ -77,6 +77,15 @@ class io:  # noqa: N801 (as it is called there)
     Combo = _kind("COMBO", default=None, options=())
     AnyType = _kind("*")
 
+    class MultiType:
+        class Input(_Socket):
+            """An input that has the widget of another one, and takes links of more types."""
+
+            def __init__(self, made, types):
+                _Socket.__init__(self, made.id, None, made.optional, made.tooltip)
+                self.default, self.options, self.extra_dict = made.default, made.options, made.extra_dict
+                self.io_type = ",".join([made.io_type, *(each.Input.io_type for each in types)])
+
     @staticmethod
     def Custom(name):  # noqa: N802
         return _kind(name)
