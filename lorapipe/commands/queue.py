@@ -166,12 +166,12 @@ def _clear(queue: Queue, options: argparse.Namespace) -> None:
 
 
 def _work(queue: Queue, options: argparse.Namespace) -> int:
-    from lorapipe.commands.run import Stop
+    from lorapipe.commands._stop_signals import StopSignals
     from lorapipe.job_queue.runner import QueueRunner
     from lorapipe.pipeline.execution.devices import parse_devices
     from lorapipe.watch.job_hooks import InboxHooks
 
-    with Stop() as stop:
+    with StopSignals() as stop:
         stop.view = display = QueueDisplay(as_json=options.json)
         runner = QueueRunner(queue, parse_devices(options.device), hooks=InboxHooks(), stopping=stop.level)
         nothing = True
@@ -187,10 +187,10 @@ def _work(queue: Queue, options: argparse.Namespace) -> int:
 
 
 def _ui(queue: Queue, options: argparse.Namespace) -> int:
-    from lorapipe.commands.run import Stop
+    from lorapipe.commands._stop_signals import StopSignals
     from lorapipe.errors import LorapipeError
 
-    with Stop() as stop, open_page(queue, QueueDisplay(as_json=options.json)) as page:
+    with StopSignals() as stop, open_page(queue, QueueDisplay(as_json=options.json)) as page:
         while not (stop.level() or page.trouble):
             time.sleep(0.3)
     if page.trouble:
