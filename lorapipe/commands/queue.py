@@ -244,7 +244,7 @@ def _line(text: str) -> None:
 
 
 class QueueDisplay:
-    """Prints the events of the queue on standard output: a line when a job or one of its stages begins or ends."""
+    """Prints the events of the queue on standard output: a line when a job or one of its stages begins or ends, or asks."""
 
     def __init__(self, *, as_json: bool, quiet: bool = False) -> None:
         from lorapipe.terminal import Printer
@@ -261,8 +261,8 @@ class QueueDisplay:
     def show(self, told: JobEvent) -> None:
         """Print an event of a job."""
         from lorapipe.job_queue.views import as_json
-        from lorapipe.pipeline.event_text import duration
-        from lorapipe.pipeline.events import Failed, Finished, to_json
+        from lorapipe.pipeline.event_text import duration, words
+        from lorapipe.pipeline.events import Asked, Failed, Finished, to_json
 
         job, event = told.job, told.event
         if self._as_json:
@@ -277,6 +277,8 @@ class QueueDisplay:
             self._printer.line(f"{job.number:>4}  ✓ {event.stage}  {duration(event.seconds)}")
         elif isinstance(event, Failed) and event.cause != "cancelled":
             self._printer.line(f"{job.number:>4}  ✗ {event.stage}")
+        elif isinstance(event, Asked):
+            self._printer.line(f"{job.number:>4}  ? {event.stage}  {words(event)}")
 
 
 DOING = {
