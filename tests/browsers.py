@@ -63,13 +63,6 @@ class Browser:
         self._process.communicate()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    browser = Browser()
-    yield browser
-    browser.close()
-
-
 @contextmanager
 def without_complaints(browser: Browser, page: Page) -> Iterator[None]:
     """What is done with a page in the browser; at the end it has no errors, and no requests to other servers."""

@@ -16,6 +16,7 @@ from lorapipe.job_queue.queue import Queue
 
 if TYPE_CHECKING:
     import tiny
+    from browsers import Browser
 
     from lorapipe.models import Model
     from lorapipe.models.sd15 import SD15
@@ -192,3 +193,12 @@ def model_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
             parent, _, child = path.rpartition(".")
             if path:
                 setattr(modules[parent], child, module)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from browsers import Browser
+
+    browser = Browser()
+    yield browser
+    browser.close()

@@ -171,6 +171,7 @@ SHORT = "uses: train, dataset: $dataset, steps: 9, snapshots: 1"
         (f"stages: {{grid: {{prompts: [{', '.join(f'w{n}' for n in range(1500))}]}}}}", "most_painted"),
         ("stages: {grid: {pictures: 64, snapshots: 1000}}", "most_painted"),
         ("stages: {grid: {steps: 1000, pictures: 64, snapshots: 100}}", "most_painted"),
+        (f"stages: {{dataset: {{caption_edits: [{', '.join(['dedupe'] * 101)}]}}}}", "most_edits"),
         ("stages: {lora: {adapter: {rank: 600}}}", "most_rank"),
         ("stages: {lora: {batch: 256}}", "most_batch"),
         ("stages: {grid: {batch: 256}}", "most_batch"),

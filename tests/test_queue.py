@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from lorapipe.cli import main
+from lorapipe.commands.queue import QueueDisplay
 from lorapipe.errors import InputError
 from lorapipe.job_queue.job import QueueJob
 from lorapipe.job_queue.queue import Queue
 from lorapipe.job_queue.runner import JobEvent, QueueRunner
 from lorapipe.job_queue.views import board, details
-from lorapipe.pipeline.events import Finished, Progress
+from lorapipe.pipeline.events import Asked, Finished, Progress
 from lorapipe.pipeline.execution.runner import open_pool
 
 
@@ -394,3 +395,15 @@ def test_mistakes_are_said_at_once(
     monkeypatch.chdir(project)
     assert main(["queue", *words]) == 2
     assert said in capsys.readouterr().err and not queue.jobs()
+
+
+def test_the_queue_says_that_a_stage_waits_for_a_person(
+    queue: Queue, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cat.yaml").write_text("stages: {}", encoding="utf-8")
+    job = queue.add(tmp_path / "cat.yaml")
+    asked = Asked("grown", text="Choose 4 of 12 pictures.", question="question.json", answer="answer.json")
+    QueueDisplay(as_json=False, quiet=True).show(JobEvent(job, asked))
+    assert capsys.readouterr().out.split() == [
+        str(job.number), "?", "grown", *["Choose", "4", "of", "12", "pictures.", "It", "waits", "for", "answer.json"]
+    ]  # fmt: skip

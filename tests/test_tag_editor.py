@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from lorapipe.tag_editor.caption_writer import WantedCaption, save
 from lorapipe.tag_editor.edited_folder import EditedCaption, EditedFolder
 from lorapipe.tag_editor.picture_scan import PictureScan
 from lorapipe.tag_editor.routes import STATIC, EditorRoutes
+from lorapipe.tag_editor.thumbnails import DAYS, delete_old_thumbnails, thumbnail
 from lorapipe.training.data.image_folder import look_through
 
 NASTY = "<script>document.title='taken'</script>\"'고양이 🐈"
@@ -285,6 +287,17 @@ def test_thumbnails_are_made_once_and_outlive_the_server(editor: Page, tmp_path:
     assert kept.read_bytes() == first.body
     kept.write_bytes(b"from the cache")
     assert Asked(editor, "thumbs/0").body == b"from the cache"
+
+
+def test_old_thumbnails_are_deleted(photos: Path, tmp_path: Path) -> None:
+    thumbnail(photos, "a.png")
+    (old,) = [*(tmp_path / "cache").rglob("*.jpg")]
+    os.utime(old, times=(0, time.time() - (DAYS + 1) * 24 * 3600))
+    thumbnail(photos, "b.png")
+    delete_old_thumbnails()
+    (kept,) = [*(tmp_path / "cache").rglob("*.jpg")]
+    assert kept != old
+    assert thumbnail(photos, "a.png") == old.read_bytes()
 
 
 def test_a_picture_is_named_by_its_number_alone(editor: Page, photos: Path, tmp_path: Path) -> None:

@@ -166,12 +166,12 @@ def _clear(queue: Queue, options: argparse.Namespace) -> None:
 
 
 def _work(queue: Queue, options: argparse.Namespace) -> int:
-    from lorapipe.commands.run import Stop
+    from lorapipe.commands._stop_signals import StopSignals
     from lorapipe.job_queue.runner import QueueRunner
     from lorapipe.pipeline.execution.devices import parse_devices
     from lorapipe.watch.job_hooks import InboxHooks
 
-    with Stop() as stop:
+    with StopSignals() as stop:
         stop.view = display = QueueDisplay(as_json=options.json)
         runner = QueueRunner(queue, parse_devices(options.device), hooks=InboxHooks(), stopping=stop.level)
         nothing = True
@@ -187,10 +187,10 @@ def _work(queue: Queue, options: argparse.Namespace) -> int:
 
 
 def _ui(queue: Queue, options: argparse.Namespace) -> int:
-    from lorapipe.commands.run import Stop
+    from lorapipe.commands._stop_signals import StopSignals
     from lorapipe.errors import LorapipeError
 
-    with Stop() as stop, open_page(queue, QueueDisplay(as_json=options.json)) as page:
+    with StopSignals() as stop, open_page(queue, QueueDisplay(as_json=options.json)) as page:
         while not (stop.level() or page.trouble):
             time.sleep(0.3)
     if page.trouble:
@@ -244,7 +244,7 @@ def _line(text: str) -> None:
 
 
 class QueueDisplay:
-    """Prints the events of the queue on standard output: a line when a job or one of its stages begins or ends."""
+    """Prints the events of the queue on standard output: a line when a job or one of its stages begins or ends, or asks."""
 
     def __init__(self, *, as_json: bool, quiet: bool = False) -> None:
         from lorapipe.terminal import Printer
@@ -261,8 +261,8 @@ class QueueDisplay:
     def show(self, told: JobEvent) -> None:
         """Print an event of a job."""
         from lorapipe.job_queue.views import as_json
-        from lorapipe.pipeline.event_text import duration
-        from lorapipe.pipeline.events import Failed, Finished, to_json
+        from lorapipe.pipeline.event_text import duration, words
+        from lorapipe.pipeline.events import Asked, Failed, Finished, to_json
 
         job, event = told.job, told.event
         if self._as_json:
@@ -277,6 +277,8 @@ class QueueDisplay:
             self._printer.line(f"{job.number:>4}  ✓ {event.stage}  {duration(event.seconds)}")
         elif isinstance(event, Failed) and event.cause != "cancelled":
             self._printer.line(f"{job.number:>4}  ✗ {event.stage}")
+        elif isinstance(event, Asked):
+            self._printer.line(f"{job.number:>4}  ? {event.stage}  {words(event)}")
 
 
 DOING = {

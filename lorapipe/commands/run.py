@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import signal
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from lorapipe.commands import (
     DONE,
@@ -23,6 +22,7 @@ from lorapipe.commands import (
     takes_quiet,
     warnings,
 )
+from lorapipe.commands._stop_signals import StopSignals
 
 if TYPE_CHECKING:
     from lorapipe.pipeline.events import Failed
@@ -64,7 +64,7 @@ def run_all(
 ) -> int:
     """Run pipelines, each with a heading (which may be empty) and the stages to run anew; return the exit status."""
     failures: dict[str, list[Failed]] = {}
-    with Stop() as stop, closing(pool):
+    with StopSignals() as stop, closing(pool):
         for heading, (pipeline, anew) in pipelines:
             if not stop.level():
                 failures.setdefault(heading, []).extend(_run(pipeline, anew, pool, stop, options, heading))
@@ -82,7 +82,7 @@ def _status(failures: Mapping[str, Sequence[Failed]]) -> int:
 
 
 def _run(
-    pipeline: Pipeline, anew: frozenset[str], pool: Pool, stop: Stop, options: argparse.Namespace, heading: str
+    pipeline: Pipeline, anew: frozenset[str], pool: Pool, stop: StopSignals, options: argparse.Namespace, heading: str
 ) -> list[Failed]:
     """Run one pipeline and display it; return its failures."""
     from lorapipe import run_display
@@ -143,39 +143,3 @@ def _command(options: argparse.Namespace) -> list[str]:
         words += [f"--{flag} {name}" for name in getattr(options, f"{flag}_", ())]
     words += [f"--device {options.device}"] if options.device != "auto" else []
     return words + ([f"--on {shlex.quote(options.on)}"] if options.on != "local" else [])
-
-
-class Notes(Protocol):
-    """Anything that can show a line about the run as a whole."""
-
-    def note(self, text: str) -> None:
-        """Show a line."""
-
-
-class Stop:
-    """Handles Ctrl-C and SIGTERM: once to stop after the stage has saved its work, twice to stop now."""
-
-    def __init__(self) -> None:
-        self.view: Notes | None = None
-        self._count = 0
-        self._before: dict[int, Any] = {}
-
-    def level(self) -> int:
-        """Return how urgently the run is asked to stop: 0, 1 or 2."""
-        return min(self._count, 2)
-
-    def _asked(self, number: int, frame: object) -> None:
-        self._count += 1
-        if self._count == 1 and self.view is not None:
-            self.view.note("Stopping as soon as the stage has saved its work; Ctrl-C again stops at once.")
-        if self._count > 2:
-            raise KeyboardInterrupt
-
-    def __enter__(self) -> Stop:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._asked)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)

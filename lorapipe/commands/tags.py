@@ -94,18 +94,21 @@ def _contents(root: Path) -> Contents:
 
 def _edit(root: Path, settings: TagSettings) -> int:
     """Serve the editor until stopped."""
-    from lorapipe.commands.run import Stop
+    from lorapipe.commands._stop_signals import StopSignals
     from lorapipe.job_queue.home import home
     from lorapipe.page.server import Page
+    from lorapipe.supervised_thread import SupervisedThread
     from lorapipe.tag_editor.edited_folder import EditedFolder
     from lorapipe.tag_editor.picture_scan import PictureScan
     from lorapipe.tag_editor.routes import EditorRoutes
+    from lorapipe.tag_editor.thumbnails import delete_old_thumbnails
     from lorapipe.terminal import Printer
 
     folder = EditedFolder(root, _contents(root))
     scan = PictureScan(folder, settings.resolution)
     printer = Printer(sys.stdout)
-    with Page(EditorRoutes(folder, scan, settings), home()) as page, Stop() as stop:
+    SupervisedThread("old thumbnails", delete_old_thumbnails).start()
+    with Page(EditorRoutes(folder, scan, settings), home()) as page, StopSignals() as stop:
         printer.line(f"The page: {page.address}")
         printer.line(f"{len(folder.pictures)} pictures in {root}. Nothing is written before you save; Ctrl-C stops.")
         while not stop.level():

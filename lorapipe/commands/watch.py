@@ -37,8 +37,8 @@ def main(options: argparse.Namespace) -> int:
     """Watch the inbox and run the queue until stopped."""
     import threading
 
+    from lorapipe.commands._stop_signals import StopSignals
     from lorapipe.commands.queue import QueueDisplay, open_page
-    from lorapipe.commands.run import Stop
     from lorapipe.errors import LorapipeError
     from lorapipe.job_queue.queue import Queue
     from lorapipe.job_queue.runner import QueueRunner
@@ -53,7 +53,7 @@ def main(options: argparse.Namespace) -> int:
     pipeline = options.pipeline.absolute() if options.pipeline else None
     terms = Terms(settings, pipeline, tuple(_from_here(text, Path.cwd()) for text in sets))
     display = QueueDisplay(as_json=options.json, quiet=options.quiet)
-    with closing(Queue()) as queue, Stop() as stop:
+    with closing(Queue()) as queue, StopSignals() as stop:
         inbox = Inbox(options.inbox, queue, terms)
         watcher = SupervisedThread("inbox", lambda: inbox.run(found, display.note, over))
 

@@ -79,8 +79,8 @@ class Log(Event):
 
 @dataclass(frozen=True)
 class Asked(Event):
-    """The stage waits for a person's answer, without a device. `answer` is the file that will have it; what is asked lies
-    in `question`, a JSON file.
+    """The stage waits for a person's answer, without a device. `question` is a JSON file that says what is asked; the answer
+    is written into the file `answer`.
     """
 
     text: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +18,8 @@ VERSION = 1
 """Of the thumbnails; bump when they are made otherwise."""
 SMALL, LARGE = 320, 1600
 """The longest side of a thumbnail, and of a picture in view."""
+DAYS = 90
+"""Age at which thumbnails are deleted; those that are still wanted are made again."""
 
 
 def thumbnail(root: Path, name: str, side: int = SMALL) -> bytes:
@@ -34,6 +37,15 @@ def thumbnail(root: Path, name: str, side: int = SMALL) -> bytes:
     with suppress(OSError):  # a full disk: it is made again next time
         write_bytes(data, cached, synced=False)
     return data
+
+
+def delete_old_thumbnails() -> None:
+    """Delete the thumbnails of all folders that were made more than `DAYS` days ago."""
+    oldest = time.time() - DAYS * 24 * 3600
+    for file in thumbnails_folder().glob("??/*.jpg"):
+        with suppress(OSError):  # another editor deletes it too, or Windows has it open
+            if file.stat().st_mtime < oldest:
+                file.unlink()
 
 
 def _place(path: Path, side: int) -> Path:

@@ -1,4 +1,4 @@
-"""The files of a tuning, beside the pipeline: its story (`penny-tuned.html`), the pipeline to keep (`penny-tuned.yaml`)."""
+"""The files of a tuning, beside the pipeline: its report (`penny-tuned.html`), the pipeline to keep (`penny-tuned.yaml`)."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lorapipe.captioning.edits import Edit
 from lorapipe.errors import Problem
 from lorapipe.pipeline.demand import Demand
 from lorapipe.pipeline.pipeline import Pipeline
@@ -24,6 +25,7 @@ class Requested:
     most_steps: int
     most_painted: int
     most_snapshots: int
+    most_edits: int
     most_rank: int
     most_batch: int
     largest_resolution: int
@@ -34,6 +36,7 @@ WORDS = {
     "most_steps": "{} steps of training",
     "most_painted": "{} generated pictures",
     "most_snapshots": "{} snapshots",
+    "most_edits": "{} caption edits",
     "most_rank": "a rank of {}",
     "most_batch": "batches of {}",
     "largest_resolution": "pictures of {} pixels",
@@ -42,14 +45,21 @@ WORDS = {
 
 def asked(pipeline: Pipeline, pictures: int) -> Requested:
     """Return the resources that a pipeline requests with this number of pictures, repeats included."""
-    total, sizes = Demand(), dict.fromkeys(("rank", "batch", "resolution"), 0)
+    total, edits, sizes = Demand(), 0, dict.fromkeys(("rank", "batch", "resolution"), 0)
     for stage in pipeline.stages.values():
         total += stage.demand(pipeline.stages, pictures)
+        edits += _edits(stage)
         for name, size in _sizes(stage):
             sizes[name] = max(sizes[name], size)
-    stages = len(pipeline.stages)
     return Requested(
-        stages, total.steps, total.painted, total.snapshots, sizes["rank"], sizes["batch"], sizes["resolution"]
+        most_stages=len(pipeline.stages),
+        most_steps=total.steps,
+        most_painted=total.painted,
+        most_snapshots=total.snapshots,
+        most_edits=edits,
+        most_rank=sizes["rank"],
+        most_batch=sizes["batch"],
+        largest_resolution=sizes["resolution"],
     )
 
 
@@ -60,6 +70,12 @@ def too_much(own: Requested, trusted: Requested, settings: WatchSettings) -> Ite
         if size > max(limit, getattr(trusted, name)):
             what = f"asks for {words.format(f'{size:,}')}; the limit for a dropped folder is {limit:,}."
             yield Problem(what, cure=f"Ask for less, or let the inbox's owner raise the limit: --set watch.{name}=N.")
+
+
+def _edits(stage: Spec) -> int:
+    """Return the number of caption edits of a stage."""
+    lists = (value for knob in knobs(type(stage)) if isinstance(value := getattr(stage, knob.name), tuple))
+    return sum(isinstance(each, Edit) for value in lists for each in value)
 
 
 def _sizes(spec: Spec) -> Iterator[tuple[str, int]]:

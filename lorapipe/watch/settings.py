@@ -76,6 +76,9 @@ class WatchSettings(Spec):
         20_000, "most pictures that are generated to evaluate the trainings of a dropped folder", ge=1
     )
     most_snapshots: int = param(500, "most snapshots of a dropped folder, all trainings together", ge=1)
+    most_edits: int = param(
+        100, "most caption edits of a dropped folder; a regular expression may take 20 seconds", ge=1
+    )
     most_rank: int = param(512, "highest rank of a dropped folder", ge=1)
     most_batch: int = param(64, "largest batch size of a dropped folder", ge=1)
     largest_resolution: int = param(2048, "most pixels of a picture's side in a dropped folder's trainings", ge=16)

@@ -38,6 +38,7 @@ BASES = tempfile.TemporaryDirectory()
 CONTRACTS = contracts()
 SPECS = {f"{kind} {name}": (kind, name) for kind, each in CONTRACTS.items() for name in registry_of(each).names()}
 CLASSES = {label: registry_of(CONTRACTS[kind]).get(name) for label, (kind, name) in SPECS.items()}
+NAMES = {cls: SPECS[label][1] for label, cls in CLASSES.items()}
 KNOBS = {f"{label}.{knob.name}": knob for label, cls in CLASSES.items() for knob in knobs(cls)}
 
 TRIALS: list[Any] = [
@@ -76,27 +77,18 @@ def sample(shape: Shape, here: Path) -> Any:
 
 def document(cls: type[Spec], here: Path) -> dict[str, Any]:
     """Return the shortest valid document of a spec: its required settings, and one more where it needs one of several."""
-    plain = {knob.name: sample(knob.shape, here) for knob in knobs(cls) if knob.required}
+    required = {knob.name: sample(knob.shape, here) for knob in knobs(cls) if knob.required}
     if issubclass(cls, Family):
-        return {**plain, "checkpoint": checkpoint(cls)}
-    further = (
-        {**plain, knob.name: sample(knob.shape._replace(optional=False), here)}
-        for knob in knobs(cls)
-        if not knob.required
-    )
-    return next((each for each in (plain, *further) if is_valid(cls, each, here)), plain)
-
-
-def is_valid(cls: type[Spec], plain: dict[str, Any], here: Path) -> bool:
-    """Return whether a spec accepts a document."""
-    names = {each: SPECS[label][1] for label, each in CLASSES.items()}
-    named = {cls.tag: names[cls], **plain} if cls in names else plain
-    return parse_spec(cls, named, here).spec is not None
+        return {**required, "checkpoint": checkpoint(cls)}
+    others = {knob.name: knob.shape._replace(optional=False) for knob in knobs(cls) if not knob.required}
+    documents = (required, *({**required, name: sample(shape, here)} for name, shape in others.items()))
+    tag = {cls.tag: NAMES[cls]} if cls in NAMES else {}
+    return next((each for each in documents if parse_spec(cls, {**tag, **each}, here).spec is not None), required)
 
 
 @functools.cache
 def model_folder() -> str:
-    """Create a folder that has what is looked for in folders of models: a CLIP, and a tagger of the WD14 layout."""
+    """Create a folder with the files of a CLIP and of a WD14 tagger, which specs look for in folders of models."""
     folder = Path(BASES.name) / "model"
     for each in (CLIP, TAGGER):
         shutil.copytree(each, folder, dirs_exist_ok=True)
