@@ -1,7 +1,9 @@
 """lorapipe's stages as nodes of ComfyUI. This folder, linked or copied to `ComfyUI/custom_nodes/lorapipe`, is a node pack.
 
     describe    specs → nodes, as plain data           widgets      knob values ↔ widget values
+    node        the description of a node              graph_nodes  nodes that join lorapipe to the rest of a graph
     links       the values of a graph's links          paths        the folders that a graph may use
+    results     results as outputs of their stages     link_values  what a link is
     workflow    a pipeline → a graph                   yaml_writer  a graph → a pipeline file
     validation  checks before a node runs              run_options  device, launcher, retries of a graph's stages
     graph_runner  runs a pipeline beside ComfyUI       help_pages   help pages, texts, example graphs

@@ -20,14 +20,20 @@ from lorapipe.pipeline.delivery_log import DeliveryLog
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.spec import canonical
 
-from . import describe, links
+from . import describe, graph_nodes, links
 from .comfy_folders import CHECKPOINTS, LORAS, comfy_paths, publish
-from .describe import NAMES, RUNNING, Input, Node
+from .describe import NAMES, RUNNING
+from .graph_call import GraphCall
 from .graph_runner import GraphRun, Workers, read_pipeline, read_running
-from .node_display import NodeDisplay, say, shown_when_done
+from .image_tensors import image_tensor
+from .link_values import is_link_value, merged, value_of
+from .node import Input, Node, Prompt
+from .node_display import NodeDisplay, running_prompts, say, shown_when_done
 from .paths import EXAMPLES, GraphPaths
 from .paths import PICTURES as SHELF
-from .validation import Made, Prompt, check, fingerprint, more_follows, readable, with_old_names
+from .results import linked_like, linked_results
+from .run_options import Running
+from .validation import Made, check, fingerprint, more_follows, readable, with_old_names
 from .yaml_writer import yaml_text
 
 POLL_SECONDS = 0.1
@@ -61,6 +67,8 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
                 return await _run_stage(node, given, cls.hidden.unique_id, cls.hidden.prompt or {}, workers, made)
             if node.role == "pipeline":
                 return _write_pipeline(given)
+            if node.role == "graph":
+                return await _run_graph_node(node, given, cls.hidden.unique_id, cls.hidden.prompt or {}, workers)
             return io.NodeOutput(*_in_order(node, links.link_values(node, given, "", comfy_paths().found)))
 
     def validate_inputs(cls: Any, **given: Any) -> bool:
@@ -74,7 +82,8 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
         return True
 
     def fingerprint_inputs(cls: Any, **given: Any) -> Any:
-        return fingerprint(node, given, comfy_paths(), made)
+        linked = [name for prompt in running_prompts() for name in linked_like(node, given, prompt)]
+        return [*fingerprint(node, given, comfy_paths(), made), linked]
 
     methods = {"define_schema": define_schema, "execute": execute, "validate_inputs": validate_inputs}
     if node.role == "stage" or any(each.path == "read" for each in node.inputs):
@@ -100,11 +109,14 @@ def schema(node: Node, where: GraphPaths) -> Any:
         description=node.help,
         inputs=[made for each in node.inputs for made in _inputs(each, kind(each.socket), where)],
         outputs=[
-            kind(each.socket).Output(f"out_{each.name}", display_name=each.name, tooltip=each.help)
+            kind(each.socket).Output(
+                f"out_{each.name}", display_name=each.name, tooltip=each.help, is_output_list=each.is_list
+            )
             for each in node.outputs
         ],
         hidden=[io.Hidden.unique_id, io.Hidden.prompt],
-        is_output_node=node.role in ("stage", "pipeline"),
+        is_output_node=node.role in ("stage", "pipeline") or node.is_end,
+        is_input_list=node.takes_lists,
         is_deprecated=node.deprecated,
     )
 
@@ -158,15 +170,9 @@ async def _run_stage(
     where, name = comfy_paths(), links.stage_name(node, given, unique_id)
     values_out = links.link_values(node, given, name, where.found)
     stages = values_out[node.outputs[0].name]["stages"]
-    if any((where.project / example).as_posix() in canonical(stages).decode() for example in EXAMPLES):
-        await asyncio.to_thread(where.draw_examples)
-    where.project.mkdir(parents=True, exist_ok=True)
-    pipeline = read_pipeline(stages, where.project)
-    running = read_running(links.value_of(given[RUNNING]) if given.get(RUNNING) else {})
+    running = read_running(value_of(given[RUNNING]) if given.get(RUNNING) else {})
     display = NodeDisplay(unique_id, name)
-    make_room = _unload if running.unload_models else lambda: None
-    run = GraphRun(pipeline, running, workers, keep=more_follows(prompt, unique_id), make_room=make_room)
-    artifacts = await _with_display(run, display)
+    artifacts = await _made(stages, running, display, workers, keep=more_follows(prompt, unique_id))
     artifact = artifacts[name]
     files: list[Path] = to_open(artifact)
     values: dict[str, Any] = dict(values_out)
@@ -174,10 +180,50 @@ async def _run_stage(
     if isinstance(artifact, File) and artifact.path.is_file():
         listed, published = publish(artifact.path, CHECKPOINTS if isinstance(artifact, Base) else LORAS)
         files.append(published)
-    values |= dict.fromkeys(NAMES, listed)
+    values |= dict.fromkeys(NAMES, listed) | _tensors(node, linked_results(node, unique_id, prompt, artifact))
     made.note(node, given, files)
     display.close(artifact, listed, files)
     return io.NodeOutput(*_in_order(node, values), ui=shown_when_done(artifact, display, files))
+
+
+def _tensors(node: Node, results: Mapping[str, object]) -> dict[str, object]:
+    """Return results for ComfyUI: pictures as tensors."""
+    found = dict(results)
+    for each in node.outputs:
+        value = results.get(each.name)
+        if each.socket == "IMAGE" and value is not None:
+            found[each.name] = [*map(image_tensor, value)] if isinstance(value, list) else image_tensor(value)
+        elif each.is_list and value is None and each.name in results:
+            found[each.name] = []
+    return found
+
+
+async def _made(
+    stages: Mapping[str, Any], running: Running, display: NodeDisplay, workers: Workers, keep: bool
+) -> dict[str, Artifact]:
+    """Run stages, with what they need; existing results are reused. Return the artifacts by stage name."""
+    where = comfy_paths()
+    if any((where.project / example).as_posix() in canonical(stages).decode() for example in EXAMPLES):
+        await asyncio.to_thread(where.draw_examples)
+    where.project.mkdir(parents=True, exist_ok=True)
+    make_room = _unload if running.unload_models else lambda: None
+    run = GraphRun(read_pipeline(stages, where.project), running, workers, keep=keep, make_room=make_room)
+    return await _with_display(run, display)
+
+
+async def _run_graph_node(
+    node: Node, given: Mapping[str, object], unique_id: str, prompt: Prompt, workers: Workers
+) -> Any:
+    """Run a node that joins lorapipe to the rest of the graph; `make` gives it the artifacts of stages."""
+    from comfy_api.latest import io
+
+    async def make(stages: Mapping[str, Any], stage: str) -> Mapping[str, Artifact]:
+        display = NodeDisplay(unique_id, stage)
+        return await _made(stages, Running(), display, workers, keep=more_follows(prompt, unique_id))
+
+    call = GraphCall(given, unique_id, prompt, comfy_paths(), make, lambda text: say(text, unique_id))
+    shown = await graph_nodes.execute(node, call)
+    return io.NodeOutput(*_in_order(node, shown.values), ui=shown.ui or None)
 
 
 async def _with_display(run: GraphRun, display: NodeDisplay) -> dict[str, Artifact]:
@@ -216,10 +262,10 @@ def _write_pipeline(given: Mapping[str, object]) -> Any:
 
     where = comfy_paths()
     ends = [value for name, value in given.items() if name != "file" and value is not None]
-    linked = [value for value in ends if links.is_link_value(value)]
+    linked = [value for value in ends if is_link_value(value)]
     if len(linked) < len(ends):
         raise InputError("last: link it to the output of a lorapipe stage.")
-    stages = links.merged(linked)
+    stages = merged(linked)
     read_pipeline(stages, where.project)
     text = yaml_text(stages)
     path = Path(where.found(describe.PIPELINE.input("file"), str(given.get("file") or "") or "pipeline.yaml"))

@@ -4,8 +4,9 @@
     union            a small node for each adapter, optimizer, family …, whose output fits the fields of that type
     group            a small node for each group of settings (noise, captions)
     list             a node that collects several links to a list, for fields that take a list
+    graph            nodes that join lorapipe to the rest of a graph, one file each in `graph_nodes`
 
-No node is listed here: all are found by walking the knobs of the stages.
+No node is listed here: all are found by walking the knobs of the stages, and the files of `graph_nodes`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from lorapipe.pipeline.artifacts import Artifact, Base, File, class_of, field_kind, fields_of_kind
@@ -21,11 +21,14 @@ from lorapipe.pipeline.contracts import contracts
 from lorapipe.spec import Knob, Shape, Source, Spec, knobs, registry_of, shape_of
 from lorapipe.stages import Stage
 
+from . import graph_nodes, results
+from .link_values import STAGE_NAME
+from .node import Input, Node, Output
 from .run_options import Running
 from .widgets import Widget, widget
 
-STAGE_NAME, RUNNING = "stage_name", "running"
-"""Inputs of every stage's node besides its knobs."""
+RUNNING = "running"
+"""An input of every stage's node besides its knobs and `STAGE_NAME`."""
 LORA_NAME, CHECKPOINT_NAME = "lora_name", "ckpt_name"
 NAMES = (LORA_NAME, CHECKPOINT_NAME)
 """Outputs that are a file's name in a list of ComfyUI's, as the inputs of its loaders are called."""
@@ -33,61 +36,10 @@ LIST_INPUTS = 4
 DEEPEST_PART = 3
 
 
-@dataclass(frozen=True)
-class Input:
-    """An input of a node: a socket of a type, or a widget.
-
-    `knob` is the knob that it sets, where that has two inputs: a widget for a file, and a socket for a stage's result.
-    """
-
-    name: str
-    help: str
-    required: bool = False
-    socket: str = ""
-    widget: Widget | None = None
-    aliases: tuple[str, ...] = ()
-    path: Literal["", "read", "write"] = ""
-    knob: str = ""
-
-
-@dataclass(frozen=True)
-class Output:
-    """An output: `fields` is the path from the stage's artifact to a part of it."""
-
-    name: str
-    socket: str
-    help: str = ""
-    fields: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node. `id` is its identity in saved graphs and never changes."""
-
-    id: str
-    title: str
-    category: str
-    help: str
-    role: Literal["stage", "union", "group", "list", "pipeline"]
-    inputs: tuple[Input, ...]
-    outputs: tuple[Output, ...]
-    spec: type[Spec] | None = None
-    name: str = ""
-    deprecated: bool = False
-
-    def input(self, name: str) -> Input:
-        """Return an input by its name, or by a name of an earlier release."""
-        return next(each for each in self.inputs if name == each.name or name in each.aliases)
-
-    def socket_for(self, knob: str) -> Input | None:
-        """Return the socket that sets a knob in place of its widget; None if there is none."""
-        return next((each for each in self.inputs if each.knob == knob), None)
-
-
 def nodes() -> dict[str, Node]:
-    """Return all nodes by id, in the order of a menu: stages, small nodes, lists, the pipeline writer."""
+    """Return all nodes by id, in the order of a menu: stages, small nodes, lists, nodes for the rest of a graph."""
     found: dict[str, Node] = {}
-    for node in (*_of_contracts(), *_of_groups(), *_of_lists(), PIPELINE):
+    for node in (*_of_contracts(), *_of_groups(), *_of_lists(), *graph_nodes.descriptions(), PIPELINE):
         assert node.id not in found, f"two nodes are called {node.id}"
         found[node.id] = node
     return found
@@ -241,9 +193,9 @@ def _spec_in(knob: Knob) -> type[Spec] | None:
 
 
 def _outputs(makes: type[Artifact]) -> tuple[Output, ...]:
-    """Return the outputs of a stage: its artifact, and the artifacts in it, so that `$grid.best` is an output."""
+    """Return the outputs of a stage: its artifact, the artifacts in it, so that `$grid.best` is an output, its results."""
     whole = Output(makes.stored_name.lower(), _socket_of(shape_of(makes)), f"The stage's result: {makes.__name__}.")
-    return (whole, *_parts(makes, ()), *_names(makes))
+    return (whole, *_parts(makes, ()), *_names(makes), *results.outputs(makes))
 
 
 def _names(makes: type[Artifact]) -> Iterator[Output]:

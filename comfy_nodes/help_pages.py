@@ -11,7 +11,8 @@ from pathlib import Path
 
 from lorapipe.pipeline import loader
 
-from .describe import Input, Node, nodes
+from .describe import nodes
+from .node import Input, Node
 from .widgets import NOTHING, Widget
 from .workflow import graph, page_format
 

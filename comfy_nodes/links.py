@@ -1,24 +1,19 @@
-"""The values of a graph's links: small mappings of JSON types, `{"stages": {…}, "value": "$train"}`.
-
-`stages` are the documents of all stages so far, as in a pipeline file; `value` is a reference to one of them, or the
-document of a union, a group or a list. So a graph is a pipeline like any other, and its links contain no tensors and no
-paths of a store.
-"""
+"""The documents of a node's settings, and the values of its outputs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeGuard
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.stage_options import NAMES as OPTIONS
 from lorapipe.stages import Stage
 
-from .describe import NAMES, RUNNING, STAGE_NAME, Input, Node
+from .describe import RUNNING
+from .link_values import STAGE_NAME, LinkValue, is_link_value, merged, value_of
+from .node import OURS, Input, Node
 from .widgets import ABSENT
-
-LinkValue = dict[str, Any]
 
 
 def settings(node: Node, given: Mapping[str, object], found: Callable[[Input, str], str]) -> dict[str, object]:
@@ -74,7 +69,7 @@ def link_values(
         return {
             output.name: {"stages": stages, "value": ".".join([f"${name}", *output.fields])}
             for output in node.outputs
-            if output.name not in NAMES
+            if output.socket.startswith(OURS)
         }
     value = _own_value(node, document)
     return {output.name: {"stages": stages, "value": value} for output in node.outputs}
@@ -89,30 +84,6 @@ def _own_value(node: Node, document: dict[str, Any]) -> object:
         assert node.spec is not None
         return {node.spec.tag: node.name, **document}
     return document
-
-
-def merged(given: Iterable[LinkValue]) -> dict[str, dict[str, Any]]:
-    """Merge the stages of several links. `InputError` if two nodes have the same stage name but differ."""
-    stages: dict[str, dict[str, Any]] = {}
-    for value in given:
-        for name, document in value["stages"].items():
-            if stages.setdefault(name, document) != document:
-                raise InputError(
-                    f"two nodes make a stage called {name!r}.", cure=f"Give one of them another {STAGE_NAME}."
-                )
-    return stages
-
-
-def is_link_value(value: object) -> TypeGuard[LinkValue]:
-    """Whether this is a link value of a lorapipe node."""
-    return isinstance(value, dict) and value.keys() == {"stages", "value"}
-
-
-def value_of(value: object) -> Any:
-    """Return the document in a link's value. `InputError` if the link comes from another pack's node."""
-    if not is_link_value(value):
-        raise InputError("is linked to a node that is not lorapipe's.")
-    return value["value"]
 
 
 def stage_name(node: Node, given: Mapping[str, object], unique_id: str) -> str:

@@ -16,6 +16,8 @@ from lorapipe.pipeline.event_text import duration, words
 from lorapipe.pipeline.events import Asked, Event, Failed, Finished, Log, Planned, Preview, Progress, Started
 from lorapipe.pipeline.run_state import RunState
 
+from .node import Prompt
+
 AS_TEXT = str.maketrans("<>&", "‹›＆")
 """Look-alikes of HTML's special characters, since some releases of the page show escapes such as &lt; literally."""
 PREVIEW_SIZE = 512
@@ -27,6 +29,16 @@ def say(text: str, unique_id: str) -> None:
     from server import PromptServer
 
     PromptServer.instance.send_progress_text(text.translate(AS_TEXT).replace("[[", "[ ["), unique_id)
+
+
+def running_prompts() -> list[Prompt]:
+    """Return the graphs that ComfyUI executes at present; none if it does not tell."""
+    from server import PromptServer
+
+    with suppress(Exception):
+        running, _ = PromptServer.instance.prompt_queue.get_current_queue()
+        return [item[2] for item in running]
+    return []
 
 
 class NodeDisplay:

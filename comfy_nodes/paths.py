@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lorapipe.errors import InputError, near_miss
 
-from .describe import Input
+from .node import Input
 
 PICTURES = "pictures"
 """The shelf of picture folders; the other shelves are kinds of models."""

@@ -14,11 +14,10 @@ from lorapipe.errors import InputError
 from lorapipe.spec import Spec, canonical, parse_spec
 
 from . import describe, links
-from .describe import RUNNING, STAGE_NAME, Node
+from .describe import RUNNING
+from .link_values import STAGE_NAME
+from .node import Node, Prompt
 from .paths import EXAMPLES, GraphPaths, state
-
-Prompt = Mapping[str, Mapping[str, Any]]
-"""A graph in ComfyUI's API form: node id → class and inputs."""
 
 
 def with_old_names(node: Node, given: Mapping[str, object], prompt: Prompt | None, unique_id: str) -> dict[str, object]:

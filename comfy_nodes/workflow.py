@@ -17,7 +17,9 @@ from lorapipe.pipeline.stage_options import NAMES as OPTIONS
 from lorapipe.pipeline.stage_options import StageOptions
 from lorapipe.spec import Knob, Ref, Spec, knobs, plain
 
-from .describe import LIST_INPUTS, RUNNING, STAGE_NAME, Input, Node, list_name, nodes, socket_of
+from .describe import LIST_INPUTS, RUNNING, list_name, nodes, socket_of
+from .link_values import STAGE_NAME
+from .node import Input, Node
 from .run_options import Running
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "pipelines" / "examples"

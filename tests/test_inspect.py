@@ -17,6 +17,7 @@ from lorapipe.inspection import inspect
 from lorapipe.inspection._comparison import read_modules
 from lorapipe.inspection._module_names import parsed
 from lorapipe.inspection._report import inspected
+from lorapipe.inspection.adapter_updates import adapter_updates
 from lorapipe.inspection.compatibility import Misreading, misreadings
 from lorapipe.inspection.readers import Reader, ReadModule
 
@@ -82,6 +83,16 @@ def test_every_reader_says_what_it_makes_of_every_kind(kind: str, tmp_path: Path
     for reading, expected in zip(found.readings, TABLE[kind], strict=True):
         seen = REFUSED if reading.refused else IGNORED if reading.ignored else WRONG if reading.differences else RIGHT
         assert seen == expected, reading
+
+
+@pytest.mark.parametrize("kind", TABLE)
+def test_updates_say_which_of_them_a_program_reads_as_they_are(kind: str, tmp_path: Path) -> None:
+    file = saved(tmp_path / "a.safetensors", {**KINDS[kind], "alpha": torch.tensor(3.0)})
+    (update,) = adapter_updates(file, "comfyui").modules
+    assert (not update.why) == (TABLE[kind][0] == RIGHT), update.why
+    module = update.weights()
+    assert update.name == NAME and len(update.keys) == len({*KINDS[kind], "alpha"})
+    assert module.algorithm == kind.split()[0].replace("dora", "lora") and module.alpha == 3.0
 
 
 @pytest.mark.parametrize("kind", [kind for kind in TABLE if not kind.startswith("dora")])

@@ -104,6 +104,12 @@ def test_the_pipeline_to_keep_is_the_best_rounds(here: Path) -> None:
     assert len(trainings(here)) == 3  # its results are there already
 
 
+def test_a_file_that_only_the_command_line_completes_is_kept_whole(here: Path) -> None:
+    (here / "penny.yaml").write_text(TEXT.replace("folder: texts", "folder: elsewhere"), encoding="utf-8")
+    assert tuned(f"text.folder={here / 'texts'}").tuned.rounds[-1].is_good
+    assert loader.load("penny-tuned.yaml").stages["penny"].unet_lr == 1e-4  # type: ignore[attr-defined]
+
+
 def test_only_free_settings_move(here: Path) -> None:
     tuning = tuned("tune.free=[steps]", "grid.best_steps=100")
     assert [each.values for each in tuning.tuned.rounds] == [{"steps": 100.0}]

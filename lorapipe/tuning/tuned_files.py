@@ -78,8 +78,13 @@ def pipeline_text(tuned: Tuned) -> str:
 
 
 def _changed(source: Path, final: Pipeline) -> dict[str, dict[str, object]] | None:
-    """The settings of each stage that differ from the file's; None where the file cannot be extended with them."""
-    before = loader.load(source)
+    """The settings of each stage that differ from the file's; None where the file cannot be extended with them, or is
+    none that could be run without the command line's `--set`.
+    """
+    try:
+        before = loader.load(source)
+    except InputError:
+        return None
     written: Mapping[str, Any] = open_layers(source).value["stages"]
     found = {}
     for name, stage in final.stages.items():

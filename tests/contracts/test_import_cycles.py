@@ -19,7 +19,7 @@ def imported(tree: ast.Module) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            module = f"{'comfy_nodes.' * node.level}{node.module or ''}".rstrip(".")
+            module = f"{'comfy_nodes.' if node.level else ''}{node.module or ''}".rstrip(".")
             inner = [f"{module}.{alias.name}" for alias in node.names]
             found |= {name if name in MODULES else module for name in inner}
     return found & MODULES.keys()

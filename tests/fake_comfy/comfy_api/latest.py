@@ -19,8 +19,8 @@ class _Socket:
 
 
 class _Output:
-    def __init__(self, id=None, display_name=None, tooltip=None):
-        self.id, self.display_name, self.tooltip = id, display_name, tooltip
+    def __init__(self, id=None, display_name=None, tooltip=None, is_output_list=False):
+        self.id, self.display_name, self.tooltip, self.is_output_list = id, display_name, tooltip, is_output_list
 
 
 def _kind(name: str, **options: Any) -> Any:
@@ -56,6 +56,7 @@ class io:  # noqa: N801 (as it is called there)
         hidden: list[Any] = field(default_factory=list)
         is_output_node: bool = False
         is_deprecated: bool = False
+        is_input_list: bool = False
 
         def __post_init__(self):
             ids = [each.id for each in (*self.inputs, *self.outputs)]

@@ -1,0 +1,72 @@
+"""The description of a node as plain data: its inputs, widgets and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lorapipe.spec import Spec
+
+from .widgets import Widget
+
+OURS = "LORAPIPE_"
+"""How the types of lorapipe's own sockets begin."""
+Prompt = Mapping[str, Mapping[str, Any]]
+"""A graph in ComfyUI's API form: node id → class and inputs."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input of a node: a socket of a type, or a widget.
+
+    `knob` is the knob that it sets, where that has two inputs: a widget for a file, and a socket for a stage's result.
+    """
+
+    name: str
+    help: str
+    required: bool = False
+    socket: str = ""
+    widget: Widget | None = None
+    aliases: tuple[str, ...] = ()
+    path: Literal["", "read", "write"] = ""
+    knob: str = ""
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output: `fields` is the path from the stage's artifact to a part of it; `is_list`: it is a list of items."""
+
+    name: str
+    socket: str
+    help: str = ""
+    fields: tuple[str, ...] = ()
+    is_list: bool = False
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node. `id` is its identity in saved graphs and never changes."""
+
+    id: str
+    title: str
+    category: str
+    help: str
+    role: Literal["stage", "union", "group", "list", "pipeline", "graph"]
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    spec: type[Spec] | None = None
+    name: str = ""
+    deprecated: bool = False
+    is_end: bool = False
+    """Whether it runs though nothing is linked to its outputs."""
+    takes_lists: bool = False
+    """Whether its inputs get all items of a list at once."""
+
+    def input(self, name: str) -> Input:
+        """Return an input by its name, or by a name of an earlier release."""
+        return next(each for each in self.inputs if name == each.name or name in each.aliases)
+
+    def socket_for(self, knob: str) -> Input | None:
+        """Return the socket that sets a knob in place of its widget; None if there is none."""
+        return next((each for each in self.inputs if each.knob == knob), None)
