@@ -295,11 +295,23 @@ class Model(ABC):
         Decodes in tiles if memory is short. Raises `OutOfMemory` if that is not enough.
         """
 
-    @abstractmethod
     def encode_text(self, captions: Sequence[str], reading: TextReading = PLAIN_READING) -> Condition:
-        """Encode captions to a condition, with gradients if a text encoder is being trained.
+        """Encode captions to a condition, with gradients if a text encoder is being trained."""
+        return self.encode_tokens(self.tokenize(captions, reading), reading)
+
+    @abstractmethod
+    def tokenize(self, captions: Sequence[str], reading: TextReading) -> Condition:
+        """Return what `encode_tokens` reads of captions: named tensors (B, …) on the CPU, of the tokenizer alone.
 
         A caption is data: text like `<|endoftext|>` in it is tokenized as ordinary text.
+        """
+
+    @abstractmethod
+    def encode_tokens(self, tokens: Condition, reading: TextReading) -> Condition:
+        """Encode the tensors of `tokenize`, on any device, to a condition.
+
+        Whatever depends on the captions must come from tensors, so that the computation can be repeated with others
+        (`lorapipe.training.cuda_graphs`): no value of a tensor is read in Python.
         """
 
     @abstractmethod

@@ -199,8 +199,10 @@ class _Parser:
     def _settings(self, cls: type[Spec], plain: dict[str, object], at: Address) -> dict[str, object]:
         known = knobs_by_name(cls)
         plain = self._with_present_names(old_names(cls), plain, at)
-        for key in plain:
-            if key not in known:
+        for key, value in plain.items():
+            if key in cls.withdrawn and key not in known:
+                self._note_withdrawn(cls, key, value, at)
+            elif key not in known:
                 self._note_unknown(cls, key, [*known], at)
         for name, knob in known.items():
             if knob.required and name not in plain:
@@ -234,6 +236,11 @@ class _Parser:
             or near_miss(str(key), known)
         )
         self.problems.add(Problem(f"unknown setting {show(key)}.", "", cure, (*at, key)))
+
+    def _note_withdrawn(self, cls: type[Spec], key: str, value: object, at: Address) -> None:
+        """Refuse a setting of earlier releases, unless it was off, as files that list every setting have it."""
+        if value:
+            self.problems.add(Problem(f"{key} is no longer there.", "", cls.withdrawn[key], (*at, key)))
 
     def _with_present_names(self, new: Mapping[str, str], plain: dict[str, object], at: Address) -> dict[str, object]:
         """Return settings with names of earlier releases replaced by the present ones."""
