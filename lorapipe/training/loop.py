@@ -184,11 +184,13 @@ def train(
         rates = {group["name"]: group["initial_lr"] * factor(update.step) for group in optimizer.param_groups}
         for group in optimizer.param_groups:
             group["lr"] = rates[group["name"]]
+        loss = None
         try:
             loss = _accumulate(update, objective, partial(passes, run))
         except torch.cuda.OutOfMemoryError:
             if not passes.release():
                 raise
+        if loss is None:  # out of the handler, whose traceback holds the activations
             optimizer.zero_grad(set_to_none=False)  # of the passes that were complete
             loss = _accumulate(update, objective, partial(passes, run))
         loss = parallel.all_reduce(parameters, loss)
