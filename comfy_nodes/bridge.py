@@ -28,7 +28,7 @@ from .graph_runner import GraphRun, Workers, read_pipeline, read_running
 from .image_tensors import image_tensor
 from .link_values import is_link_value, merged, value_of
 from .node import Input, Node, Prompt
-from .node_display import NodeDisplay, running_prompts, say, shown_when_done
+from .node_display import NodeDisplay, running_client, running_prompts, say, shown_when_done
 from .paths import EXAMPLES, GraphPaths
 from .paths import PICTURES as SHELF
 from .results import linked_like, linked_results
@@ -226,7 +226,7 @@ async def _run_graph_node(
         display = NodeDisplay(unique_id, stage)
         return await _made(stages, Running(), display, workers, keep=more_follows(prompt, unique_id))
 
-    call = GraphCall(given, unique_id, prompt, comfy_paths(), make, lambda text: say(text, unique_id))
+    call = GraphCall(given, unique_id, prompt, comfy_paths(), make, lambda text: say(text, unique_id, running_client()))
     shown = await graph_nodes.execute(node, call)
     return io.NodeOutput(*_in_order(node, shown.values), ui=shown.ui or None)
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lorapipe.errors import InputError
+from lorapipe.errors import InputError, Problem
+from lorapipe.pipeline.pipeline_reader import name_complaint
 from lorapipe.spec import Spec, canonical, parse_spec
 
 from . import describe, links
@@ -52,9 +53,16 @@ def check(node: Node, given: Mapping[str, object], where: GraphPaths) -> None:
         document = {node.spec.tag: node.name, **document}
     contract: type[Spec] = node.spec if node.spec.registry is None else node.spec.registry.contract
     tolerated = _linked(node, document, given)
-    problems = [each for each in parse_spec(contract, document, where.project).problems if each.what not in tolerated]
+    problems = [*_name_problems(given.get(STAGE_NAME))]
+    problems += [each for each in parse_spec(contract, document, where.project).problems if each.what not in tolerated]
     if problems:
         raise InputError(problems)
+
+
+def _name_problems(name: object) -> Iterator[Problem]:
+    text = "" if is_link_value(name) else str(name or "").strip()  # empty: the stage's kind and the node's number
+    if text and (complaint := name_complaint(text)) is not None:
+        yield Problem(complaint[0], cure=complaint[1], path=(STAGE_NAME,))
 
 
 def _linked(node: Node, document: Mapping[str, object], given: Mapping[str, object]) -> set[str]:
