@@ -143,7 +143,10 @@ def pictures_of(artifact: Artifact) -> list[Path]:
 
 def shown_when_done(artifact: Artifact, display: NodeDisplay, files: list[Path]) -> dict[str, list[Any]]:
     """Return a finished node's output for the page: its pictures, its text, and the loss of a training."""
-    shown = {"images": [_image(file) for file in pictures_of(artifact)], "text": display.lines(files)}
+    shown: dict[str, list[Any]] = {
+        "images": [_image(file) for file in pictures_of(artifact)],
+        "text": display.lines(files),
+    }
     points = losses(artifact)["average"] if isinstance(artifact, Weights) else []
     return {**shown, "lorapipe_curve": [curve(points, f"loss {number(points[-1][1])}")]} if points else shown
 

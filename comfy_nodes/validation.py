@@ -12,7 +12,7 @@ from typing import Any
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.pipeline_reader import name_complaint
-from lorapipe.spec import Spec, canonical, parse_spec
+from lorapipe.spec import Spec, canonical, knobs, parse_spec
 
 from . import describe, links
 from .describe import RUNNING
@@ -51,12 +51,24 @@ def check(node: Node, given: Mapping[str, object], where: GraphPaths) -> None:
     }
     if node.spec.registry is not None:
         document = {node.spec.tag: node.name, **document}
+    document |= _stand_ins(node, given)
     contract: type[Spec] = node.spec if node.spec.registry is None else node.spec.registry.contract
     tolerated = _linked(node, document, given)
     problems = [*_name_problems(given.get(STAGE_NAME))]
     problems += [each for each in parse_spec(contract, document, where.project).problems if each.what not in tolerated]
     if problems:
         raise InputError(problems)
+
+
+def _stand_ins(node: Node, given: Mapping[str, object]) -> dict[str, object]:
+    """Return references in place of linked results, so that a stage's own rules are checked before a result exists.
+
+    None if something else is linked, such as a format: the rules would judge its default instead.
+    """
+    assert node.spec is not None
+    kinds = {knob.name: knob.shape.kind for knob in knobs(node.spec)}
+    linked = [name for name, value in given.items() if (value is None or is_link_value(value)) and name != RUNNING]
+    return {name: f"${name}" for name in linked} if all(kinds.get(name) == "reference" for name in linked) else {}
 
 
 def _name_problems(name: object) -> Iterator[Problem]:

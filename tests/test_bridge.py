@@ -290,6 +290,7 @@ def test_a_mistake_is_told_before_anything_runs(comfy: Comfy) -> None:
         check(text=None, word="a", stage_name="my stage")
     with pytest.raises(InputError, match=r"to: penny\.png does not end in \.safetensors"):
         comfy.classes["LorapipeStageExport"].validate_inputs(weights=None, to="penny.png")
+    assert comfy.classes["LorapipeStageExport"].validate_inputs(weights=None, format=None, to="penny.pt") is True
     with pytest.raises(InputError, match=r"folder: .*tests does not exist\. Did you mean 'texts'"):
         comfy.classes["LorapipeStageWords"].validate_inputs(folder="tests")
     with pytest.raises(InputError, match=r"images: there is no 'textz' here\. Did you mean 'texts'"):
