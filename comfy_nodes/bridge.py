@@ -30,7 +30,7 @@ from .graph_runner import GraphRun, Workers, read_pipeline, read_running
 from .image_tensors import image_tensor
 from .link_values import WAIT_FOR, is_link_value, merged, value_of
 from .node import PICTURES, Input, Node, Prompt
-from .node_display import NodeDisplay, blocked, running_prompts, say, shown_when_done
+from .node_display import NodeDisplay, blocked, running_client, running_prompts, say, shown_when_done
 from .paths import EXAMPLES, GraphPaths
 from .result_pages import page_links
 from .results import linked_like, linked_results
@@ -183,7 +183,7 @@ async def _run_stage(
     where, name = comfy_paths(), links.stage_name(node, given, unique_id)
     values_out = links.link_values(node, given, name, where.found)
     if leads_to(prompt, unique_id, QUEUE):
-        say("its pipeline goes to lorapipe's queue", unique_id)
+        say("its pipeline goes to lorapipe's queue", unique_id, running_client())
         return io.NodeOutput(*(values_out.get(each.name, blocked()) for each in node.outputs))
     if given.get(WAIT_FOR) is not None:
         await wait_until_saved(prompt, unique_id)
@@ -258,7 +258,9 @@ async def _run_graph_node(
     async def tune(stages: Stages, options: TuneOptions) -> TunedStages:
         return await _tuned(stages, options, NodeDisplay(unique_id, ""), workers)
 
-    call = GraphCall(given, unique_id, prompt, comfy_paths(), make, tune, lambda text: say(text, unique_id))
+    call = GraphCall(
+        given, unique_id, prompt, comfy_paths(), make, tune, lambda text: say(text, unique_id, running_client())
+    )
     shown = await graph_nodes.execute(node, call)
     pages = page_links(shown.files, comfy_paths().project)
     return io.NodeOutput(*_in_order(node, shown.values), ui={**shown.ui, "lorapipe_pages": pages})

@@ -79,16 +79,32 @@ def _linked(node: Node, id: str, prompt: Prompt) -> set[str]:
 # ------------------------------------------------------------------------------------------------------------- weights
 
 
-def _loss_curve(weights: Weights) -> Image:
-    from lorapipe.drawing.line_chart import line_chart
+MOST_POINTS = 300
+"""Points of a curve on a node, which is about as wide in pixels."""
+Points = list[tuple[float, float]]
 
+
+def losses(weights: Weights) -> dict[str, Points]:
+    """Return the loss of each step and its moving average, as (step, loss); no points if it was not recorded."""
     rows = [json.loads(line) for line in _text(weights.log).splitlines()]
     names = {"loss": "loss", "average": "loss/average"}
-    lines = {
+    return {
         shown: [(float(row["step"]), float(row[name])) for row in rows if row.get(name) is not None]
         for shown, name in names.items()
     }
-    return line_chart({name: points for name, points in lines.items() if points}, title="steps →")
+
+
+def curve(points: Points, caption: str) -> dict[str, object]:
+    """Return a curve for the page, thinned to `MOST_POINTS` with its last point."""
+    every = -(-len(points) // MOST_POINTS)
+    kept = points[(len(points) - 1) % every :: every] if points else []
+    return {"points": [list(each) for each in kept], "caption": caption}
+
+
+def _loss_curve(weights: Weights) -> Image:
+    from lorapipe.drawing.line_chart import line_chart
+
+    return line_chart({name: points for name, points in losses(weights).items() if points}, title="steps →")
 
 
 def _previews(weights: Weights) -> list[Path]:

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lorapipe.errors import InputError
-from lorapipe.spec import Spec, canonical, parse_spec
+from lorapipe.errors import InputError, Problem
+from lorapipe.pipeline.pipeline_reader import name_complaint
+from lorapipe.spec import Spec, canonical, knobs, parse_spec
 
 from . import describe, links
 from .describe import RUNNING
@@ -41,28 +42,49 @@ def check(node: Node, given: Mapping[str, object], where: GraphPaths) -> None:
     """
     if node.spec is None:
         return
+    document = _own_settings(node, given, where)
+    if node.spec.registry is not None:
+        document = {node.spec.tag: node.name, **document}
+    document |= _stand_ins(node, given)
+    contract: type[Spec] = node.spec if node.spec.registry is None else node.spec.registry.contract
+    tolerated = _linked(node, document, given)
+    problems = [*_name_problems(given.get(STAGE_NAME))]
+    problems += [each for each in parse_spec(contract, document, where.project).problems if each.what not in tolerated]
+    if problems:
+        raise InputError(problems)
+
+
+def _own_settings(node: Node, given: Mapping[str, object], where: GraphPaths) -> dict[str, object]:
+    """Return the settings that are known and can be checked, as a document's."""
     known = {
         name: value
         for name, value in given.items()
         if value is not None and name not in (RUNNING, STAGE_NAME) and not is_link_value(value)
     }
-    document = {
-        key: value
-        for key, value in links.settings(node, known, where.found).items()
-        if not _may_be_made(known.get(key))
-    }
-    if node.spec.registry is not None:
-        document = {node.spec.tag: node.name, **document}
-    contract: type[Spec] = node.spec if node.spec.registry is None else node.spec.registry.contract
-    tolerated = _linked(node, document, given)
-    problems = [each for each in parse_spec(contract, document, where.project).problems if each.what not in tolerated]
-    if problems:
-        raise InputError(problems)
+    found = links.settings(node, known, where.found)
+    return {key: value for key, value in found.items() if not _may_be_made(known.get(key))}
 
 
 def _may_be_made(text: object) -> bool:
     """Whether a text names a folder that need not be there yet: an example, or one that a node of the graph saves into."""
     return text in EXAMPLES or (isinstance(text, str) and text.startswith(OUTPUT))
+
+
+def _stand_ins(node: Node, given: Mapping[str, object]) -> dict[str, object]:
+    """Return references in place of linked results, so that a stage's own rules are checked before a result exists.
+
+    None if something else is linked, such as a format: the rules would judge its default instead.
+    """
+    assert node.spec is not None
+    kinds = {knob.name: knob.shape.kind for knob in knobs(node.spec)}
+    linked = [name for name, value in given.items() if (value is None or is_link_value(value)) and name != RUNNING]
+    return {name: f"${name}" for name in linked} if all(kinds.get(name) == "reference" for name in linked) else {}
+
+
+def _name_problems(name: object) -> Iterator[Problem]:
+    text = "" if is_link_value(name) else str(name or "").strip()  # empty: the stage's kind and the node's number
+    if text and (complaint := name_complaint(text)) is not None:
+        yield Problem(complaint[0], cure=complaint[1], path=(STAGE_NAME,))
 
 
 def _linked(node: Node, document: Mapping[str, object], given: Mapping[str, object]) -> set[str]:

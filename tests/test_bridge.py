@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from comfy_nodes import bridge, comfy_folders, describe, links, validation
+from comfy_nodes import bridge, comfy_folders, describe, links, results, validation
 from comfy_nodes.describe import nodes
 from comfy_nodes.graph_runner import Workers
 from comfy_nodes.run_options import Running
@@ -155,6 +155,22 @@ def test_a_graph_and_a_pipeline_file_reuse_one_anothers_results(comfy: Comfy) ->
     assert [text.partition("\n")[0] for text in comfy.texts] == ["reused: nothing has changed"] * 2
 
 
+def test_the_loss_is_a_curve_on_the_node_of_the_running_graph(comfy: Comfy) -> None:
+    shown = comfy.run(toy_graph(word="a", steps=3))["2"].ui["text"]
+    assert any("finished in" in line for line in shown) and shown[-1].endswith("tally.html")
+    events = [each for each in comfy.modules["server"].EVENTS if each[0] == "lorapipe.curve"]
+    assert {data["node"] for _, data, _ in events} == {"2"} and {client for *_, client in events} == {"tab"}
+    step, loss = events[-1][1]["points"][-1]
+    assert step >= 1 and 0 < loss < 10 and "loss" in events[-1][1]["caption"]
+
+
+def test_a_curve_of_many_steps_is_thinned_and_keeps_its_end() -> None:
+    points = [(float(step), 1 / step) for step in range(1, 5001)]
+    kept = results.curve(points, "loss")["points"]
+    assert isinstance(kept, list) and 200 < len(kept) <= 300 and kept[-1] == [5000, 1 / 5000]
+    assert results.curve([], "")["points"] == []
+
+
 def test_a_graphs_pipeline_can_be_written_as_a_file(comfy: Comfy) -> None:
     graph = toy_graph(word="b")
     graph["3"] = {"class_type": "LorapipePipelineYaml", "inputs": {"last": ["2", 0], "file": "cat.yaml"}}
@@ -271,6 +287,11 @@ def test_a_mistake_is_told_before_anything_runs(comfy: Comfy) -> None:
     with pytest.raises(InputError):
         clone.validate_inputs(text=None, word="a", least=-1)
     assert comfy.texts == ["least: -1 is below the minimum 0. Counts below this are zero."], "it is told on the node"
+    with pytest.raises(InputError, match="stage_name: 'my stage' cannot be a stage's name"):
+        check(text=None, word="a", stage_name="my stage")
+    with pytest.raises(InputError, match=r"to: penny\.png does not end in \.safetensors"):
+        comfy.classes["LorapipeStageExport"].validate_inputs(weights=None, to="penny.png")
+    assert comfy.classes["LorapipeStageExport"].validate_inputs(weights=None, format=None, to="penny.pt") is True
     with pytest.raises(InputError, match=r"folder: .*tests does not exist\. Did you mean 'texts'"):
         comfy.classes["LorapipeStageWords"].validate_inputs(folder="tests")
     with pytest.raises(InputError, match=r"images: there is no 'textz' here\. Did you mean 'texts'"):

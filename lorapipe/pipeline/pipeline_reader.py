@@ -37,6 +37,13 @@ MOST_NOTICES = 10
 STAGE_NAME = re.compile(r"(?!\d+$)\w[\w-]*")
 
 
+def name_complaint(name: str) -> tuple[str, str] | None:
+    """Return what is wrong with a stage's name, and the cure; None if it can be one."""
+    if STAGE_NAME.fullmatch(name) and name != "vars":
+        return None
+    return f"{shortened(name, 100)!r} cannot be a stage's name.", "Use letters, digits, - and _; not `vars`."
+
+
 class PipelineReader:
     """Reads the stages of one document."""
 
@@ -172,11 +179,8 @@ class PipelineReader:
             self._note(Problem(f"there are {len(stages)} stages; {MOST_STAGES} is the most.", path=("stages",)))
             self._raise()
         for name in stages:
-            if not STAGE_NAME.fullmatch(name) or name == "vars":
-                cure = "Use letters, digits, - and _; not `vars`."
-                self._note(
-                    Problem(f"{shortened(name, 100)!r} cannot be a stage's name.", cure=cure, path=("stages", name))
-                )
+            if (complaint := name_complaint(name)) is not None:
+                self._note(Problem(complaint[0], cure=complaint[1], path=("stages", name)))
 
     def _filled(self, plain: dict[str, dict[str, Any]]) -> dict[str, object]:
         """Return the stages whose `when` is true, after `--set` and variables."""
