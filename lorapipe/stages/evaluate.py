@@ -155,8 +155,7 @@ class Evaluate(Stage):
             yield Problem(what, cure="Rename one of the files.", path=("bases",))
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
-        most = self._most_pictures(stages, self.pictures * 2**self._rounds)
-        return Demand(painted=most * -(-self.steps // 100))
+        return Demand(painted=self._most_pictures(stages, self.pictures * 2**self._rounds) * -(-self.steps // 100))
 
     def _most_pictures(self, stages: Mapping[str, Stage], count: int) -> int:
         """The largest number of pictures, with `count` of each prompt in each cell."""
@@ -311,17 +310,13 @@ class Evaluate(Stage):
 
         steps = [each.step for each in evenly_spaced(self.weights.snapshots, self.snapshots)]
         low = self.low_cfg if self.low_cfg is not None and self.low_cfg < self._guidance(base) else None
-        if self._is_whole(parts):
+        if [*parts] == [EMBEDDING]:
             text = "an embedding has no strength: a prompt has its vectors or not. It is sampled at strength 1 only"
             context.emit(Log(text=text))
             return GridPlan(tuple(steps), (1.0,), low_cfg=low)
         roles = {base.role(part) for part in parts if part != EMBEDDING}
         apart = self.part_strengths if len(roles) > 1 else ()
         return GridPlan(tuple(steps), self.strengths, apart, low)
-
-    def _is_whole(self, parts: Sequence[str]) -> bool:
-        """Whether the weights are only an embedding, which has no strength."""
-        return [*parts] == [EMBEDDING]
 
     def _about(
         self,
