@@ -301,10 +301,11 @@ class Model(ABC):
 
     @abstractmethod
     def tokenize(self, captions: Sequence[str], reading: TextReading) -> Condition:
-        """Return what `encode_tokens` reads of captions: named tensors (B, …) on the CPU, of the tokenizer alone.
+        """Return token ids and the like: named CPU tensors (B, …). Text like `<|endoftext|>` is tokenized as any other."""
 
-        A caption is data: text like `<|endoftext|>` in it is tokenized as ordinary text.
-        """
+    @abstractmethod
+    def encode_tokens(self, tokens: Condition, reading: TextReading) -> Condition:
+        """Encode `tokenize`'s tensors to a condition; reads no value in Python, so that a CUDA graph can repeat it."""
 
     @abstractmethod
     def encode_tokens(self, tokens: Condition, reading: TextReading) -> Condition:

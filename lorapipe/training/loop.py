@@ -184,13 +184,7 @@ def train(
         rates = {group["name"]: group["initial_lr"] * factor(update.step) for group in optimizer.param_groups}
         for group in optimizer.param_groups:
             group["lr"] = rates[group["name"]]
-        loss = None
-        try:
-            loss = _accumulate(update, objective, partial(passes, run))
-        except torch.cuda.OutOfMemoryError:
-            if not passes.release():
-                raise
-        if loss is None:  # out of the handler, whose traceback holds the activations
+        if (loss := _accumulated(update, objective, passes, run)) is None:
             optimizer.zero_grad(set_to_none=False)  # of the passes that were complete
             loss = _accumulate(update, objective, partial(passes, run))
         loss = parallel.all_reduce(parameters, loss)
@@ -210,6 +204,16 @@ def _forward_backward(objective: Objective, scaler: torch.amp.GradScaler, inputs
     if loss.requires_grad:  # not if a word alone is trained and no caption of the batch contains it
         scaler.scale(loss).backward()
     return loss.detach()
+
+
+def _accumulated(update: Update, objective: Objective, passes: Passes, run: Pass) -> torch.Tensor | None:
+    """Return `_accumulate`'s loss; None where memory was short, and `passes` has freed some, so that it may be repeated."""
+    try:
+        return _accumulate(update, objective, partial(passes, run))
+    except torch.cuda.OutOfMemoryError:
+        if not passes.release():
+            raise
+        return None
 
 
 def _accumulate(update: Update, objective: Objective, run: Pass) -> torch.Tensor:

@@ -150,10 +150,7 @@ class Trainer:
             dataset=options.dataset,
             model=model,
             loader=DataLoader(length, cache, conditions.with_size_conditioning(model, condition)),
-            objective=loop.Objective(
-                model, options.loss, options.weighting, options.noise.draw, options.seed,
-                partial(model.encode_tokens, reading=options.reading) if is_live else None,
-            ),
+            objective=_objective(options, model, is_live),
             adaptation=Adaptation(
                 options.trained, Format.default(options.adapter.snapshot_format)(), options.adapter.snapshot_dtype,
                 rates, options.seed,
@@ -273,6 +270,12 @@ class Trainer:
             log=out / "metrics.jsonl",
             state=keep_state(self.context) if end is not None else None,
         )
+
+
+def _objective(options: TrainingOptions, model: Model, is_live: bool) -> loop.Objective:
+    """Return the objective; `is_live`: captions are encoded in each pass."""
+    encode = partial(model.encode_tokens, reading=options.reading) if is_live else None
+    return loop.Objective(model, options.loss, options.weighting, options.noise.draw, options.seed, encode)
 
 
 def _milestones(options: TrainingOptions, length: TrainingLength) -> Milestones:
