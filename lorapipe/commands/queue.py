@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lorapipe.job_queue.runner import JobEvent
     from lorapipe.job_queue.views import Card
     from lorapipe.page.server import Page
+    from lorapipe.pipeline.events import Event
     from lorapipe.terminal import Printer
 
 HELP = (
@@ -207,6 +208,7 @@ def open_page(
     """Return the page that shows a queue; it is served while its context is entered."""
     from lorapipe.page.routes import Routes, nothing_arrives
     from lorapipe.page.server import Page
+    from lorapipe.pipeline.events import Event
 
     page = Page(Routes(queue, inbox, arriving or nothing_arrives), queue.root)
     display.note(f"The page: {page.address}")
@@ -260,25 +262,39 @@ class QueueDisplay:
 
     def show(self, told: JobEvent) -> None:
         """Print an event of a job."""
+        if self._as_json:
+            self._show_json(told)
+        elif told.event is None:
+            self._show_state(told.job)
+        else:
+            self._show_event(told.job.number, told.event)
+
+    def _show_json(self, told: JobEvent) -> None:
         from lorapipe.job_queue.views import as_json
-        from lorapipe.pipeline.event_text import duration, words
-        from lorapipe.pipeline.events import Asked, Failed, Finished, to_json
+        from lorapipe.pipeline.events import to_json
 
         job, event = told.job, told.event
-        if self._as_json:
-            what: dict[str, object] = {"job": job.to_dict()} if event is None else {"number": job.number}
-            line = as_json(what)
-            self._printer.line(line if event is None else f'{line[:-1]}, "told": {to_json(event)}}}')
-        elif event is None and not (self._quiet and job.state in ("running", "done")):
-            self._printer.line(f"{job.number:>4}  {job.state:<9}  {job.title}  {job.folder}")
-            for line in job.reason.splitlines():
-                self._printer.line(f"{'':<17}{line}")
-        elif isinstance(event, Finished) and not self._quiet:
-            self._printer.line(f"{job.number:>4}  ✓ {event.stage}  {duration(event.seconds)}")
+        what: dict[str, object] = {"job": job.to_dict()} if event is None else {"number": job.number}
+        line = as_json(what)
+        self._printer.line(line if event is None else f'{line[:-1]}, "told": {to_json(event)}}}')
+
+    def _show_state(self, job: QueueJob) -> None:
+        if self._quiet and job.state in ("running", "done"):
+            return
+        self._printer.line(f"{job.number:>4}  {job.state:<9}  {job.title}  {job.folder}")
+        for line in job.reason.splitlines():
+            self._printer.line(f"{'':<17}{line}")
+
+    def _show_event(self, number: int, event: Event) -> None:
+        from lorapipe.pipeline.event_text import duration, words
+        from lorapipe.pipeline.events import Asked, Failed, Finished
+
+        if isinstance(event, Finished) and not self._quiet:
+            self._printer.line(f"{number:>4}  ✓ {event.stage}  {duration(event.seconds)}")
         elif isinstance(event, Failed) and event.cause != "cancelled":
-            self._printer.line(f"{job.number:>4}  ✗ {event.stage}")
+            self._printer.line(f"{number:>4}  ✗ {event.stage}")
         elif isinstance(event, Asked):
-            self._printer.line(f"{job.number:>4}  ? {event.stage}  {words(event)}")
+            self._printer.line(f"{number:>4}  ? {event.stage}  {words(event)}")
 
 
 DOING = {

@@ -308,14 +308,6 @@ class Model(ABC):
         """Encode `tokenize`'s tensors to a condition; reads no value in Python, so that a CUDA graph can repeat it."""
 
     @abstractmethod
-    def encode_tokens(self, tokens: Condition, reading: TextReading) -> Condition:
-        """Encode the tensors of `tokenize`, on any device, to a condition.
-
-        Whatever depends on the captions must come from tensors, so that the computation can be repeated with others
-        (`lorapipe.training.cuda_graphs`): no value of a tensor is read in Python.
-        """
-
-    @abstractmethod
     def token_count(self, text: str) -> int:
         """Return the number of tokens of a caption without BOS and EOS."""
 
