@@ -208,7 +208,6 @@ def open_page(
     """Return the page that shows a queue; it is served while its context is entered."""
     from lorapipe.page.routes import Routes, nothing_arrives
     from lorapipe.page.server import Page
-    from lorapipe.pipeline.events import Event
 
     page = Page(Routes(queue, inbox, arriving or nothing_arrives), queue.root)
     display.note(f"The page: {page.address}")
