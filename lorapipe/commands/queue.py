@@ -261,39 +261,32 @@ class QueueDisplay:
 
     def show(self, told: JobEvent) -> None:
         """Print an event of a job."""
-        if self._as_json:
-            self._show_json(told)
-        elif told.event is None:
-            self._show_state(told.job)
-        else:
-            self._show_event(told.job.number, told.event)
-
-    def _show_json(self, told: JobEvent) -> None:
         from lorapipe.job_queue.views import as_json
         from lorapipe.pipeline.events import to_json
 
         job, event = told.job, told.event
-        what: dict[str, object] = {"job": job.to_dict()} if event is None else {"number": job.number}
-        line = as_json(what)
-        self._printer.line(line if event is None else f'{line[:-1]}, "told": {to_json(event)}}}')
+        if self._as_json:
+            what: dict[str, object] = {"job": job.to_dict()} if event is None else {"number": job.number}
+            line = as_json(what)
+            self._printer.line(line if event is None else f'{line[:-1]}, "told": {to_json(event)}}}')
+        elif event is not None:
+            if text := self._line(event):
+                self._printer.line(f"{job.number:>4}  {text}")
+        elif not (self._quiet and job.state in ("running", "done")):
+            self._printer.line(f"{job.number:>4}  {job.state:<9}  {job.title}  {job.folder}")
+            for line in job.reason.splitlines():
+                self._printer.line(f"{'':<17}{line}")
 
-    def _show_state(self, job: QueueJob) -> None:
-        if self._quiet and job.state in ("running", "done"):
-            return
-        self._printer.line(f"{job.number:>4}  {job.state:<9}  {job.title}  {job.folder}")
-        for line in job.reason.splitlines():
-            self._printer.line(f"{'':<17}{line}")
-
-    def _show_event(self, number: int, event: Event) -> None:
+    def _line(self, event: Event) -> str:
+        """Return the line of a stage's event; empty for those that are not shown."""
         from lorapipe.pipeline.event_text import duration, words
         from lorapipe.pipeline.events import Asked, Failed, Finished
 
         if isinstance(event, Finished) and not self._quiet:
-            self._printer.line(f"{number:>4}  ✓ {event.stage}  {duration(event.seconds)}")
-        elif isinstance(event, Failed) and event.cause != "cancelled":
-            self._printer.line(f"{number:>4}  ✗ {event.stage}")
-        elif isinstance(event, Asked):
-            self._printer.line(f"{number:>4}  ? {event.stage}  {words(event)}")
+            return f"✓ {event.stage}  {duration(event.seconds)}"
+        if isinstance(event, Failed) and event.cause != "cancelled":
+            return f"✗ {event.stage}"
+        return f"? {event.stage}  {words(event)}" if isinstance(event, Asked) else ""
 
 
 DOING = {
