@@ -15,21 +15,29 @@ const COLOURS = {
   LORAPIPE_BASE: "#9575cd",
 };
 const SETTINGS = "#b0bec5"; // adapters, optimizers, groups of settings
+const types = new Set();
+
+function colour() {
+  const colours = Object.fromEntries([...types].map((type) => [type, COLOURS[type] ?? SETTINGS]));
+  const canvas = app.canvas?.constructor ?? globalThis.LGraphCanvas;
+  for (const table of [canvas?.link_type_colors, app.canvas?.default_connection_color_byType]) {
+    if (table) Object.assign(table, colours);
+  }
+  app.canvas?.setDirty?.(true, true);
+}
 
 app.registerExtension({
   name: "lorapipe.link_colours",
-  setup() {
-    const types = Object.values(globalThis.LiteGraph?.registered_node_types ?? {})
-      .filter((type) => type.comfyClass?.startsWith("Lorapipe"))
-      .flatMap((type) => {
-        const data = type.nodeData ?? {};
-        const inputs = Object.values({ ...data.input?.required, ...data.input?.optional }).map((each) => each[0]);
-        return [...inputs, ...(data.output ?? [])];
-      })
-      .filter((type) => typeof type === "string" && type.startsWith("LORAPIPE_") && !type.includes(","));
-    const colours = Object.fromEntries(types.map((type) => [type, COLOURS[type] ?? SETTINGS]));
-    Object.assign(globalThis.LGraphCanvas?.link_type_colors ?? {}, colours);
-    Object.assign(app.canvas?.default_connection_color_byType ?? {}, colours);
-    app.canvas?.setDirty?.(true, true);
+  beforeRegisterNodeDef(nodeType, nodeData) {
+    if (!nodeData.name.startsWith("Lorapipe")) return;
+    const inputs = Object.values({ ...nodeData.input?.required, ...nodeData.input?.optional }).map((each) => each[0]);
+    for (const type of [...inputs, ...(nodeData.output ?? [])]) {
+      if (typeof type === "string" && type.startsWith("LORAPIPE_") && !type.includes(",")) types.add(type);
+    }
   },
+  setup() {
+    colour();
+    setTimeout(colour, 1000); // the page sets the colours of its palette after this
+  },
+  afterConfigureGraph: colour, // and when another palette was chosen
 });
