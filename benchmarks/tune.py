@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lorapipe.pipeline import loader
-from lorapipe.tuning.rounds import Tuned
+from lorapipe.tuning.rounds import TuningState
 from lorapipe.tuning.search import WORSE
 from lorapipe.tuning.tuner import Tuning
 
@@ -52,7 +52,7 @@ class Outcome(NamedTuple):
 
     start: str
     seed: int
-    tuned: Tuned
+    tuned: TuningState
 
     @property
     def is_worse(self) -> bool:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +19,30 @@ from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Artifact, Base, File, to_open
 from lorapipe.pipeline.delivery_log import DeliveryLog
 from lorapipe.pipeline.ledger import Ledger
+from lorapipe.pipeline.tune_options import TuneOptions
 from lorapipe.spec import canonical
 
-from . import describe, graph_nodes, links
-from .comfy_folders import CHECKPOINTS, LORAS, comfy_paths, publish
+from . import describe, graph_nodes, links, result_pages
+from .comfy_folders import CHECKPOINTS, LORAS, comfy_paths, publish, tidy
 from .describe import NAMES, RUNNING
-from .graph_call import GraphCall
+from .graph_call import GraphCall, Stages, TunedStages
 from .graph_runner import GraphRun, Workers, read_pipeline, read_running
 from .image_tensors import image_tensor
-from .link_values import is_link_value, merged, value_of
-from .node import Input, Node, Prompt
-from .node_display import NodeDisplay, running_client, running_prompts, say, shown_when_done
+from .link_values import WAIT_FOR, is_link_value, merged, value_of
+from .node import PICTURES, Input, Node, Prompt
+from .node_display import NodeDisplay, blocked, running_client, running_prompts, say, shown_when_done
 from .paths import EXAMPLES, GraphPaths
-from .paths import PICTURES as SHELF
+from .result_pages import page_links
 from .results import linked_like, linked_results
 from .run_options import Running
-from .validation import Made, check, fingerprint, more_follows, readable, with_old_names
+from .saving_nodes import wait_until_saved
+from .validation import Made, check, fingerprint, leads_to, more_follows, named_files, readable, with_old_names
 from .widgets import OTHER_LINKS, Widget
 from .yaml_writer import yaml_text
 
 POLL_SECONDS = 0.1
+QUEUE = "LorapipeQueue"
+"""The node before which stages do not run: their pipeline goes to the queue."""
 
 
 def extension() -> Any:
@@ -45,6 +50,8 @@ def extension() -> Any:
     from comfy_api.latest import ComfyExtension
 
     workers, made = Workers(), Made()
+    with suppress(Exception):  # without it the pages are only files
+        result_pages.serve(lambda: comfy_paths().project)
     classes = [_node_class(node, workers, made) for node in describe.nodes().values()]
 
     class Lorapipe(ComfyExtension):
@@ -85,7 +92,8 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
 
     def fingerprint_inputs(cls: Any, **given: Any) -> Any:
         linked = [name for prompt in running_prompts() for name in linked_like(node, given, prompt)]
-        return [*fingerprint(node, given, comfy_paths(), made), linked]
+        queued = any(each.get("class_type") == QUEUE for prompt in running_prompts() for each in prompt.values())
+        return [*fingerprint(node, given, comfy_paths(), made), linked, queued]
 
     methods = {"define_schema": define_schema, "execute": execute, "validate_inputs": validate_inputs}
     if node.role == "stage" or any(each.path == "read" for each in node.inputs):
@@ -158,7 +166,7 @@ def _with_widget(each: Input, widget: Widget, common: Mapping[str, Any], where: 
         case "choice" | "shelf":
             options = list(dict.fromkeys([*widget.words, *(where.options(widget.shelf) if widget.shelf else [])]))
             if each.required:  # without any file there is none to begin with
-                common["default"] = EXAMPLES[0] if widget.shelf == SHELF else next(iter(options), None)
+                common["default"] = EXAMPLES[0] if widget.shelf == PICTURES else next(iter(options), None)
             return io.Combo.Input(each.name, options=options, **common)
     return io.String.Input(each.name, **common, multiline=widget.multiline, dynamic_prompts=False)
 
@@ -174,6 +182,11 @@ async def _run_stage(
 
     where, name = comfy_paths(), links.stage_name(node, given, unique_id)
     values_out = links.link_values(node, given, name, where.found)
+    if leads_to(prompt, unique_id, QUEUE):
+        say("its pipeline goes to lorapipe's queue", unique_id)
+        return io.NodeOutput(*(values_out.get(each.name, blocked()) for each in node.outputs))
+    if given.get(WAIT_FOR) is not None:
+        await wait_until_saved(prompt, unique_id)
     stages = values_out[node.outputs[0].name]["stages"]
     running = read_running(value_of(given[RUNNING]) if given.get(RUNNING) else {})
     display = NodeDisplay(unique_id, name)
@@ -185,10 +198,13 @@ async def _run_stage(
     if isinstance(artifact, File) and artifact.path.is_file():
         listed, published = publish(artifact.path, CHECKPOINTS if isinstance(artifact, Base) else LORAS)
         files.append(published)
+        for old in tidy(published, running.keep_versions, named_files(prompt)):
+            display.told.append(f"removed the older {old.name} (keep_versions)")
     values |= dict.fromkeys(NAMES, listed) | _tensors(node, linked_results(node, unique_id, prompt, artifact))
     made.note(node, given, files)
     display.close(artifact, listed, files)
-    return io.NodeOutput(*_in_order(node, values), ui=shown_when_done(artifact, display, files))
+    ui = shown_when_done(artifact, display, files) | {"lorapipe_pages": page_links(files, where.project)}
+    return io.NodeOutput(*_in_order(node, values), ui=ui)
 
 
 def _tensors(node: Node, results: Mapping[str, object]) -> dict[str, object]:
@@ -216,6 +232,19 @@ async def _made(
     return await _with_display(run, display)
 
 
+async def _tuned(stages: Stages, options: TuneOptions, display: NodeDisplay, workers: Workers) -> TunedStages:
+    """Run stages in rounds, as their verdict says."""
+    from lorapipe.tuning.rounds import begun
+
+    where = comfy_paths()
+    pipeline = replace(read_pipeline(stages, where.project), tune=options)
+    pipeline = replace(pipeline, name=begun(pipeline).of.stage)
+    run = GraphRun(pipeline, Running(), workers, keep=False, make_room=_unload)
+    artifacts = await _with_display(run, display)
+    display.say("\n".join(display.told[-2:]))
+    return TunedStages(run.tuned_stages, artifacts, run.tuned_files, display.told)
+
+
 async def _run_graph_node(
     node: Node, given: Mapping[str, object], unique_id: str, prompt: Prompt, workers: Workers
 ) -> Any:
@@ -226,9 +255,15 @@ async def _run_graph_node(
         display = NodeDisplay(unique_id, stage)
         return await _made(stages, Running(), display, workers, keep=more_follows(prompt, unique_id))
 
-    call = GraphCall(given, unique_id, prompt, comfy_paths(), make, lambda text: say(text, unique_id, running_client()))
+    async def tune(stages: Stages, options: TuneOptions) -> TunedStages:
+        return await _tuned(stages, options, NodeDisplay(unique_id, ""), workers)
+
+    call = GraphCall(
+        given, unique_id, prompt, comfy_paths(), make, tune, lambda text: say(text, unique_id, running_client())
+    )
     shown = await graph_nodes.execute(node, call)
-    return io.NodeOutput(*_in_order(node, shown.values), ui=shown.ui or None)
+    pages = page_links(shown.files, comfy_paths().project)
+    return io.NodeOutput(*_in_order(node, shown.values), ui={**shown.ui, "lorapipe_pages": pages})
 
 
 async def _with_display(run: GraphRun, display: NodeDisplay) -> dict[str, Artifact]:

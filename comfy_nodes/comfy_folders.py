@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
+from collections.abc import Set
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +35,7 @@ def comfy_paths() -> GraphPaths:
     return GraphPaths(
         project=project,
         input=given,
+        output=output,
         pictures=tuple(own),
         readable=(given, output, project, *own, *models),
         writable=(project, output, *map(Path, named["loras"][0])),
@@ -74,11 +77,32 @@ def publish(file: Path, kind: str = LORAS) -> tuple[str, Path]:
     """
     import folder_paths
 
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()[:8]
-    name = os.path.join("lorapipe", f"{file.stem}-{digest}{file.suffix or '.safetensors'}")  # noqa: PTH118 (spelled as in ComfyUI's list)
+    name = os.path.join("lorapipe", f"{file.stem}-{_digest(file)}{file.suffix or '.safetensors'}")  # noqa: PTH118 (spelled as in ComfyUI's list)
     target = Path(folder_paths.get_folder_paths(kind)[0]) / name
     if not target.exists():
         with replacing(target) as part:
             shutil.copyfile(file, part)
     return name, target
+
+
+def tidy(target: Path, keep: int, used: Set[str]) -> list[Path]:
+    """Remove older versions of a published file beyond the newest `keep`, and return them; 0 keeps all.
+
+    Only copies that `publish` has made go: a file whose content is not that of the digest in its name is somebody's own.
+    Those with a name in `used` stay.
+    """
+    stem, suffix = target.stem.rpartition("-")[0], target.suffix
+    alike = re.compile(rf"{re.escape(stem)}-[0-9a-f]{{8}}{re.escape(suffix)}")
+    found = [file for file in target.parent.iterdir() if alike.fullmatch(file.name) and file != target]
+    found.sort(key=lambda file: file.stat().st_mtime, reverse=True)
+    removed = []
+    for file in found[max(keep - 1, 0) :] if keep else []:
+        if file.name not in used and _digest(file) == file.stem.rpartition("-")[2]:
+            file.unlink()
+            removed.append(file)
+    return removed
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()[:8]

@@ -22,8 +22,8 @@ from lorapipe.spec import Knob, Shape, Source, Spec, knobs, registry_of, shape_o
 from lorapipe.stages import Stage
 
 from . import graph_nodes, results
-from .link_values import STAGE_NAME
-from .node import Input, Node, Output
+from .link_values import STAGE_NAME, WAIT_FOR
+from .node import PICTURES, Input, Node, Output
 from .run_options import Running
 from .widgets import Widget, widget
 
@@ -65,7 +65,7 @@ def _of_spec(kind: str, name: str, cls: type[Spec], renamed_to: str) -> Node:
         category="lorapipe" if is_stage else f"lorapipe/{kind}",
         help=f"Now called {renamed_to}. {help}" if renamed_to else help,
         role="stage" if is_stage else "union",
-        inputs=_inputs(cls, _OF_STAGES if is_stage else ()),
+        inputs=_inputs(cls, _of_stage(cls) if is_stage else ()),
         outputs=_outputs(cls.makes) if issubclass(cls, Stage) else (Output(kind, f"LORAPIPE_{kind.upper()}"),),
         spec=cls,
         name=renamed_to or name,
@@ -216,6 +216,17 @@ def _parts(kind: type[Artifact], fields: tuple[str, ...]) -> Iterator[Output]:
             yield from _parts(inner, path)
 
 
+def _of_stage(cls: type[Spec]) -> tuple[Input, ...]:
+    """Return the inputs of a stage's node besides its knobs."""
+    reads_pictures = any(knob.required and knob.param.shelf == PICTURES for knob in knobs(cls))
+    return (*_OF_STAGES, *((_AFTER_SAVING,) if reads_pictures else ()))
+
+
+_AFTER_SAVING = Input(
+    WAIT_FOR,
+    "Pictures that other nodes of the graph save into the folder: this node waits until they are saved.",
+    socket="*",
+)
 _OF_STAGES = (
     Input(
         RUNNING, "Where and how the stage runs; without a link, on this machine.", False, _socket_of(shape_of(Running))

@@ -14,7 +14,7 @@ from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.events import Event, Failed, Log, Planned
 from lorapipe.pipeline.execution.devices import parse_devices
 from lorapipe.pipeline.execution.pool import Pool
-from lorapipe.pipeline.execution.runner import Run, open_pool
+from lorapipe.pipeline.execution.runner import open_pool
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.yaml_document import Document
 from lorapipe.spec import Address, canonical, from_dict, to_dict
@@ -110,6 +110,9 @@ class GraphRun:
         self._level, self._has_waited = 0, False
         self._artifacts: dict[str, Artifact] = {}
         self._failed: list[Failed] = []
+        self.tuned_stages: dict[str, dict[str, object]] = {}
+        """The stages with the best settings, after a tuning."""
+        self.tuned_files: tuple[Path, ...] = ()
         self._thread = SupervisedThread("lorapipe", self._work)
         self._thread.start()
 
@@ -153,7 +156,9 @@ class GraphRun:
         return not self._level
 
     def _run(self, pool: Pool) -> None:
-        with Run(self._pipeline, pool=pool, stopping=lambda: self._level) as run:
+        from lorapipe.tuning.run_class import run_class
+
+        with run_class(self._pipeline)(self._pipeline, pool=pool, stopping=lambda: self._level) as run:
             self._failed = run.failures
             for event in run:
                 if (
@@ -165,6 +170,18 @@ class GraphRun:
                         self._make_room()
                 self.events.put(event)
             self._artifacts = run.artifacts
+            self._note_tuning(run)
+
+    def _note_tuning(self, run: object) -> None:
+        """Keep the stages and files of a tuning that has come to its end."""
+        from lorapipe.tuning.rounds import pipeline_of
+        from lorapipe.tuning.tuned_files import places
+        from lorapipe.tuning.tuner import Tuning
+
+        if isinstance(run, Tuning) and run.tuned.end is not None:
+            final = pipeline_of(run.tuned, run.tuned.best.change)
+            self.tuned_stages = {name: to_dict(stage) for name, stage in final.stages.items()}
+            self.tuned_files = places(run.tuned.pipeline)
 
 
 def read_running(document: Mapping[str, object]) -> Running:

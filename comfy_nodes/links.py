@@ -11,7 +11,7 @@ from lorapipe.pipeline.stage_options import NAMES as OPTIONS
 from lorapipe.stages import Stage
 
 from .describe import RUNNING
-from .link_values import STAGE_NAME, LinkValue, is_link_value, merged, value_of
+from .link_values import STAGE_NAME, WAIT_FOR, LinkValue, is_link_value, merged, value_of
 from .node import OURS, Input, Node
 from .widgets import ABSENT
 
@@ -23,7 +23,7 @@ def settings(node: Node, given: Mapping[str, object], found: Callable[[Input, st
     """
     document, problems = dict[str, Any](), list[Problem]()
     for each in node.inputs:
-        value = None if each.name in (STAGE_NAME, RUNNING) else _given(node, each, given)
+        value = None if each.name in (STAGE_NAME, RUNNING, WAIT_FOR) else _given(node, each, given)
         if value is None:
             continue
         try:

@@ -12,6 +12,8 @@ from .widgets import Widget
 
 OURS = "LORAPIPE_"
 """How the types of lorapipe's own sockets begin."""
+PICTURES = "pictures"
+"""The shelf of picture folders; the other shelves are kinds of models."""
 Prompt = Mapping[str, Mapping[str, Any]]
 """A graph in ComfyUI's API form: node id → class and inputs."""
 

@@ -56,6 +56,13 @@ def running_prompts() -> list[Prompt]:
     return []
 
 
+def blocked() -> Any:
+    """Return the value of an output that is not made: nodes that take it do not run."""
+    from comfy_execution.graph_utils import ExecutionBlocker
+
+    return ExecutionBlocker(None)
+
+
 class NodeDisplay:
     """The display of a node while it runs: a progress bar, a line of text, the loss curve, preview pictures."""
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from lorapipe.errors import InputError, near_miss
 
-from .node import Input
+from .node import PICTURES, Input
 
-PICTURES = "pictures"
-"""The shelf of picture folders; the other shelves are kinds of models."""
 EXAMPLES = ("examples/penny", "examples/neon")
 """Two folders of pictures that lorapipe draws on first use."""
+OUTPUT = "output/"
+"""How the choices of picture folders below ComfyUI's output folder begin."""
 CURE = "Put it below ComfyUI's input folder, or name its folder as lorapipe_pictures in extra_model_paths.yaml."
 MOST_FOLDERS = 1000
 
@@ -31,6 +31,7 @@ class GraphPaths:
 
     project: Path
     input: Path
+    output: Path
     pictures: tuple[Path, ...]
     readable: tuple[Path, ...]
     writable: tuple[Path, ...]
@@ -44,7 +45,8 @@ class GraphPaths:
         own = [
             name for folder in self.pictures for name in (folder.as_posix(), *_folders(folder, f"{folder.as_posix()}/"))
         ]
-        return [*_folders(self.input, ""), *own, *EXAMPLES]
+        made = [name for name in _folders(self.output, OUTPUT) if not self._is_of_project(name)]
+        return [*_folders(self.input, ""), *own, *made, *EXAMPLES]
 
     def found(self, wanted: Input, text: str) -> str:
         """Resolve a text to an absolute path. `InputError` if it may not be used."""
@@ -53,11 +55,22 @@ class GraphPaths:
             path = self._allowed(self.project, text, self.writable, cure)
             return f"{path}/" if text.endswith("/") else path
         shelf = wanted.widget.shelf if wanted.widget else ""
+        if shelf == PICTURES and not (self.input / text).exists() and (made := self._made_here(text)) is not None:
+            return made
         if shelf and shelf != PICTURES and (model := self.model(shelf, text)) is not None:
             return Path(model).as_posix()
-        if text in EXAMPLES and not (self.input / text).exists():
-            return (self.project / text).as_posix()
         return self._on_shelf(text, shelf) if shelf else self._allowed(self.input, text, self.readable, CURE)
+
+    def _made_here(self, text: str) -> str | None:
+        """Return the path of an example, or of a folder below ComfyUI's output; None for others."""
+        if text in EXAMPLES:
+            return (self.project / text).as_posix()
+        if text.startswith(OUTPUT):
+            return self._allowed(self.output, text.removeprefix(OUTPUT), self.readable, CURE)
+        return None
+
+    def _is_of_project(self, name: str) -> bool:
+        return (self.output / name.removeprefix(OUTPUT)).is_relative_to(self.project)
 
     def _on_shelf(self, text: str, shelf: str) -> str:
         """Resolve a shelf's choice to a path. If there is no such choice, the message names a similar one."""

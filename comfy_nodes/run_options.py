@@ -23,6 +23,14 @@ class Running(StageOptions):
     unload_models: bool = param(
         True, "free memory: unload ComfyUI's own models before a stage that needs the device", content=False
     )
+    keep_versions: int = param(
+        0,
+        "how many versions of a finished file stay in ComfyUI's list of LoRAs or checkpoints, the newest; 0: all. Files "
+        "that you have renamed or changed, and those that the graph names, always stay",
+        ge=0,
+        le=1000,
+        content=False,
+    )
 
     def problems(self) -> Iterator[Problem]:
         try:

@@ -5,6 +5,7 @@ ComfyUI calls these through the bridge; this module imports no ComfyUI.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from . import describe, links
 from .describe import RUNNING
 from .link_values import STAGE_NAME, is_link_value
 from .node import Node, Prompt
-from .paths import EXAMPLES, GraphPaths, state
+from .paths import EXAMPLES, OUTPUT, GraphPaths, state
 
 
 def with_old_names(node: Node, given: Mapping[str, object], prompt: Prompt | None, unique_id: str) -> dict[str, object]:
@@ -47,7 +48,9 @@ def check(node: Node, given: Mapping[str, object], where: GraphPaths) -> None:
         if value is not None and name not in (RUNNING, STAGE_NAME) and not is_link_value(value)
     }
     document = {
-        key: value for key, value in links.settings(node, known, where.found).items() if known.get(key) not in EXAMPLES
+        key: value
+        for key, value in links.settings(node, known, where.found).items()
+        if not _may_be_made(known.get(key))
     }
     if node.spec.registry is not None:
         document = {node.spec.tag: node.name, **document}
@@ -75,6 +78,11 @@ def _name_problems(name: object) -> Iterator[Problem]:
     text = "" if is_link_value(name) else str(name or "").strip()  # empty: the stage's kind and the node's number
     if text and (complaint := name_complaint(text)) is not None:
         yield Problem(complaint[0], cure=complaint[1], path=(STAGE_NAME,))
+
+
+def _may_be_made(text: object) -> bool:
+    """Whether a text names a folder that need not be there yet: an example, or one that a node of the graph saves into."""
+    return text in EXAMPLES or (isinstance(text, str) and text.startswith(OUTPUT))
 
 
 def _linked(node: Node, document: Mapping[str, object], given: Mapping[str, object]) -> set[str]:
@@ -126,17 +134,32 @@ class Made:
 
 def more_follows(prompt: Prompt, unique_id: str) -> bool:
     """Whether another stage depends on this node, so that its worker should stay warm."""
-    known, waiting, seen = describe.nodes(), [unique_id], set[str]()
+    known = describe.nodes()
+    return any((node := known.get(kind)) is not None and node.role == "stage" for kind in _after(prompt, unique_id))
+
+
+def leads_to(prompt: Prompt, unique_id: str, kind: str) -> bool:
+    """Whether a node of this class depends on a node."""
+    return kind in _after(prompt, unique_id)
+
+
+def _after(prompt: Prompt, unique_id: str) -> Iterator[str]:
+    """Yield the classes of all nodes that depend on a node."""
+    waiting, seen = [unique_id], set[str]()
     while waiting:
         here = waiting.pop()
         for other, each in prompt.items():
             links = [value[0] for value in each.get("inputs", {}).values() if isinstance(value, list) and value]
             if here in links and other not in seen:
-                if (node := known.get(each.get("class_type", ""))) is not None and node.role == "stage":
-                    return True
+                yield str(each.get("class_type", ""))
                 seen.add(other)
                 waiting.append(other)
-    return False
+
+
+def named_files(prompt: Prompt) -> set[str]:
+    """Return the names, without folders, of all texts of a graph that may name a file."""
+    texts = (value for each in prompt.values() for value in each.get("inputs", {}).values() if isinstance(value, str))
+    return {re.split(r"[/\\]", text)[-1] for text in texts if "\n" not in text}
 
 
 @contextmanager

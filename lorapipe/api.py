@@ -25,7 +25,7 @@ from lorapipe.pipeline.loader import load
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.plan import Plan
 from lorapipe.pipeline.plan import plan as make_plan
-from lorapipe.tuning.runs import run_of
+from lorapipe.tuning.run_class import run_class
 from lorapipe.tuning.tuner import Tuning
 
 __all__ = ["Pipeline", "Plan", "Run", "Tuning", "load", "plan", "run"]
@@ -58,5 +58,5 @@ def run(
     `stopping()` returns how urgently to stop. Raises `LorapipeError` with all failures, after every stage that does not
     depend on them has run, and `InputError` if the user must correct something before a run.
     """
-    running = run_of(pipeline, on=on, devices=devices, pool=pool, anew=anew, stopping=stopping)
-    return running.finish(on_event)
+    kind = run_class(pipeline)
+    return kind(pipeline, on=on, devices=devices, pool=pool, anew=anew, stopping=stopping).finish(on_event)

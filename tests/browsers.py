@@ -1,12 +1,18 @@
-"""A real browser for tests of pages, if CHROMIUM and PLAYWRIGHT name one and its driver."""
+"""For tests of pages: a command that serves one, and a real browser, if CHROMIUM and PLAYWRIGHT name one and its driver."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import signal
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import pytest
 
@@ -55,3 +61,43 @@ class Browser:
 
     def close(self) -> None:
         self._process.communicate()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    browser = Browser()
+    yield browser
+    browser.close()
+
+
+@contextmanager
+def without_complaints(browser: Browser, page: Page) -> Iterator[None]:
+    """What is done with a page in the browser; at the end it has no errors, and no requests to other servers."""
+    browser.do("complaints.length = 0; requests.clear();")
+    yield
+    complaints, origins = browser.do("await page.goto('about:blank'); return [complaints, [...requests]];")
+    own = f"http://{urlsplit(page.address).netloc}"
+    assert not complaints and own in origins and {*origins} <= {"null", own}
+
+
+@contextmanager
+def page_of_command(folder: Path, *words: str) -> Iterator[SplitResult]:
+    """The address of the page that a lorapipe command serves from `folder`; at the end, Ctrl-C ends the command with 130."""
+    command = [sys.executable, "-u", "-m", "lorapipe", *words]
+    environment = {**os.environ, "LORAPIPE_HOME": str(folder / "home")}
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", cwd=folder, env=environment)
+    try:
+        assert server.stdout is not None
+        yield urlsplit(next(line for line in server.stdout if line.startswith("The page: ")).split()[-1])
+        server.send_signal(signal.SIGINT)
+        assert server.wait(20) == 130
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def json_at(where: SplitResult, path: str) -> tuple[http.client.HTTPConnection, Any]:
+    """Ask a page's server for a path, and return the open connection and the JSON."""
+    connection = http.client.HTTPConnection(where.netloc, timeout=10)
+    connection.request("GET", f"{where.path}{path}")
+    return connection, json.loads(connection.getresponse().read())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 import time
@@ -28,7 +29,7 @@ from lorapipe.spec import Spec, from_dict, knobs, param, to_dict
 from lorapipe.spec.schema import json_schema
 
 FAKE = Path(__file__).parent / "fake_comfy"
-THEIRS = ("comfy", "comfy_api", "folder_paths", "server")
+THEIRS = ("comfy", "comfy_api", "comfy_execution", "folder_paths", "server")
 
 
 @dataclass
@@ -447,6 +448,21 @@ def test_a_lora_file_is_in_comfyuis_list_under_a_name_that_is_never_used_again(c
     file.write_bytes(b"two")
     second, target = comfy_folders.publish(file)
     assert second != first and listed("loras") == sorted([first, second]) and target.read_bytes() == b"two"
+
+
+def test_older_versions_of_a_file_are_removed_unless_they_are_somebodys_own(comfy: Comfy, tmp_path: Path) -> None:
+    file, made = tmp_path / "penny.safetensors", []
+    for number in range(5):
+        file.write_bytes(f"{number}".encode())
+        made.append(comfy_folders.publish(file)[1])
+        os.utime(made[-1], (number, number))
+    made[0].write_bytes(b"edited")
+    os.utime(made[0], (0, 0))
+    other = made[0].with_name("penny-red-00000000.safetensors")
+    other.touch()
+    assert comfy_folders.tidy(made[4], 0, set()) == []
+    assert comfy_folders.tidy(made[4], 2, {made[1].name}) == [made[2]]
+    assert {*made[4].parent.iterdir()} == {made[0], made[1], made[3], made[4], other}
 
 
 # ------------------------------------------------------------------------------------------------ names of old releases

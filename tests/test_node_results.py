@@ -10,6 +10,7 @@ from PIL import Image
 
 from comfy_nodes import results
 from comfy_nodes.describe import nodes
+from comfy_nodes.graph_nodes import apply_weights
 from lorapipe.pipeline.artifacts import Dataset, Pictures, Report, Snapshot, Weights
 from lorapipe.spec import Spec
 
@@ -93,3 +94,10 @@ def test_results_come_after_the_outputs_that_older_graphs_are_linked_to() -> Non
             ours = [each.socket.startswith("LORAPIPE_") or each.socket == "COMBO" for each in node.outputs]
             assert ours == sorted(ours, reverse=True), node.id
             assert len({each.name for each in node.outputs}) == len(node.outputs), node.id
+
+
+def test_words_of_any_characters_stand_in_prompts_by_the_names_of_their_files() -> None:
+    marked = apply_weights._marker({"../../penny": "word-0", "my cat": "word-1", "Luna": "word-2"})
+    assert marked("a ../../penny, my cat on a hat") == "a  embedding:word-0 ,  embedding:word-1  on a hat"
+    assert marked("(luna:1.2), embedding:luna") == "( embedding:word-2 :1.2),  embedding:word-2"
+    assert marked("lunatic, my cats") == "lunatic, my cats"

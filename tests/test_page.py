@@ -9,10 +9,8 @@ import http.client
 import importlib
 import json
 import os
-import signal
 import socket
 import stat
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -22,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from browsers import Browser, in_a_browser
+from browsers import Browser, in_a_browser, json_at, page_of_command, without_complaints
 
 from lorapipe.job_queue.job import Claim
 from lorapipe.job_queue.queue import Queue
@@ -367,46 +365,21 @@ def test_actions_act_and_say_what_cannot_be_done(page: Page, queue: Queue, tmp_p
 @pytest.mark.parametrize("words", [["watch", "inbox", "--ui"], ["queue", "ui"]], ids=" ".join)
 def test_commands_show_the_page_and_stop(tmp_path: Path, words: list[str]) -> None:
     (tmp_path / "inbox").mkdir()
-    command = [sys.executable, "-u", "-m", "lorapipe", *words]
-    environment = {**os.environ, "LORAPIPE_HOME": str(tmp_path / "home")}
-    watcher = subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", cwd=tmp_path, env=environment)
-    try:
-        assert watcher.stdout is not None
-        address = next(line for line in watcher.stdout if line.startswith("The page: ")).split()[-1]
-        where = urlsplit(address)
-        connection = http.client.HTTPConnection(where.netloc, timeout=10)
-        connection.request("GET", f"{where.path}board")
-        inbox = str((tmp_path / "inbox").resolve()) if "inbox" in words else None
-        assert json.loads(connection.getresponse().read())["inbox"] == inbox
-        watcher.send_signal(signal.SIGINT)  # a connected browser does not prevent that
-        assert watcher.wait(20) == 130
-        with pytest.raises(OSError):
-            socket.create_connection((where.hostname or "", where.port or 0), timeout=1).close()
-    finally:
-        watcher.kill()
-        watcher.communicate()
+    with page_of_command(tmp_path, *words) as where:
+        connection, board = json_at(where, "board")  # kept open: a connected browser does not prevent the end
+        assert board["inbox"] == (str((tmp_path / "inbox").resolve()) if "inbox" in words else None)
+    with pytest.raises(OSError):
+        socket.create_connection((where.hostname or "", where.port or 0), timeout=1).close()
+    connection.close()
 
 
 # ------------------------------------------------------------------------------------------------------------ in a browser
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    browser = Browser()
-    yield browser
-    browser.close()
-
-
 @pytest.fixture
 def watched(browser: Browser, page: Page) -> Iterator[Browser]:
-    """A browser at the page. After the test, it must have no errors, and no requests to other servers."""
-    browser.do("complaints.length = 0; requests.clear();")
-    yield browser
-    where = urlsplit(page.address)
-    assert browser.do("await page.goto('about:blank'); return [complaints, [...requests]];") in (
-        [[], [f"http://{where.netloc}"]],
-        [[], ["null", f"http://{where.netloc}"]],
-    )
+    with without_complaints(browser, page):
+        yield browser
 
 
 @in_a_browser

@@ -9,7 +9,6 @@ import http.client
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,16 +17,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from browsers import Browser, in_a_browser
+from browsers import Browser, in_a_browser, json_at, page_of_command, without_complaints
 from PIL import Image, ImageDraw
 
 from lorapipe.caption_analysis.settings import TagSettings
 from lorapipe.errors import InputError
 from lorapipe.page.server import Page
+from lorapipe.tag_editor.caption_writer import WantedCaption, save
 from lorapipe.tag_editor.edited_folder import EditedCaption, EditedFolder
-from lorapipe.tag_editor.picture_looks import PictureLooks
+from lorapipe.tag_editor.picture_scan import PictureScan
 from lorapipe.tag_editor.routes import STATIC, EditorRoutes
-from lorapipe.tag_editor.saving import WantedCaption, save
 from lorapipe.training.data.image_folder import look_through
 
 NASTY = "<script>document.title='taken'</script>\"'고양이 🐈"
@@ -185,7 +184,7 @@ KILLED = """
 import os, shutil, sys
 from pathlib import Path
 from test_tag_editor import opened, wanted
-from lorapipe.tag_editor.saving import save
+from lorapipe.tag_editor.caption_writer import save
 
 photos, out = map(Path, sys.argv[1:])
 
@@ -238,13 +237,13 @@ def test_a_save_that_is_killed_before_any_write_leaves_old_or_new_files(photos: 
 @pytest.fixture
 def editor(photos: Path, tmp_path: Path) -> Iterator[Page]:
     folder = opened(photos)
-    looks = PictureLooks(folder, 512)
+    scan = PictureScan(folder, 512)
     (tmp_path / "home").mkdir()
     (tmp_path / "tagged").mkdir()
     (tmp_path / "tagged" / "b.txt").write_text("penny, red hat, sunglasses")
-    with Page(EditorRoutes(folder, looks, TagSettings(tagged=tmp_path / "tagged")), tmp_path / "home", 0) as page:
+    with Page(EditorRoutes(folder, scan, TagSettings(tagged=tmp_path / "tagged")), tmp_path / "home", 0) as page:
         yield page
-        looks.close()
+        scan.close()
 
 
 class Asked:
@@ -412,43 +411,22 @@ def test_every_text_is_in_korean() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C as Unix sends it")
 def test_the_command_serves_the_editor_and_stops(photos: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "LORAPIPE_HOME": str(tmp_path / "home")}
-    command = [sys.executable, "-u", "-m", "lorapipe", "tags", str(photos), "--ui"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=environment)
-    try:
-        assert server.stdout is not None
-        where = urlsplit(next(line for line in server.stdout if line.startswith("The page: ")).split()[-1])
-        connection = http.client.HTTPConnection(where.netloc, timeout=10)
-        connection.request("GET", f"{where.path}dataset")
-        assert len(json.loads(connection.getresponse().read())["pictures"]) == len(CAPTIONS)
-        server.send_signal(signal.SIGINT)
-        assert server.wait(20) == 130
-    finally:
-        server.kill()
-        server.communicate()
+    with page_of_command(tmp_path, "tags", str(photos), "--ui") as where:
+        _, dataset = json_at(where, "dataset")
+        assert len(dataset["pictures"]) == len(CAPTIONS)
 
 
 # ------------------------------------------------------------------------------------------------------------ in a browser
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    browser = Browser()
-    yield browser
-    browser.close()
-
-
 @pytest.fixture
 def user(browser: Browser, editor: Page) -> Iterator[Browser]:
-    """A browser at the editor. After the test, it must have no errors, and no requests to other servers."""
-    browser.do("complaints.length = 0; requests.clear();")
-    browser.open(editor)
-    browser.do("await page.locator('.cell').first().waitFor();")
-    yield browser
-    where = urlsplit(editor.address)
-    browser.do("page.removeAllListeners('dialog'); page.once('dialog', (dialog) => dialog.accept());")
-    complaints, origins = browser.do("await page.goto('about:blank'); return [complaints, [...requests]];")
-    assert not complaints and {*origins} <= {"null", f"http://{where.netloc}"}
+    """A browser at the editor; at the end it leaves the page, unsaved changes or not."""
+    with without_complaints(browser, editor):
+        browser.open(editor)
+        browser.do("await page.locator('.cell').first().waitFor();")
+        yield browser
+        browser.do("page.removeAllListeners('dialog'); page.once('dialog', (dialog) => dialog.accept());")
 
 
 def apply(user: Browser) -> None:

@@ -12,8 +12,8 @@ from lorapipe.errors import InputError
 from lorapipe.pipeline import loader
 from lorapipe.pipeline.tune_options import CAPTIONS_FROM
 from lorapipe.spec import Ref
-from lorapipe.tuning.judgement import Advised, Judgement
-from lorapipe.tuning.rounds import Tuned, begun, moved_text, next_of, pipeline_of, why_text, with_other_captions
+from lorapipe.tuning.judgement import Advice, Judgement
+from lorapipe.tuning.rounds import TuningState, begun, moved_text, next_of, pipeline_of, why_text, with_other_captions
 from lorapipe.tuning.search import Change, End, Round
 from lorapipe.tuning.tuned_files import pipeline_text
 
@@ -28,7 +28,7 @@ stages:
 """
 
 
-def loaded(folder: Path, captions: str = "tags", dataset: str = "held_out: 0", images: str = "photos") -> Tuned:
+def loaded(folder: Path, captions: str = "tags", dataset: str = "held_out: 0", images: str = "photos") -> TuningState:
     photos = folder / "photos"
     photos.mkdir(exist_ok=True)
     for number in range(2):
@@ -40,10 +40,10 @@ def loaded(folder: Path, captions: str = "tags", dataset: str = "held_out: 0", i
 
 
 def judged(state: str, merit: float, patch: dict[str, float] | None = None) -> Judgement:
-    return Judgement("grid", state, "", 1.0, 10, merit, advice=(Advised("Learn more slowly.", patch),) if patch else ())
+    return Judgement("grid", state, "", 1.0, 10, merit, advice=(Advice("Learn more slowly.", patch),) if patch else ())
 
 
-def after(tuned: Tuned, change: Change | None, judgement: Judgement) -> Tuned:
+def after(tuned: TuningState, change: Change | None, judgement: Judgement) -> TuningState:
     """The tuning with a round of this judgement, as `with_round` adds it."""
     settings = tuned.settings(change)
     values = {"unet_lr": settings.get("unet_lr", 1e-4), CAPTIONS_FROM: settings.get(CAPTIONS_FROM, 0.0)}

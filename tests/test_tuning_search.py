@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from lorapipe.tuning.judgement import Advised, Judgement
+from lorapipe.tuning.judgement import Advice, Judgement
 from lorapipe.tuning.search import WORSE, Change, End, Limits, Round, best_of, next_change
 
 RATES = frozenset({"unet_lr", "text_encoder_lr"})
@@ -15,7 +15,7 @@ RATES = frozenset({"unet_lr", "text_encoder_lr"})
 
 def judged(state: str, merit: float, patch: Mapping[str, float] | None = None, *more: Mapping[str, float]) -> Judgement:
     patches = [each for each in (patch, *more) if each]
-    advice = tuple(Advised(f"Change {', '.join(each)}.", each) for each in patches)
+    advice = tuple(Advice(f"Change {', '.join(each)}.", each) for each in patches)
     return Judgement("grid", state, "", 1.0, 100, merit, advice=advice)
 
 

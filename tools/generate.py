@@ -162,9 +162,9 @@ def with_table(text: str, between: tuple[str, str], table: str) -> str:
 
 def documents() -> Iterator[tuple[Path, str]]:
     """Yield each generated file and its text."""
-    from lorapipe.starting_settings import from_one
+    from lorapipe.starting_settings import bootstrap_pipeline
 
-    yield ROOT / "pipelines" / "bootstrap.yaml", from_one.example()
+    yield ROOT / "pipelines" / "bootstrap.yaml", bootstrap_pipeline.example()
     yield from reference_pages().items()
     yield ARCHITECTURE, with_table(ARCHITECTURE.read_text(encoding="utf-8"), IMPORTS, import_table())
     yield IMPORT, with_table(IMPORT.read_text(encoding="utf-8"), OPTIONS, option_table())

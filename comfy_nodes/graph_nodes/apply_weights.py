@@ -183,7 +183,8 @@ def _differences(update: ModuleUpdate, target: Any, bases: Mapping[str, Any]) ->
 
 def _with_words(clip: Any, words: Mapping[str, Mapping[str, Any]]) -> Any:
     """Return the text encoder with words in its prompts: alone, or in ComfyUI's form `embedding:WORD`."""
-    folder = _folder_of_words(words)
+    names = {word: f"word-{place}" for place, word in enumerate(sorted(words))}
+    folder = _folder_of_words(words, names)
     tokenizer = copy.copy(clip.tokenizer)
     for name, inner in vars(tokenizer).items():
         if hasattr(inner, "embedding_directory"):
@@ -191,16 +192,16 @@ def _with_words(clip: Any, words: Mapping[str, Mapping[str, Any]]) -> Any:
             others = own.embedding_directory or []
             own.embedding_directory = [str(folder), *([others] if isinstance(others, str) else others)]
             setattr(tokenizer, name, own)
-    read, marked = tokenizer.tokenize_with_weights, _marker([*words])
+    read, marked = tokenizer.tokenize_with_weights, _marker(names)
     tokenizer.tokenize_with_weights = lambda text, *more, **named: read(marked(text), *more, **named)
     clip.tokenizer = tokenizer
     return clip
 
 
-def _marker(words: list[str]) -> Any:
-    """Return a function that writes `embedding:` before these whole words, in upper or lower case."""
-    known = {word.lower(): word for word in words}
-    either = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+def _marker(names: Mapping[str, str]) -> Any:
+    """Return a function that puts the names of their files for these whole words, in upper or lower case."""
+    known = {word.lower(): name for word, name in names.items()}
+    either = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
     pattern = re.compile(rf"(?<![\w:-])(?:embedding:)?({either})(?![\w-])", re.IGNORECASE)
 
     def marked(text: str) -> str:
@@ -210,8 +211,11 @@ def _marker(words: list[str]) -> Any:
     return marked
 
 
-def _folder_of_words(words: Mapping[str, Mapping[str, Any]]) -> Path:
-    """Write each word's vectors as a file of ComfyUI's, `WORD.safetensors`, into a folder named by their content."""
+def _folder_of_words(words: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> Path:
+    """Write each word's vectors as a file of ComfyUI's into a folder named by their content.
+
+    The files have names of their own, since a word comes from a file of anybody's and may hold any characters.
+    """
     import comfy.utils
     import folder_paths
 
@@ -226,7 +230,7 @@ def _folder_of_words(words: Mapping[str, Mapping[str, Any]]) -> Path:
     for word, parts in words.items():
         alone = len(parts) == 1
         tensors = {"emb_params" if alone else keys[part]: vectors.contiguous() for part, vectors in parts.items()}
-        comfy.utils.save_torch_file(tensors, str(folder / f"{word}.safetensors"))
+        comfy.utils.save_torch_file(tensors, str(folder / f"{names[word]}.safetensors"))
     return folder
 
 

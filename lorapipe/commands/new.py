@@ -86,7 +86,7 @@ def _from_one(options: argparse.Namespace) -> int:
     from lorapipe.atomic import write_text
     from lorapipe.errors import InputError
     from lorapipe.spec.paths import from_folder
-    from lorapipe.starting_settings import from_one
+    from lorapipe.starting_settings import bootstrap_pipeline
     from lorapipe.starting_settings.base_facts import base_of
     from lorapipe.starting_settings.drafts import literal
 
@@ -100,14 +100,14 @@ def _from_one(options: argparse.Namespace) -> int:
         raise InputError(what, where=f"--{FLAGS.get(unused[0], unused[0])}", cure="Leave it out.")
     wishes = _wishes(given)
     base = base_of(_checkpoint(wishes))
-    picture = from_one.one_picture(options.from_one, wishes.trigger)
+    picture = bootstrap_pipeline.one_picture(options.from_one, wishes.trigger)
     folder = target.absolute().parent / f"{target.stem}-picture"
-    from_one.copy_picture(picture, folder)
+    bootstrap_pipeline.copy_picture(picture, folder)
     plain = base.checkpoint.plain()
     if plain != "pocket":
         plain = literal(from_folder(base.checkpoint.path, target.absolute().parent))
     file = f"out/{picture.path.stem}.safetensors"
-    write_text(from_one.text(folder.name, base.name, plain, picture.trigger, file), target)
+    write_text(bootstrap_pipeline.text(folder.name, base.name, plain, picture.trigger, file), target)
     _tell(target)
     return DONE
 

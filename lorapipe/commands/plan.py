@@ -50,9 +50,9 @@ def main(options: argparse.Namespace) -> int:
             tuned, change, pipeline = rounds.stored(pipeline, ledger)
             told, anew = rounds.told(tuned, change), anew & {*pipeline.stages}
         if pipeline.halved is not None:
-            from lorapipe.tuning import halving
+            from lorapipe.tuning import successive_halving
 
-            told = [halving.told(pipeline.halved), ""]
+            told = [successive_halving.told(pipeline.halved), ""]
         planned = plan(pipeline, ledger, anew)
         if options.graph:
             printer.line(FORMS[options.graph](pipeline, planned))

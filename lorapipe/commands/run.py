@@ -89,7 +89,7 @@ def _run(
     from lorapipe.job_queue.home import home
     from lorapipe.page.choice_page import ChoicePage
     from lorapipe.pipeline.events import Asked, Failed, Log, Planned
-    from lorapipe.tuning.runs import run_of
+    from lorapipe.tuning.run_class import run_class
 
     failures, asked, told = [], set[str](), set[str]()
     stop.view = view = run_display.view(pipeline.stages, json=options.json, quiet=options.quiet)
@@ -97,7 +97,7 @@ def _run(
         view.note(f"{heading}:")
     for line in notices(pipeline):
         view.note(line)
-    events = run_of(pipeline, pool=pool, anew=anew, stopping=stop.level)
+    events = run_class(pipeline)(pipeline, pool=pool, anew=anew, stopping=stop.level)
     with closing(view), closing(events), ChoicePage(home()) as choices:
         for event in events:
             if not (isinstance(event, Log) and event.text in told):

@@ -98,19 +98,19 @@ def _edit(root: Path, settings: TagSettings) -> int:
     from lorapipe.job_queue.home import home
     from lorapipe.page.server import Page
     from lorapipe.tag_editor.edited_folder import EditedFolder
-    from lorapipe.tag_editor.picture_looks import PictureLooks
+    from lorapipe.tag_editor.picture_scan import PictureScan
     from lorapipe.tag_editor.routes import EditorRoutes
     from lorapipe.terminal import Printer
 
     folder = EditedFolder(root, _contents(root))
-    looks = PictureLooks(folder, settings.resolution)
+    scan = PictureScan(folder, settings.resolution)
     printer = Printer(sys.stdout)
-    with Page(EditorRoutes(folder, looks, settings), home()) as page, Stop() as stop:
+    with Page(EditorRoutes(folder, scan, settings), home()) as page, Stop() as stop:
         printer.line(f"The page: {page.address}")
         printer.line(f"{len(folder.pictures)} pictures in {root}. Nothing is written before you save; Ctrl-C stops.")
         while not stop.level():
             time.sleep(TICK)
-        looks.close()
+        scan.close()
     return INTERRUPTED
 
 

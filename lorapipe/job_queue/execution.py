@@ -17,10 +17,10 @@ from lorapipe.job_queue.job import QueueJob, State
 from lorapipe.pipeline.events import Event, Failed
 from lorapipe.pipeline.execution.attempt import GRACE_SECONDS
 from lorapipe.pipeline.execution.pool import Pool
-from lorapipe.pipeline.execution.runner import StopLevel
+from lorapipe.pipeline.execution.runner import PipelineRun, StopLevel
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.supervised_thread import SupervisedThread, in_words
-from lorapipe.tuning.runs import Run, RunInRounds, run_of
+from lorapipe.tuning.run_class import run_class
 
 LOOK_SECONDS = 0.1
 """Seconds between checks whether the job should stop."""
@@ -99,7 +99,7 @@ class Execution:
     def _run(self, pipeline: Pipeline) -> Outcome:
         if self._level:
             return Outcome("waiting")
-        with run_of(pipeline, pool=self._pool(), stopping=self._stop_level) as run:
+        with run_class(pipeline)(pipeline, pool=self._pool(), stopping=self._stop_level) as run:
             self._forward_events(run)
         if run.failures:
             return _of(run.failures)
@@ -110,7 +110,7 @@ class Execution:
     def _stop_level(self) -> int:
         return 2 if self.is_abandoned else self._level
 
-    def _forward_events(self, run: Run | RunInRounds) -> None:
+    def _forward_events(self, run: PipelineRun) -> None:
         """Pass on a run's events."""
         number: int | None = None
         for event in run:

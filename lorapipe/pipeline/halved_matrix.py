@@ -1,4 +1,4 @@
-"""`keep: 3` in a matrix: of its cells only so many train to the end; `tuning.halving` says which."""
+"""`keep: 3` in a matrix: of its cells only so many train to the end; `tuning.successive_halving` says which."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Source, param
 from lorapipe.stages import Stage, _prompt_syntax
 from lorapipe.stages._further_bases import base_name, encoded_by, on_several_bases
-from lorapipe.stages._sampling import READING, asked_prompts, sampling_options, words_added
+from lorapipe.stages._sampler_inputs import READING, asked_prompts, sampling_options, words_added
 from lorapipe.stages._training_settings import adapter_of, advised_options, captioning_of, settings_line
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.device import Precision

@@ -20,7 +20,7 @@ from lorapipe.spec import Source, param
 from lorapipe.stages import Stage, _prompt_syntax
 from lorapipe.stages._merge_inputs import AdapterWeight
 from lorapipe.stages._picture_folder import PictureFolder
-from lorapipe.stages._sampling import READING, asked_prompts, sampling_options, words_added
+from lorapipe.stages._sampler_inputs import READING, asked_prompts, sampling_options, words_added
 from lorapipe.stages._synthesis_pictures import (
     TruePictures,
     ask_person,

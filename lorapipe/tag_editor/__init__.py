@@ -1,8 +1,8 @@
 """The tag editor: the captions of a folder in a browser on this machine, `lorapipe tags FOLDER --ui`.
 
     edited_folder  the folder's pictures and caption files, as the page gets them
-    saving         writes changed captions, with backups, never over another program's changes
-    picture_looks  sizes, copies and likeness of the pictures, found in the background
+    caption_writer writes changed captions, with backups, never over another program's changes
+    picture_scan   sizes, copies and likeness of the pictures, found in the background
     thumbnails     small versions of pictures, made once and kept in the user's cache folder
     routes         the responses to paths; the server is `lorapipe.page.server`
     static         the page itself: HTML, CSS and JavaScript, without a build step

@@ -29,9 +29,9 @@ from lorapipe.captioning.edits import Edit, apply_edits
 from lorapipe.errors import InputError
 from lorapipe.page.answers import NOT_THERE, OURS, PICTURE, Answer, tag_of, told
 from lorapipe.spec import from_dict
+from lorapipe.tag_editor.caption_writer import WantedCaption, save
 from lorapipe.tag_editor.edited_folder import EditedFolder
-from lorapipe.tag_editor.picture_looks import PictureLooks
-from lorapipe.tag_editor.saving import WantedCaption, save
+from lorapipe.tag_editor.picture_scan import PictureScan
 from lorapipe.tag_editor.thumbnails import LARGE, SMALL, thumbnail
 
 STATIC = Path(__file__).parent / "static"
@@ -49,9 +49,9 @@ class EditorRoutes:
 
     most_sent = MOST_SENT
 
-    def __init__(self, folder: EditedFolder, looks: PictureLooks, settings: TagSettings) -> None:
+    def __init__(self, folder: EditedFolder, scan: PictureScan, settings: TagSettings) -> None:
         self._folder = folder
-        self._looks = looks
+        self._scan = scan
         self._settings = settings
         self._tagged = tagger_captions(settings.tagged, folder.pictures) if settings.tagged else None
         own = [*STATIC.iterdir(), SHARED / "elements.js", SHARED / "icon.svg"]
@@ -75,7 +75,7 @@ class EditorRoutes:
                 return Answer(thumbnail(self._folder.root, self._picture(number), LARGE), PICTURE)
             case ["similar", number]:
                 places = {name: place for place, name in enumerate(self._folder.pictures)}
-                return told([places[name] for name in self._looks.similar(self._picture(number))])
+                return told([places[name] for name in self._scan.similar(self._picture(number))])
             case [name] if (file := self._static.get(name or "editor.html")) is not None:
                 return Answer(file.read_bytes(), OURS[file.suffix], tag=tag_of(file.stat().st_mtime_ns))
         return NOT_THERE
@@ -109,13 +109,13 @@ class EditorRoutes:
         }
 
     def _pictures(self, seen: str) -> Answer:
-        self._looks.start()
-        now, names = self._looks.now, self._folder.pictures
+        self._scan.start()
+        now, names = self._scan.now, self._folder.pictures
         tag = tag_of(len(now.signatures), len(now.facts), now.ready)
         if tag == seen:
             return Answer(b"", status=304, tag=tag)
         sizes = [found.size if (found := now.facts.get(name)) else None for name in names]
-        buckets = [self._looks.bucket(name) for name in names]
+        buckets = [self._scan.bucket(name) for name in names]
         places = {name: place for place, name in enumerate(names)}
         copies = {places[copy]: places[other] for copy, other in now.copies.items()}
         looked = len(now.signatures)
@@ -143,7 +143,7 @@ class EditorRoutes:
             trigger=" ".join(word.split()) if isinstance(word, str) else settings.trigger,
             max_tokens=settings.max_tokens,
             separator=settings.separator,
-            signatures=self._looks.now.signatures,
+            signatures=self._scan.now.signatures,
             tagged=self._tagged,
         )
         return found.as_data()

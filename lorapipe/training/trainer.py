@@ -43,8 +43,8 @@ from lorapipe.training.publish import publish_training
 from lorapipe.training.record import record_of
 from lorapipe.training.resume_state import Checkpoints, Trainable
 from lorapipe.training.schedulers import Scheduler
-from lorapipe.training.shorter_training import end_of, keep_state, take_up
 from lorapipe.training.snapshots import SnapshotWriter
+from lorapipe.training.training_continuation import adopt_state, end_of, keep_state
 from lorapipe.training_record import TrainingRecord
 
 
@@ -142,7 +142,7 @@ class Trainer:
         warmup = options.scheduler.warmup.steps(total, per_epoch)
         record = record_of(model, base, pictures, length, options.settings(compute.dtype), rates, warmup)
         record.save(context.out / "training.json")
-        take_up(None if parallel else options.resume_from, record, context)
+        adopt_state(None if parallel else options.resume_from, record, context)
         launch = partial(launched, partial(_train_rank, options), context, parallel)
         return cls(
             context=context,

@@ -13,7 +13,7 @@ from lorapipe.evaluation.report_data import ReportData, at_full_strength
 
 
 @dataclass(frozen=True)
-class Advised:
+class Advice:
     """An advice of the verdict: what to do, and the settings to change, if it names any."""
 
     what: str
@@ -32,7 +32,7 @@ class Judgement:
     merit: float
     identity: float = 0.0
     following: float | None = None
-    advice: tuple[Advised, ...] = ()
+    advice: tuple[Advice, ...] = ()
     everywhere: bool = True
     """Whether it works at strength 1 on every base that the stage names."""
     prompts: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ def _judgement(judge: str, data: ReportData) -> Judgement:
         min([chosen.get("merit") or 0.0, *(each["merit"] or 0.0 for each in bases)]),
         chosen.get("identity") or 0.0,
         chosen.get("following"),
-        tuple(Advised(each["what"], _numbers(each["patch"])) for each in verdict["advice"]),
+        tuple(Advice(each["what"], _numbers(each["patch"])) for each in verdict["advice"]),
         all(each["works"] and each["strength"] == 1 for each in bases),
         tuple(data["prompts"]),
     )

@@ -12,7 +12,7 @@ from lorapipe.evaluation.html_page import rendered
 from lorapipe.evaluation.image_store import first_picture
 from lorapipe.pipeline.event_text import duration
 from lorapipe.tuning.judgement import Judgement
-from lorapipe.tuning.rounds import ENDS, WHY, Tuned, moved_text
+from lorapipe.tuning.rounds import ENDS, WHY, TuningState, moved_text
 from lorapipe.tuning.search import best_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ShownRow:
     pictures: tuple[Image | None, ...]
 
 
-def text(tuned: Tuned) -> str:
+def text(tuned: TuningState) -> str:
     """The HTML of a tuning with at least one round."""
     best = best_of(tuned.rounds)
     first, chosen = tuned.rounds[0], tuned.rounds[best]
@@ -78,7 +78,7 @@ def text(tuned: Tuned) -> str:
     )
 
 
-def _rounds(tuned: Tuned, best: int) -> Iterator[ShownRound]:
+def _rounds(tuned: TuningState, best: int) -> Iterator[ShownRound]:
     for place, (round, change) in enumerate(zip(tuned.rounds, tuned.changes, strict=True)):
         yield ShownRound(
             place + 1,
@@ -97,7 +97,7 @@ def _score(of: Judgement, several: bool) -> tuple[str, ...]:
     return (name, of.state, f"{of.strength:g}", _percent(of.identity), following, _percent(of.merit))
 
 
-def _rows(tuned: Tuned) -> Iterator[ShownRow]:
+def _rows(tuned: TuningState) -> Iterator[ShownRow]:
     """The first judge's pictures at strength 1, a row for each prompt that all rounds have."""
     judges = [round.judgements[0] for round in tuned.rounds]
     folders = [

@@ -14,7 +14,7 @@ from lorapipe.pipeline.plan import Plan, plan
 from lorapipe.pipeline.tune_options import CAPTIONS_FROM, TUNE, Tunable, TuneOptions, problems, tunable
 from lorapipe.spec import Ref
 from lorapipe.training_record import TrainingRecord
-from lorapipe.tuning.judgement import Advised, Judgement, judgement_of
+from lorapipe.tuning.judgement import Advice, Judgement, judgement_of
 from lorapipe.tuning.knobs import shown, values_of, with_values
 from lorapipe.tuning.search import Change, End, Limits, Origin, Round, Values, best_of, next_change
 
@@ -42,7 +42,7 @@ ENDS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TuningState:
     """A tuning so far: its rounds, the reports and the change of each, and how it ended (None: it has not)."""
 
     pipeline: Pipeline
@@ -62,12 +62,12 @@ class Tuned:
         return {} if change is None else {**self.rounds[change.base].change, **change.values}
 
 
-def begun(pipeline: Pipeline) -> Tuned:
+def begun(pipeline: Pipeline) -> TuningState:
     """A tuning without rounds. Raises `InputError` with all that keeps the pipeline from being tuned."""
     options = pipeline.tune or TuneOptions()
     if found := [*problems(options, pipeline.stages)]:
         raise InputError([pipeline.located(each.under(TUNE)) for each in found])
-    return Tuned(pipeline, tunable(options, pipeline.stages))
+    return TuningState(pipeline, tunable(options, pipeline.stages))
 
 
 def limits_of(pipeline: Pipeline) -> Limits:
@@ -76,7 +76,7 @@ def limits_of(pipeline: Pipeline) -> Limits:
     return Limits(options.rounds, options.hours * 3600 if options.hours else math.inf)
 
 
-def pipeline_of(tuned: Tuned, settings: Values) -> Pipeline:
+def pipeline_of(tuned: TuningState, settings: Values) -> Pipeline:
     """The whole pipeline with these settings of the tuned stage. `InputError` if the stage refuses them.
 
     Judges paint more pictures where they are not sure, since a verdict that is not names no settings.
@@ -96,7 +96,7 @@ def pipeline_of(tuned: Tuned, settings: Values) -> Pipeline:
     return replace(tuned.pipeline, stages={name: stages[name] for name in order})
 
 
-def next_of(tuned: Tuned) -> Change | End:
+def next_of(tuned: TuningState) -> Change | End:
     """What the search says after the rounds so far. Settings that the stage refuses are passed over."""
 
     def allowed(settings: Values) -> bool:
@@ -111,8 +111,8 @@ def next_of(tuned: Tuned) -> Change | End:
 
 
 def with_round(
-    tuned: Tuned, change: Change | None, pipeline: Pipeline, artifacts: Mapping[str, Artifact], seconds: float
-) -> Tuned:
+    tuned: TuningState, change: Change | None, pipeline: Pipeline, artifacts: Mapping[str, Artifact], seconds: float
+) -> TuningState:
     """The tuning with a round more, by its artifacts; `seconds` is what it cost."""
     of = tuned.of
     reports = {name: cast(Report, artifacts[name]) for name in of.judges}
@@ -144,7 +144,7 @@ def with_other_captions(judgement: Judgement, captions: str) -> Judgement:
     if judgement.state != LEAKS:
         return judgement
     what = f"Its captions do not say what all its pictures share, so the dataset takes those of {captions}."
-    return replace(judgement, advice=(Advised(what, {CAPTIONS_FROM: 1.0}), *judgement.advice))
+    return replace(judgement, advice=(Advice(what, {CAPTIONS_FROM: 1.0}), *judgement.advice))
 
 
 def _steps(weights: Weights) -> int:
@@ -163,7 +163,7 @@ def _seconds(planned: Plan, of: Tunable) -> float:
     return sum(float(each["finished"]) - float(each["started"]) for each in found)
 
 
-def stored(pipeline: Pipeline, ledger: Ledger) -> tuple[Tuned, Change | None, Pipeline]:
+def stored(pipeline: Pipeline, ledger: Ledger) -> tuple[TuningState, Change | None, Pipeline]:
     """The rounds whose results are in the store, the change that follows them (None before the first), and the pipeline to
     run next: that of the next round, or, at the end, the whole one with the best settings. Runs and writes nothing.
     """
@@ -206,7 +206,7 @@ def change_text(rounds: Sequence[Round], change: Change) -> str:
     return f"round {len(rounds) + 1}: {moved_text(rounds, change)}. {why_text(change)}"
 
 
-def told(tuned: Tuned, change: Change | None) -> list[str]:
+def told(tuned: TuningState, change: Change | None) -> list[str]:
     """The rounds that are done, and what comes next, as a plan shows them."""
     lines = [
         f"round {place + 1}: {', '.join(f'{each.state} at strength {each.strength:g}' for each in round.judgements)}, "
@@ -219,12 +219,12 @@ def told(tuned: Tuned, change: Change | None) -> list[str]:
     return [*lines, change_text(tuned.rounds, change) if change else most, ""]
 
 
-def end_text(tuned: Tuned) -> str:
+def end_text(tuned: TuningState) -> str:
     """How a tuning has ended, in two sentences."""
     assert tuned.end is not None
     return f"{_the_best(tuned)} {ENDS[tuned.end.reason]}"
 
 
-def _the_best(tuned: Tuned) -> str:
+def _the_best(tuned: TuningState) -> str:
     place = best_of(tuned.rounds)
     return f"Round {place + 1} of {len(tuned.rounds)} is the best: merit {tuned.rounds[place].merit:.0%} at strength 1."

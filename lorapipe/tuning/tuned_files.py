@@ -15,7 +15,7 @@ from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.tune_options import TUNE
 from lorapipe.pipeline.yaml_text import flow, stages_text
 from lorapipe.spec import to_dict
-from lorapipe.tuning.rounds import Tuned, end_text, pipeline_of
+from lorapipe.tuning.rounds import TuningState, end_text, pipeline_of
 
 if TYPE_CHECKING:
     from lorapipe.pipeline.pipeline import Pipeline
@@ -38,7 +38,7 @@ def require_free(pipeline: Pipeline) -> None:
         raise InputError(found)
 
 
-def write_page(tuned: Tuned) -> Path:
+def write_page(tuned: TuningState) -> Path:
     """Write the page of the rounds so far, and return its path."""
     from lorapipe.tuning import page
 
@@ -47,20 +47,20 @@ def write_page(tuned: Tuned) -> Path:
     return path
 
 
-def write(tuned: Tuned) -> tuple[Path, Path]:
+def write(tuned: TuningState) -> tuple[Path, Path]:
     """Write both files at the end of a tuning, and return their paths."""
     _, path = places(tuned.pipeline)
     _put(tuned, pipeline_text(tuned), path)
     return write_page(tuned), path
 
 
-def _put(tuned: Tuned, text: str, path: Path) -> None:
+def _put(tuned: TuningState, text: str, path: Path) -> None:
     with closing(Ledger(tuned.pipeline.folder)) as ledger:
         ledger.open()
         DeliveryLog(ledger).put_text(text, path, TUNE)
 
 
-def pipeline_text(tuned: Tuned) -> str:
+def pipeline_text(tuned: TuningState) -> str:
     """The pipeline with the best round's settings: what differs from the file that was tuned, which it extends; if there
     is no such file, the whole of it.
     """

@@ -19,15 +19,15 @@ from lorapipe.pipeline.events import Event, Log
 from lorapipe.pipeline.execution.pool import Pool
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.tuning import tuned_files
+from lorapipe.tuning.multi_run import MultiRun
 from lorapipe.tuning.rounds import begun, change_text, end_text, next_of, pipeline_of, seconds_of, with_round
-from lorapipe.tuning.run_in_rounds import RunInRounds
 from lorapipe.tuning.search import Change, End
 
 if TYPE_CHECKING:
     from lorapipe.pipeline.pipeline import Pipeline
 
 
-class Tuning(RunInRounds):
+class Tuning(MultiRun):
     """The rounds of a tuning.
 
     The page is written after every round, the pipeline to keep at the end. Raises `InputError` if there is nothing to tune.
@@ -39,7 +39,7 @@ class Tuning(RunInRounds):
         tuned_files.require_free(pipeline)
         super().__init__(pipeline, **how)
 
-    def _rounds(self, pool: Pool) -> Generator[Event, None, None]:
+    def _in_pool(self, pool: Pool) -> Generator[Event, None, None]:
         stage = self.tuned.of.stage
         found: Change | End | None = None
         while not isinstance(found, End):

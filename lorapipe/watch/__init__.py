@@ -4,7 +4,7 @@
     inbox              one watched folder: adds settled folders to the queue, and reports on them in a `status_file`
     job_hooks          around the run of a job: `unpack` and `pipeline_writer` before it, `results` and `notify` after it
     starting_pipeline  what `lorapipe new` writes for a folder; its job's pipeline extends it
-    isolated_look      looks at untrusted pictures in a separate process
+    isolated_scan      reads untrusted pictures in a separate process
     isolated_check     reads untrusted settings in a separate process, within `resource_limits` and `allowed_paths`
 
 Dropped files are only read, and not trusted: links that lead out of a folder, zips that unpack to more than is allowed, and

@@ -28,7 +28,7 @@ from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.spec import from_dict, to_dict
 from lorapipe.watch.folder_state import MOST_FILES, inspect_path, is_zip, opened
 from lorapipe.watch.isolated_check import check_apart
-from lorapipe.watch.isolated_look import look_apart
+from lorapipe.watch.isolated_scan import scan_isolated
 from lorapipe.watch.notify import notify
 from lorapipe.watch.pipeline_writer import OVERRIDES, DroppedFolder, InboxPipeline, write
 from lorapipe.watch.results import deliver, file_of
@@ -103,7 +103,7 @@ class InboxHooks(JobHooks):
         ):  # when it was taken up; it fails with what cannot be read, if so still
             Digests(LedgerDatabase(None), strict=True).path(images)
         if terms.pipeline is None:
-            look_apart(images)
+            scan_isolated(images)
         template = InboxPipeline(terms.pipeline, terms.sets, terms.watching)
         name = source.stem if is_zip(source) else source.name
         dropped = DroppedFolder(images, name, job.folder, file_name(job))

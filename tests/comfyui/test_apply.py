@@ -30,7 +30,7 @@ KINDS = {
 """Kinds that ComfyUI's loader reads, and kinds that it misreads or does not know."""
 TRAINED = """
   {name}:
-    {{uses: train, dataset: $dataset, adapter: {adapter}, unet_lr: 5e-2, text_encoder_lr: 5e-2, steps: 3, snapshots: 3,
+    {{uses: train, dataset: $dataset, adapter: {adapter}, {rates}, steps: 3, snapshots: 3,
       allow: [rate_for_optimizer]}}
 """
 
@@ -46,7 +46,10 @@ def place(comfyui: ComfyUI, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield Place(comfyui, server, folder)
 
 
-def trained(place: Place, kinds: dict[str, str]) -> dict[str, Any]:
+RATES = "unet_lr: 5e-2, text_encoder_lr: 5e-2"
+
+
+def trained(place: Place, kinds: dict[str, str], rates: dict[str, str] | None = None) -> dict[str, Any]:
     """Return a graph that trains these adapters on the tiny base."""
     dataset = f"""
 stages:
@@ -57,7 +60,14 @@ stages:
     base: {{family: sd15, checkpoint: {(place.folder / "models/diffusers/tiny").as_posix()}}}
 """
     file = place.folder / "kinds.yaml"
-    file.write_text(dataset + "".join(TRAINED.format(name=name, adapter=kind) for name, kind in kinds.items()), "utf-8")
+    file.write_text(
+        dataset
+        + "".join(
+            TRAINED.format(name=name, adapter=kind, rates=(rates or {}).get(name, RATES))
+            for name, kind in kinds.items()
+        ),
+        "utf-8",
+    )
     return by_stage(place, file)
 
 
@@ -141,11 +151,8 @@ def test_patched_weights_equal_lorapipes_for_every_kind_and_both_strengths(place
 
 
 def test_a_word_and_a_hypernetwork_change_the_picture_and_nothing_else_does(place: Place) -> None:
-    sent = trained(
-        place, {"word": "{type: embedding, trigger: penny, vectors: 2, replace: true}", "net": "{type: hypernetwork}"}
-    )
-    sent["word"]["inputs"] |= {"unet_lr": "", "text_encoder_lr": "", "embedding_lr": "0.5"}
-    sent["net"]["inputs"] |= {"text_encoder_lr": ""}
+    kinds = {"word": "{type: embedding, trigger: penny, vectors: 2, replace: true}", "net": "{type: hypernetwork}"}
+    sent = trained(place, kinds, {"word": "embedding_lr: 5e-1", "net": "unet_lr: 5e-2"})
     for name in ("word", "net"):
         sent |= applied(name)
         del sent[f"save-{name}"]
@@ -179,7 +186,7 @@ def test_a_word_and_a_hypernetwork_change_the_picture_and_nothing_else_does(plac
 def test_mistakes_name_the_cure(place: Place) -> None:
     sent = trained(place, {"lora": KINDS["lora"]}) | applied("lora", "17")
     seen = watch(place.server, sent)
-    assert seen.end == "execution_error" and "there is no snapshot after 17 steps. There are 1, 2 and 3." in seen.error
+    assert seen.end == "execution_error" and "there is no snapshot after 17 steps. There are 1, 2, 3." in seen.error
     sent = trained(place, {"lora": KINDS["lora"]}) | applied("lora")
     sent["apply-lora"]["inputs"]["weights"] = ["dataset", 0]
     status, answer = place.server.post("prompt", {"prompt": sent})

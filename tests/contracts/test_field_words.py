@@ -31,6 +31,10 @@ WORDS = {
     "evaluator": "evaluation/evaluator.py",
     "scheduler": "pipeline/execution/scheduler.py",
     "webhook": "watch/notify.py",
+    "successive halving": "tuning/successive_halving.py",
+    "latin hypercube": "pipeline/matrix_samples.py",
+    "onnx": "captioning/taggers/_onnx_interpreter.py",
+    "resume_from": "training/training_continuation.py",
 }
 
 

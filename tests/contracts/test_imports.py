@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 REGISTRIES = ("adapters", "optimizers", "schedulers", "losses", "peft_methods")
 CONTRACTS = ("=lorapipe.models", *(f"=lorapipe.training.{name}" for name in REGISTRIES))
 JOB = (
-    "trainer", "options", "record", "snapshots", "previews", "distributed_launch", "initial_weights", "shorter_training"
+    "trainer", "options", "record", "snapshots", "previews", "distributed_launch", "initial_weights", "training_continuation"
 )  # fmt: skip
 """Modules of the training job, which joins otherwise independent parts: the stage's context, files, pictures."""
 EVIDENCE = ("lorapipe.evaluation.probe", "lorapipe.evaluation.sampler", "lorapipe.evaluation.selection")
@@ -253,6 +253,15 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe": ("lorapipe.api",),
     "lorapipe.api": ("lorapipe.tuning", *ENGINE),
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
+    "comfy_nodes.bridge": ("comfy_nodes", "=lorapipe.stages", "lorapipe.tuning.rounds", *ENGINE),
+    "comfy_nodes.graph_runner": (
+        "comfy_nodes", "lorapipe.tuning.rounds", "lorapipe.tuning.run_class", "lorapipe.tuning.tuned_files",
+        "lorapipe.tuning.tuner", *ENGINE
+    ),
+    "comfy_nodes.graph_nodes.base_model": (
+        "comfy_nodes", "=lorapipe.models", "lorapipe.starting_settings.base_facts", *ENGINE
+    ),
+    "comfy_nodes.graph_nodes.queue_pipeline": ("comfy_nodes", "lorapipe.job_queue", *ENGINE),
     "comfy_nodes.graph_nodes.apply_weights": ("comfy_nodes", "lorapipe.inspection.adapter_updates", *ENGINE),
     "comfy_nodes.results": ("comfy_nodes", "lorapipe.drawing", *ENGINE),
     "comfy_nodes.paths": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
@@ -266,7 +275,21 @@ TORCH_FREE = (
 )  # fmt: skip
 """Modules that may import no third-party packages but `SMALL_PACKAGES` and their own `CLIENTS`."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})
-COMFYUI = frozenset({"comfy", "comfy_api", "comfy_extras", "folder_paths", "server", "torch", "numpy", "PIL"})
+COMFYUI = frozenset(
+    {
+        "aiohttp",
+        "comfy",
+        "comfy_api",
+        "comfy_execution",
+        "comfy_extras",
+        "folder_paths",
+        "nodes",
+        "numpy",
+        "PIL",
+        "server",
+    }
+    | {"torch"}
+)
 """Packages that ComfyUI has imported before it loads the nodes."""
 KNOW_COMFYUI = (
     "comfy_nodes.bridge",
@@ -275,6 +298,8 @@ KNOW_COMFYUI = (
     "comfy_nodes.graph_nodes.",
     "comfy_nodes.image_tensors",
     "comfy_nodes.results",
+    "comfy_nodes.result_pages",
+    "comfy_nodes.saving_nodes",
 )
 """Modules, and packages (with a dot), that import ComfyUI."""
 CLIENTS = {
@@ -282,7 +307,7 @@ CLIENTS = {
     "lorapipe.captioning.taggers.clip": {"numpy", "PIL"},
     "lorapipe.captioning.taggers._image_to_text": {"PIL", "torch", "transformers"},
     "lorapipe.captioning.taggers._onnx_session": {"numpy", "onnxruntime"},
-    "lorapipe.captioning.taggers._small_onnx": {"numpy", "torch"},
+    "lorapipe.captioning.taggers._onnx_interpreter": {"numpy", "torch"},
     "lorapipe.captioning.taggers._wd14_model": {"numpy", "PIL"},
     "lorapipe.pipeline.execution.launchers.slurm": {"submitit"},
     "lorapipe.pipeline.execution.launchers.ray": {"ray"},

@@ -91,11 +91,11 @@ def test_a_watcher_writes_a_job_without_anything_heavy(tmp_path: Path) -> None:
     probe = """
 import sys
 from pathlib import Path
-from lorapipe.watch.isolated_look import look_apart
+from lorapipe.watch.isolated_scan import scan_isolated
 from lorapipe.watch.pipeline_writer import DroppedFolder, InboxPipeline, write
 from lorapipe.watch.settings import WatchSettings
 penny, folder = Path("pipelines/examples/penny").resolve(), Path(sys.argv[1])
-look_apart(penny)
+scan_isolated(penny)
 write(InboxPipeline(None, (), WatchSettings()), DroppedFolder(penny, "penny", folder, "penny"))
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """

@@ -1,7 +1,7 @@
 """Reads ONNX models: their inputs, outputs, operations and constants.
 
 Only the messages of onnx.proto3 that are needed here are decoded, so that a small model runs without onnxruntime (see
-`_small_onnx`).
+`_onnx_interpreter`).
 """
 
 from __future__ import annotations

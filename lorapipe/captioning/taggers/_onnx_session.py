@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorapipe.captioning.taggers._onnx_file import FLOAT, HALF, OnnxGraph, read_onnx
-from lorapipe.captioning.taggers._small_onnx import SmallOnnx
+from lorapipe.captioning.taggers._onnx_interpreter import OnnxInterpreter
 from lorapipe.errors import InputError, LorapipeError, shortened
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _by_torch(path: Path, device: str) -> OnnxSession:
         graph: OnnxGraph = read_onnx(path)
         if len(graph.inputs) != 1 or not graph.outputs:
             raise InputError(f"has {len(graph.inputs)} inputs, not one.", where=str(path), cure="It is no WD14 tagger.")
-        model = SmallOnnx(graph, device)
+        model = OnnxInterpreter(graph, device)
     except NotImplementedError:
         raise missing from None
     except OSError as error:

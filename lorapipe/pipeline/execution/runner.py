@@ -10,6 +10,7 @@ others. The events are also written to `runs/<n>/events.jsonl`.
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence, Set
 from contextlib import closing, suppress
 from types import TracebackType
@@ -49,12 +50,12 @@ def open_pool(on: object = "local", devices: Sequence[str] = ("auto",)) -> Pool:
     return Pool(launcher.slots(devices))
 
 
-class Run(Iterator[Event]):
-    """One run of a pipeline, which advances while somebody iterates over its events.
+class PipelineRun(Iterator[Event]):
+    """A run of a pipeline, which advances while somebody iterates over its events.
 
     Stages in `anew` run even if they have a result. `on` and `devices` choose the workers (see `open_pool`), which end with
     the run; a `pool` given instead stays warm for the next run. `stopping()` is called often. Closing the run kills the
-    running stages.
+    running stages. A subclass implements `_in_pool`.
 
     Iterating raises `InputError` if the store or a stage's destination cannot be written, or a source cannot be read.
     """
@@ -112,6 +113,14 @@ class Run(Iterator[Event]):
     def _in_own_pool(self, on: object, devices: Sequence[str]) -> Generator[Event, None, None]:
         with closing(open_pool(on, devices)) as pool:
             yield from self._in_pool(pool)
+
+    @abstractmethod
+    def _in_pool(self, pool: Pool) -> Generator[Event, None, None]:
+        """Yield the run's events; its stages run in a pool's workers."""
+
+
+class Run(PipelineRun):
+    """One run of a pipeline: each of its stages runs once, or is reused."""
 
     def _in_pool(self, pool: Pool) -> Generator[Event, None, None]:
         ledger = Ledger(self.pipeline.folder, self._stopping)

@@ -13,7 +13,7 @@ from lorapipe.cli import main
 from lorapipe.errors import InputError
 from lorapipe.pipeline import loader
 from lorapipe.pipeline.execution.runner import Run
-from lorapipe.tuning.halving import Halving, Rung, going_on, rungs, share_of_steps
+from lorapipe.tuning.successive_halving import Rung, SuccessiveHalving, going_on, rungs, share_of_steps
 
 JUDGES = """\
   grid: {uses: grade, matrix: $penny, weights: $penny}
@@ -65,7 +65,7 @@ def test_the_best_go_on_in_their_own_order() -> None:
 
 def test_the_best_cells_train_to_the_end_and_no_step_twice(here: Path) -> None:
     pipeline = loader.load("sweep.yaml")
-    halving = Halving(pipeline, on="inline", devices=["cpu"])
+    halving = SuccessiveHalving(pipeline, on="inline", devices=["cpu"])
     artifacts = halving.finish()
     lines = [line.split() for line in (here / "diary.txt").read_text(encoding="utf-8").splitlines()]
     steps = Counter[str]()

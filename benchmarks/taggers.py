@@ -1,6 +1,6 @@
 """The pocket tagger against ground truth: right attributes of 300 unseen drawings, and of the examples' pictures.
 
-    python benchmarks/tagging.py
+    python benchmarks/taggers.py
 
 A drawing's attribute is right if the caption names its value and no other of that attribute. The judge is the tiny CLIP,
 which sees the same drawings; the tagger is a probe on its image encoder, so the truth of the drawing is what counts. What

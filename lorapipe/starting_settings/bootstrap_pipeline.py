@@ -1,4 +1,4 @@
-"""The pipeline that grows a character from one picture (guide §9), from the template `from_one.yaml`."""
+"""The pipeline that grows a character from one picture (guide §9), from the template `bootstrap_pipeline.yaml`."""
 
 from __future__ import annotations
 

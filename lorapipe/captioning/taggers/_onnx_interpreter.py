@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Operation = Callable[[OnnxNode, "list[Tensor]"], "Tensor"]
 
 
-class SmallOnnx:
+class OnnxInterpreter:
     """A model of few operations. Raises `NotImplementedError`, which names the first other operation."""
 
     def __init__(self, graph: OnnxGraph, device: str) -> None:

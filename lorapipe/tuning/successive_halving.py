@@ -20,7 +20,7 @@ from lorapipe.pipeline.execution.pool import Pool
 from lorapipe.pipeline.halved_matrix import HalvedMatrix
 from lorapipe.spec import Duration, Ref
 from lorapipe.tuning.judgement import judgement_of
-from lorapipe.tuning.run_in_rounds import RunInRounds
+from lorapipe.tuning.multi_run import MultiRun
 
 if TYPE_CHECKING:
     from lorapipe.pipeline.pipeline import Pipeline
@@ -106,10 +106,10 @@ def final(pipeline: Pipeline, of: HalvedMatrix, kept: Sequence[str]) -> Pipeline
     return pipeline.with_needs(wanted)
 
 
-class Halving(RunInRounds):
+class SuccessiveHalving(MultiRun):
     """A pipeline whose matrix is halved, as one stream of events; used as `Run` is."""
 
-    def _rounds(self, pool: Pool) -> Generator[Event, None, None]:
+    def _in_pool(self, pool: Pool) -> Generator[Event, None, None]:
         of = self.pipeline.halved
         assert of is not None
         found = rungs(len(of.cells), of.keep)

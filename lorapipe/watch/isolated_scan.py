@@ -19,7 +19,7 @@ SECONDS = 900
 """Most wall-clock time; 2,000 pictures take some 10 s of CPU time."""
 
 
-def look_apart(images: Path) -> None:
+def scan_isolated(images: Path) -> None:
     """Look at a folder's pictures. `InputError` if one of them crashes or hangs its decoder."""
     what = ""
     try:

@@ -1,7 +1,7 @@
 """A training that ends before its last step (`until`), and a longer one that goes on from it (`resume_from`).
 
-The shorter one is the beginning of the longer: same settings, same schedule. It keeps its resume state in its result, and
-the longer one takes that up as its own attempt's, so that it ends with the same files as if it had trained from the start.
+The shorter one is the beginning of the longer: same settings, same schedule. It keeps its resume state in its result. The
+longer one resumes from that state, and so ends with the same files as if it had trained from the start.
 """
 
 from __future__ import annotations
@@ -31,26 +31,24 @@ SHOWN = ("tensorboard", "previews")
 
 
 def end_of(until: Duration | None, length: TrainingLength) -> int | None:
-    """The step after which a training ends before its last; None if it does not."""
+    """Return the step after which a training with `until` ends; None without it."""
     return None if until is None else min(replace(length, duration=until).total, length.total)
 
 
 def keep_state(context: Context) -> Path:
-    """Put the newest resume state of a training into its result, and return its folder there."""
+    """Copy the newest resume state of a training into its result, and return its folder there."""
     newest = max((context.resume / CHECKPOINTS).glob("step-*.pt"))
     folder = context.out / "state"
     link_or_copy(newest, folder / CHECKPOINTS / newest.name)
-    link_or_copy(
-        context.resume / SNAPSHOTS, folder / SNAPSHOTS
-    )  # also those of a still shorter training, which it names
+    link_or_copy(context.resume / SNAPSHOTS, folder / SNAPSHOTS)  # with those of a still shorter training
     return folder
 
 
-def take_up(shorter: Weights | None, record: TrainingRecord, context: Context) -> None:
-    """Make the state of a shorter training that of this attempt, unless the attempt has one of its own.
+def adopt_state(shorter: Weights | None, record: TrainingRecord, context: Context) -> None:
+    """Copy the state of a shorter training into this attempt, unless the attempt has one of its own.
 
-    `record` is this training's. Without a shorter one nothing is done. Raises `InputError` if it is no beginning of this
-    one.
+    `record` is this training's. Does nothing if `shorter` is None. Raises `InputError` if `shorter` was trained with
+    other settings.
     """
     if shorter is None:
         return

@@ -1,6 +1,6 @@
 """Does successive halving find the best cell of a sweep? Sweeps of twelve trainings on the pocket base, whole and halved.
 
-    python benchmarks/halving.py [--sweeps 5] [--steps 240] [--minutes 60] [--work FOLDER]
+    python benchmarks/successive_halving.py [--sweeps 5] [--steps 240] [--minutes 60] [--work FOLDER]
 
 A sweep samples learning rates, rank and caption dropout; another one has other samples and another seed. Its twelve cells
 are trained whole and compared; then the same sweep is run with `keep: 3`, which finds the whole trainings of the cells that
@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 from lorapipe.pipeline import loader
 from lorapipe.pipeline.artifacts import Comparison
-from lorapipe.tuning.halving import rungs, share_of_steps
-from lorapipe.tuning.runs import run_of
+from lorapipe.tuning.run_class import run_class
 from lorapipe.tuning.search import WORSE
+from lorapipe.tuning.successive_halving import rungs, share_of_steps
 
 PICTURES = Path(__file__).parents[1] / "pipelines" / "examples" / "penny"
 CELLS, KEPT = 12, 3
@@ -99,7 +99,8 @@ def best(work: Path, seed: int, steps: int, keep: int | None) -> Best:
     file = work / f"sweep-{seed}{'-halved' if keep else ''}.yaml"
     kept = f"\n      keep: {keep}" if keep else ""
     file.write_text(SWEEP.format(images=PICTURES, steps=steps, seed=seed, cells=CELLS, keep=kept), encoding="utf-8")
-    found = run_of(loader.load(file), devices=["cpu"]).finish()["best"]
+    pipeline = loader.load(file)
+    found = run_class(pipeline)(pipeline, devices=["cpu"]).finish()["best"]
     assert isinstance(found, Comparison)
     first = json.loads(found.data.read_text(encoding="utf-8"))["ranking"][0]
     return Best(first["settings"], first["merit"])

@@ -19,7 +19,7 @@ NEAREST = 60
 
 
 @dataclass(frozen=True)
-class Looks:
+class ScannedPictures:
     """What is known of the pictures: facts by name, and copy → the picture that it repeats; `ready` when nothing is left."""
 
     facts: Mapping[str, PictureFacts] = field(default_factory=dict)
@@ -32,26 +32,26 @@ class Looks:
         return {name: found.signature for name, found in self.facts.items() if found.signature}
 
 
-class PictureLooks:
-    """Looks at a folder's pictures in the background, once it is started; `now` is what is known so far."""
+class PictureScan:
+    """ScannedPictures at a folder's pictures in the background, once it is started; `now` is what is known so far."""
 
     def __init__(self, folder: EditedFolder, side: int) -> None:
-        self.now = Looks()
+        self.now = ScannedPictures()
         self._folder = folder
         self._buckets = Buckets((side, side), side // 2, 2 * side, 64)
         self._is_over = self._has_begun = False
         self._guard = threading.Lock()
-        self._thread = SupervisedThread("picture looks", self._run)
+        self._thread = SupervisedThread("picture scan", self._run)
 
     def start(self) -> None:
-        """Begin to look, unless that was begun."""
+        """Begin to scan, unless that was begun."""
         with self._guard:
             if not self._has_begun:
                 self._has_begun = True
                 self._thread.start()
 
     def close(self) -> None:
-        """End after the pictures that are being looked at."""
+        """End after the pictures that are being read."""
         self._is_over = True
 
     def _run(self) -> None:
@@ -60,12 +60,12 @@ class PictureLooks:
         seen = -1
         while not self._is_over:
             facts = look(self._folder.root, self._folder.contents, further=seen >= 0)
-            self.now = Looks(facts)
+            self.now = ScannedPictures(facts)
             before, seen = seen, len(self.now.signatures)
             if seen in (before, len(self._folder.pictures)):  # the rest cannot be read
                 break
         copies = near_duplicates(self._folder.root, self.now.facts, lambda name: "")
-        self.now = Looks(self.now.facts, copies, True)
+        self.now = ScannedPictures(self.now.facts, copies, True)
 
     def bucket(self, name: str) -> str:
         """Return the bucket of a picture, `512x768`; empty where its size is not known, or fits none."""
