@@ -329,7 +329,7 @@ class Evaluate(Stage):
     ) -> dict[str, str]:
         """Return the settings that the report shows; they do not depend on the machine or the day."""
         pictures = f"{len(manifest.training)} pictures; {len(manifest.held_out)} held out"
-        whole = record is not None and self._is_whole([*record.rates])
+        whole = record is not None and [*record.rates] == [EMBEDDING]
         first = f", {images.first} at first, which did not tell" if images.first else ""
         return {
             "base": record.base_name if record else base.checkpoint.plain().rpartition("/")[2],
