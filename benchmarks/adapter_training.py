@@ -75,7 +75,7 @@ KINDS = {
     "vera": Kind({"type": "peft", "method": {"type": "vera"}}, {"unet_lr": 2e-2, "text_encoder_lr": 5e-3}),
     "boft": Kind({"type": "peft", "method": {"type": "boft"}}),
     "hra": Kind({"type": "peft", "method": {"type": "hra"}}),
-    "fourierft": Kind({"type": "peft", "method": {"type": "fourierft"}}, {"unet_lr": 2e-1, "text_encoder_lr": 5e-2}),
+    "fourierft": Kind({"type": "peft", "method": {"type": "fourierft"}}, {"unet_lr": 1e-2, "text_encoder_lr": 2.5e-3}),
     "c3a": Kind({"type": "peft", "method": {"type": "c3a"}}, {"unet_lr": 2e-1, "text_encoder_lr": 5e-2}),
     "miss": Kind({"type": "peft", "method": {"type": "miss", "rank": 16}}),
     "gralora": Kind({"type": "peft", "method": {"type": "gralora"}}),

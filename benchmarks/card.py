@@ -3,8 +3,8 @@
     python benchmarks/card.py                                   # the usual ones
     python benchmarks/card.py sdxl:1024:1:checkpointing sd15:512:4:optimizer=adamw8bit
 
-A case is a family, a resolution, a batch, and knobs of the train stage (`adapter.type=loha` too) or `checkpointing`,
-`compile`; `finetune` trains the whole U-Net, `adafactor` is at fixed rates. Each runs in a process of its own: random
+A case is a family, a resolution, a batch, and knobs of the train stage (`adapter.type=loha` too) or `checkpointing`;
+`finetune` trains the whole U-Net, `adafactor` is at fixed rates. Each runs in a process of its own: random
 weights of full size (built in --work if missing), pictures prepared by the stage, then training steps. `held` is the
 process's peak memory on the card, context included, `plan` the estimate, `used` the peak of tensors. With `text` in a
 case, the text encoders are trained.
@@ -63,8 +63,8 @@ def knobs_of(words: list[str]) -> dict[str, Any]:
         name, _, value = word.partition("=")
         if name == "text":
             del found["text_encoder_lr"]
-        elif name in ("checkpointing", "compile"):
-            found["gradient_checkpointing" if name == "checkpointing" else name] = True
+        elif name == "checkpointing":
+            found["gradient_checkpointing"] = True
         elif name.startswith("adapter."):
             found["adapter"][name.removeprefix("adapter.")] = yaml.safe_load(value)
         elif name == "finetune":

@@ -26,6 +26,7 @@ WITHOUT_SETTING: Mapping[str, str] = {
     "save_state": f"{ALWAYS}the state is saved at every snapshot and once a minute.",
     "scale_v_pred_loss_like_noise_pred": "Write weighting: as_epsilon.",
     "debiased_estimation_loss": "Write weighting: debiased.",
+    "torch_compile": "Not offered: compiled steps were slower in every measurement; graphs: auto makes them faster.",
     "train_data_dir": "Name the folder as images of a prepare stage; 10_penny woman below it gives repeats and captions.",
     "use_8bit_adam": "Write optimizer: adamw8bit.",
     "use_lion_optimizer": "Write optimizer: lion.",

@@ -11,7 +11,7 @@ import torch
 from lorapipe.training import noise
 from lorapipe.training.diffusion import EpsilonPrediction
 from lorapipe.training.flat_parameters import flatten
-from lorapipe.training.loop import MicroBatch, Objective, Step, Update, train
+from lorapipe.training.loop import Inputs, MicroBatch, Objective, Pass, PlainPasses, Step, Update, train
 from lorapipe.training.losses.mse import Mse
 from lorapipe.training.noise_options import NoiseOptions
 from lorapipe.training.weightings import Weighting
@@ -115,6 +115,31 @@ def test_two_batches_of_one_are_one_batch_of_two() -> None:
     two, second = run([[micro(0), micro(1)], [micro(2), micro(3)], [micro(4), micro(5)]])
     assert two == pytest.approx(one, rel=1e-5)
     assert torch.allclose(weights(first), weights(second), atol=1e-5)
+
+
+def test_an_update_that_runs_out_of_memory_is_repeated_when_some_was_freed() -> None:
+    """What the complete passes had added to the gradients does not count twice."""
+
+    class Short(PlainPasses):
+        passes, released = 0, 0
+
+        def __call__(self, run: Pass, inputs: Inputs) -> torch.Tensor:
+            loss = super().__call__(run, inputs)
+            type(self).passes += 1
+            if self.passes == 4:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            return loss
+
+        def release(self) -> bool:
+            type(self).released += 1
+            return True
+
+    groups = [[micro(0), micro(1)]] * 3
+    losses, model = run(groups, passes=Short(torch.device("cpu")))
+    expected, plain = run(groups)
+    assert losses == expected
+    assert torch.equal(weights(model), weights(plain))
+    assert (Short.passes, Short.released) == (8, 1)
 
 
 def test_every_sample_weighs_the_same_in_uneven_batches() -> None:

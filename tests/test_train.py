@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lorapipe.errors import InputError, Interrupted, LorapipeError
-from lorapipe.models import Checkpoint, Model
+from lorapipe.models import Checkpoint
 from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset, Weights
 from lorapipe.pipeline.events import Log, Metric, Preview, Progress
@@ -29,11 +29,11 @@ from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.interval import Interval
-from lorapipe.training.model_contexts import compiled
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.optimizers.adamw import AdamW
 from lorapipe.training.optimizers.prodigy import Prodigy
 from lorapipe.training.schedulers.cosine import Cosine
+from lorapipe.training.trainer import Trainer
 from lorapipe.training.weightings.as_epsilon import AsEpsilon
 from lorapipe.training.weightings.none import NoWeighting
 from pipelines import pipeline_of
@@ -217,19 +217,34 @@ def test_gradient_checkpointing_changes_memory_not_results(dataset: Dataset, ben
     assert saving == pytest.approx(plain, rel=1e-5)
 
 
-def test_a_compiled_network_gives_the_same_losses_and_is_left_as_it_was(model: Model) -> None:
-    """Uses torch's eager backend: the test is about attaching and restoring, not about torch's compilers."""
-    unet = model.part("unet")
-    latents, times = torch.ones(1, 4, 8, 8, device=model.device), torch.tensor([7], device=model.device)
-    with torch.no_grad():
-        condition = model.encode_text(["x"])
-        before = model.predict(latents, times, condition)
-        with compiled(model, backend="eager"):
-            assert unet._compiled_call_impl is not None
-            assert torch.equal(model.predict(latents, times, condition), before)
-        assert unet._compiled_call_impl is None
-        with compiled(model, wanted=False):
-            assert unet._compiled_call_impl is None
+def test_deterministic_kernels_are_for_the_training_alone(dataset: Dataset, bench: tiny.Bench) -> None:
+    """On a CPU all kernels are: the losses are the same, and every operation of a training has such a kernel."""
+    train, seen = short(dataset, deterministic=True), []
+    for step in Trainer.build(train, bench.context("deterministic")).steps():
+        seen.append((torch.are_deterministic_algorithms_enabled(), float(step.loss)))
+    assert all(is_on for is_on, _ in seen)
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert [loss for _, loss in seen] == losses(run(bench, "usual", short(dataset)))
+
+
+def test_weights_that_move_away_from_the_optimizer_end_the_training(dataset: Dataset, bench: tiny.Bench) -> None:
+    """Another memory format gives 1×1 convolutions of an adapter memory of their own, and nothing else would complain."""
+    trainer = Trainer.build(short(dataset, adapter=LoCon(rank=2)), bench.context("moved"))
+    steps = trainer.steps()
+    next(steps)
+    trainer.model.part("unet").to(memory_format=torch.channels_last)
+    with pytest.raises(RuntimeError, match="moved in memory"):
+        next(steps)
+    steps.close()  # type: ignore[attr-defined]
+
+
+def test_compile_is_refused_in_words(tmp_path: Path) -> None:
+    told = {"uses": "train", "dataset": "$dataset", "compile": True}
+    with pytest.raises(InputError, match=r"compile is no longer there.*graphs: auto"):
+        from_dict(Train, told, tmp_path)
+    assert from_dict(Train, {**told, "compile": False}, tmp_path) == from_dict(
+        Train, {"uses": "train", "dataset": "$dataset"}, tmp_path
+    )
 
 
 def test_half_precision_holds_the_base_not_what_is_learnt(dataset: Dataset, bench: tiny.Bench) -> None:

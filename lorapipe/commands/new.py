@@ -21,6 +21,8 @@ WISHES = ("subject", "difficulty", "quality", "base", "vram", "aim", "trigger")
 """What may be asked for; `lorapipe.starting_settings.wishes` explains them."""
 EMPTY = {"base": "pocket", "vram": "no limit"}
 """What an empty answer means, where it is no value."""
+MANY = 500
+"""Pictures above which `plan` alone says what the rules find: they read every header and caption again."""
 ASKED = ("subject", "difficulty", "quality", "base", "vram")
 """What is asked on a terminal, where it is not given."""
 
@@ -77,7 +79,7 @@ def main(options: argparse.Namespace) -> int:
     from lorapipe.atomic import write_text
 
     write_text(text, target)
-    _tell(target)
+    _tell(target, len(facts.pictures))
     return DONE
 
 
@@ -186,8 +188,8 @@ def _command(folder: Path, given: Mapping[str, str]) -> str:
     return " ".join(["lorapipe new", shlex.quote(folder.as_posix()), *flags])
 
 
-def _tell(target: Path) -> None:
-    """Say what was written, and what check finds in it."""
+def _tell(target: Path, pictures: int = 1) -> None:
+    """Say what was written, and, of folders that are not large, what check finds in it."""
     from lorapipe.commands import findings
     from lorapipe.pipeline import loader
     from lorapipe.terminal import Printer
@@ -195,5 +197,5 @@ def _tell(target: Path) -> None:
     printer = Printer(sys.stderr)
     pipeline = loader.load(target)
     printer.line(f"Wrote {target}. `lorapipe plan {target}` shows what it does.")
-    for line in findings(pipeline, pipeline.stages):
+    for line in findings(pipeline, pipeline.stages) if pictures <= MANY else ():
         printer.line(line)

@@ -236,14 +236,13 @@ def _of_saving() -> Iterator[Row]:
 def _of_the_machine() -> Iterator[Row]:
     yield from _mapped("text", ("mixed_precision", "`precision`: fp16 becomes auto"))
     yield from _mapped("flag", ("full_fp16", "`precision`"), ("full_bf16", "`precision: bf16`"))
-    yield from _used(
-        "flag", ("gradient_checkpointing", "train.gradient_checkpointing"), ("torch_compile", "train.compile")
-    )
+    yield from _used("flag", ("gradient_checkpointing", "train.gradient_checkpointing"))
+    yield from _with("refused", WITHOUT_SETTING["torch_compile"], "flag", "torch_compile")
     yield from _always("flag", "xformers sdpa mem_eff_attn lowram highvram")
     yield from _with("refused", WITHOUT_SETTING["fp8_base"], "flag", "fp8_base fp8_base_unet")
     yield from _with("refused", "activations stay on the device; gradient_checkpointing takes most of them away", "flag",
                      "cpu_offload_checkpointing")  # fmt: skip
-    yield from _with("translated", "torch's own backend is used, where `compile` is on", "text", "dynamo_backend")
+    yield from _with("refused", WITHOUT_SETTING["torch_compile"], "text", "dynamo_backend")
     yield from _with("translated", DEVICES, "text", "ddp_timeout zero_stage offload_optimizer_device "
                      "offload_optimizer_nvme_path offload_param_device offload_param_nvme_path")  # fmt: skip
     yield from _with("translated", DEVICES, "flag", "deepspeed ddp_gradient_as_bucket_view ddp_static_graph "

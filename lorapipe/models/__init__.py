@@ -295,12 +295,17 @@ class Model(ABC):
         Decodes in tiles if memory is short. Raises `OutOfMemory` if that is not enough.
         """
 
-    @abstractmethod
     def encode_text(self, captions: Sequence[str], reading: TextReading = PLAIN_READING) -> Condition:
-        """Encode captions to a condition, with gradients if a text encoder is being trained.
+        """Encode captions to a condition, with gradients if a text encoder is being trained."""
+        return self.encode_tokens(self.tokenize(captions, reading), reading)
 
-        A caption is data: text like `<|endoftext|>` in it is tokenized as ordinary text.
-        """
+    @abstractmethod
+    def tokenize(self, captions: Sequence[str], reading: TextReading) -> Condition:
+        """Return token ids and the like: named CPU tensors (B, …). Text like `<|endoftext|>` is tokenized as any other."""
+
+    @abstractmethod
+    def encode_tokens(self, tokens: Condition, reading: TextReading) -> Condition:
+        """Encode `tokenize`'s tensors to a condition; reads no value in Python, so that a CUDA graph can repeat it."""
 
     @abstractmethod
     def token_count(self, text: str) -> int:

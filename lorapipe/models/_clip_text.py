@@ -92,7 +92,7 @@ def weighed(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     weighted = hidden * weights[:, :, None]
     with torch.no_grad():
         factor = hidden.float().mean((1, 2)) / weighted.float().mean((1, 2))
-        factor[(weights == 1).all(1)] = 1
+        factor = torch.where((weights == 1).all(1), 1, factor)
     return weighted * factor[:, None, None].to(hidden.dtype)
 
 
@@ -137,7 +137,7 @@ def _text_ids(tokenizer: Any, caption: str) -> list[int]:
     return ids
 
 
-def hidden_states(text_encoder: Any, ids: torch.Tensor, clip_skip: int, words: WordVectors = NO_WORDS) -> torch.Tensor:
+def hidden_states(text_encoder: Any, ids: torch.Tensor, words: WordVectors, clip_skip: int) -> torch.Tensor:
     """Return hidden states (B, n·75 + 2, d) of ids (B, n, 77): the first BOS, the chunks without their ends, the last EOS.
 
     `clip_skip` 1 is the last layer, 2 the last but one; the final layer norm is applied to either.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lorapipe.models import PLAIN_READING, Condition, Pair, TextReading
+from lorapipe.models import Condition, Pair, TextReading
 from lorapipe.models._clip_text import penultimate
 from lorapipe.models._parts import halvings
 from lorapipe.models._unet import LatentDiffusion, down_blocks, original_path
@@ -31,17 +31,16 @@ class SDXLModel(LatentDiffusion):
     text_encoders = ("text_encoder", "text_encoder_2")
     trainable = ("unet", *text_encoders)
 
-    def encode_text(self, captions: Sequence[str], reading: TextReading = PLAIN_READING) -> Condition:
-        """Encode captions; `clip_skip` must be 1, since SDXL always uses the last layer but one."""
+    def encode_tokens(self, tokens: Condition, reading: TextReading) -> Condition:
+        """Encode tokens; `clip_skip` must be 1, since SDXL always uses the last layer but one."""
         import torch
 
         if reading.clip_skip != 1:
             raise ValueError("SDXL always uses the last layer but one; it has no clip skip")
         states = []
         for text in self.texts:
-            ids, words = self.ids(text, captions, reading), self.word_vectors(text.name)
-            hidden, pooled = penultimate(self.part(text.name), ids, words)
-            states.append(self.emphasised(hidden, text, captions, reading))
+            hidden, pooled = penultimate(self.part(text.name), *self.ids_and_words(text, tokens))
+            states.append(self.emphasised(hidden, text, tokens))
         assert pooled is not None, "the second text encoder has a projection"
         return {"hidden": torch.cat(states, dim=-1), "pooled": pooled}
 

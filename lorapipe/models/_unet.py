@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from lorapipe.models import PLAIN_READING, Condition, FeatureLayers, Group, ModuleRef, Saving, Shape, TextReading
+from lorapipe.models import Condition, FeatureLayers, Group, ModuleRef, Saving, Shape, TextReading
 from lorapipe.models._clip_text import CHUNK, emphasis, hidden_states, token_ids, tokenize, weighed
 from lorapipe.models._ldm_names import OUTSIDE, ldm_path
 from lorapipe.models._parts import PartsModel
 from lorapipe.models._weight_files import TextPart
+from lorapipe.models._word_vectors import NO_WORDS, WordVectors
 
 if TYPE_CHECKING:
     import torch
@@ -60,18 +61,33 @@ class LatentDiffusion(PartsModel):
         words = self.word_vectors(text.name)
         return tokenize(self.tokenizer(text), captions, reading.max_tokens, pad, reading.weighted, words)
 
-    def encode_text(self, captions: Sequence[str], reading: TextReading = PLAIN_READING) -> Condition:
-        (text,) = self.texts
-        ids, words = self.ids(text, captions, reading), self.word_vectors(text.name)
-        hidden = hidden_states(self.part(text.name), ids, reading.clip_skip, words)
-        return {"hidden": self.emphasised(hidden, text, captions, reading)}
+    def tokenize(self, captions: Sequence[str], reading: TextReading) -> Condition:
+        """Return the token ids (B, n, 77) of each text encoder, and the weights of positions if `reading` is weighted.
 
-    def emphasised(self, hidden: Tensor, text: TextPart, captions: Sequence[str], reading: TextReading) -> Tensor:
-        """Apply the weights in captions to their hidden states, if `reading` is weighted."""
-        if not reading.weighted:
-            return hidden
-        weights = emphasis(self.tokenizer(text), captions, reading.max_tokens, self.word_vectors(text.name))
-        return weighed(hidden, weights)
+        Ids are named otherwise where words beside the vocabulary are among them.
+        """
+        found = {}
+        for text in self.texts:
+            words, ids = self.word_vectors(text.name), self.ids(text, captions, reading)
+            found[_ids(text, bool((ids < 0).any()))] = ids
+            if reading.weighted:
+                found[_weights(text)] = emphasis(self.tokenizer(text), captions, reading.max_tokens, words)
+        return found
+
+    def encode_tokens(self, tokens: Condition, reading: TextReading) -> Condition:
+        (text,) = self.texts
+        hidden = hidden_states(self.part(text.name), *self.ids_and_words(text, tokens), reading.clip_skip)
+        return {"hidden": self.emphasised(hidden, text, tokens)}
+
+    def ids_and_words(self, text: TextPart, tokens: Condition) -> tuple[Tensor, WordVectors]:
+        """Return a text encoder's ids, and the words that are among them."""
+        plain = tokens.get(_ids(text, False))
+        return (tokens[_ids(text, True)], self.word_vectors(text.name)) if plain is None else (plain, NO_WORDS)
+
+    def emphasised(self, hidden: Tensor, text: TextPart, tokens: Condition) -> Tensor:
+        """Apply the weights in captions to their hidden states, if they were read."""
+        weights = tokens.get(_weights(text))
+        return hidden if weights is None else weighed(hidden, weights)
 
     def token_rows(self, part: str, text: str) -> Tensor:
         import torch
@@ -167,6 +183,14 @@ class LatentDiffusion(PartsModel):
     def text_prefix(self, part: str) -> str:
         """Return the prefix of a text encoder's module names."""
         return "lora_te"
+
+
+def _ids(text: TextPart, has_words: bool) -> str:
+    return f"{text.name} {'ids and words' if has_words else 'ids'}"
+
+
+def _weights(text: TextPart) -> str:
+    return f"{text.name} weights"
 
 
 def down_blocks(config: Mapping[str, Any]) -> int:

@@ -52,7 +52,7 @@ class WordVectors:
         """
         import torch
 
-        if not self._ids or not bool((ids < 0).any()):
+        if not self._ids:
             yield ids
             return
         table = text_encoder.get_input_embeddings()

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
@@ -129,6 +129,8 @@ class Spec:
 
     registry: ClassVar[Registry[Any] | None] = None
     tag: ClassVar[str] = "type"
+    withdrawn: ClassVar[Mapping[str, str]] = {}
+    """Settings of earlier releases that were taken away → what to do instead. They may still be given as off."""
     stored_name: ClassVar[str] = "Spec"
     """The class's name in saved ComfyUI graphs. It stays when the class is renamed."""
 

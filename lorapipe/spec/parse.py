@@ -199,9 +199,9 @@ class _Parser:
     def _settings(self, cls: type[Spec], plain: dict[str, object], at: Address) -> dict[str, object]:
         known = knobs_by_name(cls)
         plain = self._with_present_names(old_names(cls), plain, at)
-        for key in plain:
+        for key, value in plain.items():
             if key not in known:
-                self._note_unknown(cls, key, [*known], at)
+                self._note_unknown(cls, key, value, [*known], at)
         for name, knob in known.items():
             if knob.required and name not in plain:
                 self.problems.add(Problem(f"{name} is missing.", "", sentence(knob.param.help), at))
@@ -227,7 +227,11 @@ class _Parser:
         first, *others = (self.parse(knob.shape, each, knob.param, (*at, place)) for place, each in enumerate(entries))
         return {knob.name: first} if rest_given else {knob.name: first, knob.param.rest: tuple(others)}
 
-    def _note_unknown(self, cls: type[Spec], key: str, known: list[str], at: Address) -> None:
+    def _note_unknown(self, cls: type[Spec], key: str, value: object, known: list[str], at: Address) -> None:
+        if key in cls.withdrawn:  # files that list every setting have it as off, which is no mistake
+            if value:
+                self.problems.add(Problem(f"{key} is no longer there.", "", cls.withdrawn[key], (*at, key)))
+            return
         cure = (
             suggestion(cls, str(key))
             or suggestion_further_out(self._around[:-1], str(key), at)

@@ -49,6 +49,7 @@ def problems(train: TrainingOptions) -> Iterator[Problem]:
     yield from _unused_rates(train)
     yield from _in_place(train)
     yield from _fused_backward(train)
+    yield from _graphs(train)
     yield from _ends_before(train)
 
 
@@ -201,6 +202,12 @@ def _fused_backward(train: TrainingOptions) -> Iterator[Problem]:
             "fp16 scales the loss, and skips steps that overflow; fused_backward has stepped before that can be seen."
         )
         yield Problem(what, cure="Write precision: bf16, or fused_backward: false.", path=("precision",))
+
+
+def _graphs(train: TrainingOptions) -> Iterator[Problem]:
+    if train.graphs == "on" and train.adapter.in_place:
+        what = f"the gradients of {train.adapter.name} are moved in Python, which a CUDA graph cannot repeat."
+        yield Problem(what, cure="Write graphs: auto.", path=("graphs",))
 
 
 def _different_bases(train: TrainingOptions, bases: Sequence[Family | None]) -> Iterator[Problem]:

@@ -26,7 +26,7 @@ class CaptionFacts:
     folder_words: tuple[str, ...] = field(default=())
     """The words of folders named like kohya's."""
 
-    @property
+    @cached_property
     def kind(self) -> CaptionKind:
         """What most pictures have."""
         if self.written * 2 >= max(1, len(self.texts)):
@@ -39,19 +39,19 @@ class CaptionFacts:
         """Estimated tokens of the longest caption."""
         return round(TOKENS * max(map(least_tokens, self.texts), default=0))
 
-    @property
+    @cached_property
     def is_booru(self) -> bool:
         """Whether captions count subjects, like 1girl: the language of anime bases."""
         said = [compared_tags(text) for text in self.texts if text]
         return bool(said) and sum(any(COUNTS.fullmatch(tag) for tag in tags) for tags in said) >= 0.3 * len(said)
 
-    @property
+    @cached_property
     def is_male(self) -> bool:
         """Whether the subject is male, as far as captions say."""
         said = [text for text in self.texts if text]
         return bool(said) and sum(MALE.search(text) is not None for text in said) * 2 > len(said)
 
-    @property
+    @cached_property
     def shared(self) -> str:
         """The first tag that nearly all captions have; empty where there is none."""
         return shared_tag([text for text in self.texts if text])

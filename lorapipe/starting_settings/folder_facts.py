@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import TYPE_CHECKING
@@ -61,18 +62,18 @@ class FolderFacts:
         held_out = round(self.usable * HELD_OUT) if self.usable >= ENOUGH_TO_HOLD_OUT else 0
         return max(1, self.usable - held_out)
 
-    @property
+    @cached_property
     def shown(self) -> float:
         """How often a picture is shown in an epoch, on average, as the names of subfolders say."""
         said = [named.repeats if (named := _named(name)) else 1 for name in self.pictures]
         return sum(said) / (sum(map(bool, said)) or 1)
 
-    @property
+    @cached_property
     def unseen(self) -> int:
         """Number of pictures of which only the header was read, since all pixels would have taken too long."""
         return sum(not found.signature for found in self.pictures.values())
 
-    @property
+    @cached_property
     def side(self) -> int:
         """Side in pixels of a square with as many pixels as a picture in the middle of the set."""
         return int(median(found.size[0] * found.size[1] for found in self.pictures.values()) ** 0.5)
@@ -81,7 +82,7 @@ class FolderFacts:
         """Return how many pictures have fewer pixels than a square of this side."""
         return sum(found.size[0] * found.size[1] < side * side for found in self.pictures.values())
 
-    @property
+    @cached_property
     def ratios(self) -> tuple[float, float]:
         """The least and the largest width / height."""
         ratios = [found.size[0] / found.size[1] for found in self.pictures.values()]
@@ -93,12 +94,12 @@ class FolderFacts:
         low, high = self.ratios
         return 0.95 <= low <= high <= 1.05
 
-    @property
+    @cached_property
     def transparent(self) -> int:
         """Number of pictures with transparent parts."""
         return sum(found.transparent for found in self.pictures.values())
 
-    @property
+    @cached_property
     def grey(self) -> int:
         """Number of pictures without colours."""
         return sum(found.grey for found in self.pictures.values())
@@ -144,14 +145,20 @@ def facts_of(root: Path, caption_extensions: Sequence[str] = USUAL) -> FolderFac
 
 
 def _named(picture: str) -> FolderName | None:
+    return _of_folder(picture.rpartition("/")[0])
+
+
+@lru_cache(1000)
+def _of_folder(folder: str) -> FolderName | None:
+    """Return what a folder's name, or that of one above it, says of its pictures."""
     from lorapipe.training.data.captions import folder_name
 
-    return folder_name(PurePosixPath(picture))
+    return folder_name(PurePosixPath(folder, "a picture"))
 
 
 def _regularisation(root: Path) -> str:
-    inside = sorted(root.iterdir()) if root.is_dir() else []
-    folders = (each for each in inside if kohya_folders.is_regularisation(each.name) and each.is_dir())
+    inside = root.iterdir() if root.is_dir() else ()
+    folders = sorted(each for each in inside if kohya_folders.is_regularisation(each.name) and each.is_dir())
     return next((each.name for each in folders if any(is_picture(file.name) for file in each.rglob("*"))), "")
 
 

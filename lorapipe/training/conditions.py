@@ -15,7 +15,7 @@ from lorapipe.spec import Spec, Warmup
 from lorapipe.training.caption_augment import Captioning, CaptionSampler, problems_with_own_captions
 from lorapipe.training.data.batches import Batch
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.encoders import Encoders, encoder_digest
+from lorapipe.training.data.encoders import encoder_digest
 from lorapipe.training.data.text_cache import encode_captions, load_conditions
 from lorapipe.training.data.training_set import TrainingSet
 from lorapipe.training.data_loader import Condition, Fetch, TrainingLength
@@ -59,11 +59,13 @@ def text_condition(
 ) -> Condition:
     """Return the text condition of batches. With frozen text encoders, encode all variants of `captions` now.
 
+    With a trained one (the sampler is not `limited`) it has the tokens alone.
+
     `digest()` returns the `encoder_digest` of the text encoders. Encoders that are no longer needed are released.
     """
     if not sampler.limited:
         model.release("vae")
-        return encoded_live(model, sampler.sample, reading)
+        return tokenized(model, sampler.sample, reading)
     variants, encoder = sampler.all_variants(captions), digest()
     for done, _ in enumerate(encode_captions(variants, model, encoder, cache, reading), start=1):
         context.check()
@@ -77,9 +79,9 @@ def text_encoder_digest(base: Spec, model: Model, dtype: str, cache: Cache) -> s
     return encoder_digest(base, model.text_encoders, dtype, cache, lambda: model)
 
 
-def encoded_live(model: Encoders, captions: Captions, reading: TextReading) -> Condition:
-    """Return a condition that encodes captions at each step, with gradients, for a trained text encoder."""
-    return lambda batch: partial(model.encode_text, captions(batch), reading)
+def tokenized(model: Model, captions: Captions, reading: TextReading) -> Condition:
+    """Return a condition that only tokenizes captions: a trained text encoder encodes them in each forward pass."""
+    return lambda batch: partial(model.tokenize, captions(batch), reading)
 
 
 def encoded_once(encoder: str, cache: Cache, captions: Captions, reading: TextReading) -> Condition:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from lorapipe.pipeline.context import ModelCache
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+"""Environment variable, read at a process's first matrix product, without which no product is deterministic on CUDA; the
+size is torch's usual one on recent GPUs (pytorch.org, `torch.use_deterministic_algorithms`)."""
 
 
 def resolve(wanted: str) -> str:
@@ -60,6 +64,7 @@ class Compute:
     @classmethod
     def of(cls, wanted: str, precision: Precision) -> Self:
         """Resolve a stage's device and precision. `InputError` if the device does not support the precision."""
+        os.environ.setdefault(*CUBLAS_WORKSPACE)
         device = resolve(wanted)
         return cls(device, dtype(precision, device))
 

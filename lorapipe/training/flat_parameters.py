@@ -33,3 +33,15 @@ def flatten(parameters: Sequence[torch.nn.Parameter]) -> torch.nn.Parameter:
         parameter.data = flat.data[window].view(parameter.shape)
         parameter.grad = flat.grad[window].view(parameter.shape)
     return flat
+
+
+class FixedAddresses:
+    """The places of parameters in memory, which must not change once an optimizer holds a flat tensor that contains them."""
+
+    def __init__(self, parameters: Sequence[torch.nn.Parameter]) -> None:
+        self._places = [(parameter, parameter.data_ptr()) for parameter in parameters]
+
+    def check(self) -> None:
+        """Raise RuntimeError if a parameter has been moved, as by a module's `to(memory_format=…)`: steps would be lost."""
+        if any(parameter.data_ptr() != place for parameter, place in self._places):
+            raise RuntimeError("trained weights have been moved in memory, away from the optimizer's")

@@ -1,4 +1,4 @@
-"""Context managers that change a model for a while: attach an adapter, compile, gradient checkpointing."""
+"""Context managers that change a model, or its kernels, for a while: adapter, gradient checkpointing, determinism."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ def attached(adapter: Attachable, model: Model, parts: Sequence[str], seed: int 
 
 
 @contextmanager
-def compiled(model: Model, wanted: bool = True, backend: str = "inductor") -> Iterator[None]:
-    """Compile the denoiser with torch, if `wanted`: about a minute for each new picture size.
+def deterministic_kernels(wanted: bool = True) -> Iterator[None]:
+    """Let torch choose kernels that give the same bits each time on the same device, if `wanted`; restored on exit.
 
-    Attach the adapter first. The compiled code contains the adapter, so it is discarded on exit.
+    An operation that has none raises RuntimeError. What cuBLAS needs for it, `Compute.of` has set.
     """
-    denoiser = model.part(model.denoiser)
     if not wanted:
         yield
         return
     import torch
 
-    denoiser.compile(backend=backend, dynamic=False)
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # for finding mistakes; costs a kernel for each tensor
     try:
         yield
     finally:
-        denoiser._compiled_call_impl = None
-        torch.compiler.reset()
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
 @contextmanager
@@ -50,7 +52,15 @@ def gradient_checkpointing(model: Model, wanted: bool = True) -> Iterator[None]:
     if not wanted:
         yield
         return
-    denoiser.enable_gradient_checkpointing()
+    import torch
+    from torch.utils.checkpoint import checkpoint
+
+    def checkpointed(module: torch.nn.Module, *args: object) -> object:
+        """Keep the generators' states, except in a graph, which cannot and has no dropout then."""
+        is_captured = model.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+        return checkpoint(module.__call__, *args, use_reentrant=False, preserve_rng_state=not is_captured)
+
+    denoiser.enable_gradient_checkpointing(checkpointed)
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ import torch
 from lorapipe.formats import EMBEDDING
 from lorapipe.models import Model
 from lorapipe.training.adapters import Attached
-from lorapipe.training.flat_parameters import flatten
+from lorapipe.training.flat_parameters import FixedAddresses, flatten
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.resume_state import Trainable
 
@@ -30,8 +30,11 @@ def grouped(
             name = part if factor == 1 else f"{part} ×{factor:g}"
             parameters.setdefault(name, []).append(parameter)
             group_rates[name] = rates[part] * factor
+    addresses = None
     if optimizer.elementwise and adapter.may_be_flat:
+        members = [each for found in parameters.values() for each in found]
         parameters = {name: [flatten(found)] for name, found in parameters.items()}
+        addresses = FixedAddresses(members)
     groups = [
         {
             "params": [*map(adapter.optimized, found)],
@@ -42,7 +45,8 @@ def grouped(
         for name, found in parameters.items()
     ]
     scaler = torch.amp.GradScaler(model.device.type, enabled=model.dtype == torch.float16)
-    return Trainable(parameters, adapter.stepping(optimizer.build(groups), max_grad_norm), scaler)
+    stepped = adapter.stepping(optimizer.build(groups), max_grad_norm)
+    return Trainable(parameters, stepped, scaler, addresses=addresses)
 
 
 def _undecayed(group: str, optimizer: Optimizer) -> dict[str, float]:

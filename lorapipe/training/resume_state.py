@@ -19,6 +19,7 @@ import torch
 from lorapipe.atomic import PART_SUFFIX
 from lorapipe.checksum import crc_of, reading, writing
 from lorapipe.training.ema import ExponentialMovingAverage
+from lorapipe.training.flat_parameters import FixedAddresses
 
 VERSION = 2
 KEPT = 2
@@ -33,6 +34,8 @@ class Trainable:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     ema: ExponentialMovingAverage | None = None
+    addresses: FixedAddresses | None = None
+    """Where the parameters lie that are views of flat ones."""
 
     def state(self) -> dict[str, Any]:
         """Return the state as tensors and plain values."""

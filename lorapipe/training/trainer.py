@@ -23,6 +23,7 @@ from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.training import conditions, loop, snapshots
 from lorapipe.training.adapters import Attachable, Attached
+from lorapipe.training.cuda_graphs import passes_of
 from lorapipe.training.data.batches import Batches
 from lorapipe.training.data.cache import Remembered
 from lorapipe.training.data.training_set import load_training_set
@@ -33,10 +34,10 @@ from lorapipe.training.distributed_launch import launched
 from lorapipe.training.early_stop import EarlyStop, early_stop
 from lorapipe.training.ema import ExponentialMovingAverage
 from lorapipe.training.initial_weights import initialise_from
-from lorapipe.training.model_contexts import attached, compiled, gradient_checkpointing
+from lorapipe.training.model_contexts import attached, deterministic_kernels, gradient_checkpointing
 from lorapipe.training.monitor import Milestones, Monitor
 from lorapipe.training.optimizers import Optimizer, averaged_weights
-from lorapipe.training.options import TrainingOptions
+from lorapipe.training.options import Graphs, TrainingOptions
 from lorapipe.training.param_groups import grouped
 from lorapipe.training.previews import Previews
 from lorapipe.training.publish import publish_training
@@ -59,15 +60,16 @@ class Adaptation:
     seed: int
     start_from: Path | None
     gradient_checkpointing: bool
-    compile: bool
+    graphs: Graphs
+    deterministic: bool
 
     @contextmanager
     def applied(self, model: Model) -> Iterator[Attached]:
         """Attach the adapter to the model; on exit, also after an error, the model is restored."""
         with (
+            deterministic_kernels(self.deterministic),
             gradient_checkpointing(model, self.gradient_checkpointing),
             attached(self.adapter, model, list(self.rates), self.seed) as adapter,
-            compiled(model, self.compile),
         ):
             if self.start_from is not None:
                 initialise_from(self.start_from, adapter, model)
@@ -131,10 +133,9 @@ class Trainer:
         conditions.warn_of_truncation(options.captions, captions, options.max_tokens, context)
         for word in options.words:
             conditions.require_word(word.trigger, options.captions, pictures, context)
+        is_live = bool(rates.keys() - {model.denoiser})
         condition = conditions.text_condition(
-            conditions.caption_sampler(
-                options.captions, pictures, length, options.seed, bool(rates.keys() - {model.denoiser})
-            ),
+            conditions.caption_sampler(options.captions, pictures, length, options.seed, is_live),
             captions, model,
             options.reading,
             lambda: conditions.text_encoder_digest(base, model, compute.dtype, cache), cache, context,
@@ -149,12 +150,12 @@ class Trainer:
             dataset=options.dataset,
             model=model,
             loader=DataLoader(length, cache, conditions.with_size_conditioning(model, condition)),
-            objective=loop.Objective(model, options.loss, options.weighting, options.noise.draw, options.seed),
+            objective=_objective(options, model, is_live),
             adaptation=Adaptation(
                 options.trained, Format.default(options.adapter.snapshot_format)(), options.adapter.snapshot_dtype,
                 rates, options.seed,
                 options.start_from.path if options.start_from else None,
-                options.gradient_checkpointing, options.compile,
+                options.gradient_checkpointing, options.graphs, options.deterministic,
             ),
             optimization=Optimization(
                 options.optimizer, options.scheduler, options.max_grad_norm, options.scale_weight_norms, options.ema
@@ -240,9 +241,14 @@ class Trainer:
             lambda step: how.scheduler.factor(step, total, per_epoch),
             max_grad_norm=0.0 if adapter.steps_in_backward else how.max_grad_norm,
             scaler=trainable.scaler,
-            constrain=partial(_after_step, adapter, how.max_weight_norm, trainable.ema),
+            constrain=partial(_after_step, adapter, how.max_weight_norm, trainable),
             parallel=parallel,
-        )
+            passes=passes_of(
+                self.adaptation.graphs, self.model, adapter, self.adaptation.rates,
+                (self.milestones.last - done) * self.length.accumulation, self.context.emit,
+                checkpoints=self.adaptation.gradient_checkpointing,
+            ),
+        )  # fmt: skip
 
     def publish(self) -> Weights:
         """Publish all files of the completed training."""
@@ -266,18 +272,26 @@ class Trainer:
         )
 
 
+def _objective(options: TrainingOptions, model: Model, is_live: bool) -> loop.Objective:
+    """Return the objective; `is_live`: captions are encoded in each pass."""
+    encode = partial(model.encode_tokens, reading=options.reading) if is_live else None
+    return loop.Objective(model, options.loss, options.weighting, options.noise.draw, options.seed, encode)
+
+
 def _milestones(options: TrainingOptions, length: TrainingLength) -> Milestones:
     total, per_epoch = length.total, length.per_epoch
     previews = options.previews.steps(total, per_epoch) if options.preview_prompts else frozenset[int]()
     return Milestones(total, options.snapshots.steps(total, per_epoch), previews, end_of(options.until, length))
 
 
-def _after_step(adapter: Attached, max_weight_norm: float, ema: ExponentialMovingAverage | None) -> None:
+def _after_step(adapter: Attached, max_weight_norm: float, trainable: Trainable) -> None:
+    if trainable.addresses is not None:
+        trainable.addresses.check()
     adapter.constrain()
     if max_weight_norm:
         adapter.limit_norms(max_weight_norm)
-    if ema is not None:
-        ema.update()
+    if trainable.ema is not None:
+        trainable.ema.update()
 
 
 @contextmanager

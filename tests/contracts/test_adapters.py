@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import families
@@ -13,11 +14,12 @@ import tiny
 import torch
 
 from lorapipe.formats.algorithms import Algorithm
-from lorapipe.models import Family, Model
+from lorapipe.models import Family, Model, TextReading
 from lorapipe.spec import knobs
 from lorapipe.training.adapter_layers.target_knobs import TargetKnobs
 from lorapipe.training.adapter_layers.weights_adapter import WeightsAdapter
 from lorapipe.training.adapters import Adapter, Attached
+from lorapipe.training.graph_obstacles import Obstacles
 from lorapipe.training.peft_methods import Method
 
 REGISTRY = Adapter.registry
@@ -30,6 +32,8 @@ assert Method.registry is not None
 METHODS = Method.registry
 TINY = {"miss": {"rank": 4}, "oft": {"block_size": 4}}
 """Methods of PEFT's whose usual size is too large for tiny bases → settings."""
+READ_IN_PYTHON = ("peft fourierft", "peft ia3", "peft miss", "peft vera")
+"""Methods of PEFT's with a setting in a tensor, which Python reads in each pass."""
 NAMES = [
     *(name for name in REGISTRY.names() if name != "peft"),
     *(f"peft {name}" for name in METHODS.names()),
@@ -277,6 +281,25 @@ def test_norms_are_limited_and_the_others_left_alone(model: Model, layered: Adap
     attached.detach()
     for key, norm in before.items():
         assert after[key] == pytest.approx(min(norm, limit), rel=1e-4)
+
+
+def test_a_pass_is_the_same_operations_each_time(
+    model: Model, adapter: Adapter, request: pytest.FixtureRequest
+) -> None:
+    """A CUDA graph can repeat it, with all dropouts; methods of PEFT's with a flag that is read each time go without."""
+    dropouts = {"dropout", "rank_dropout", "module_dropout"} & {each.name for each in knobs(type(adapter))}
+    attached = dataclasses.replace(adapter, **dict.fromkeys(dropouts, 0.3)).attach(model, parts_of(model))
+    assert attached.parameters()  # a fine-tune begins here
+    tokens, noisy, t = model.tokenize(["a red hat", "hat"], TextReading()), noise(model), timesteps(model, 5, 500)
+    watch = Obstacles(model.device)
+    for place in range(2):
+        with watch if place else nullcontext():
+            condition = model.encode_tokens(tokens, TextReading())
+            model.predict(noisy, t, condition).square().sum().backward()
+    attached.detach()
+    assert watch.is_random == bool(dropouts)
+    name = request.node.callspec.params["adapter"]
+    assert bool(watch.reasons) == (name in READ_IN_PYTHON), watch.reasons
 
 
 @pytest.mark.parametrize("knob", ["dropout", "rank_dropout", "module_dropout"])

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from lorapipe import pocket
 from lorapipe.errors import Problem
 from lorapipe.models import (
-    PLAIN_READING,
     Checkpoint,
     Condition,
     Family,
@@ -86,16 +85,18 @@ class TinyFlowModel(PartsModel):
 
         return self.token_table(part)[torch.tensor(token_ids(self.tokenizer, text), dtype=torch.long)]
 
-    def encode_text(self, captions: Sequence[str], reading: TextReading = PLAIN_READING) -> Condition:
-        import torch
-
+    def tokenize(self, captions: Sequence[str], reading: TextReading) -> Condition:
         words = self.word_vectors("text_encoder")
         ids = tokenize(self.tokenizer, captions, reading.max_tokens, words=words)
-        clip, pooled = penultimate(self.part("text_encoder"), ids, words)
+        return {"ids": ids, "t5": tokenize(self.tokenizer, captions, reading.max_tokens)}  # T5 has no words of ours
+
+    def encode_tokens(self, tokens: Condition, reading: TextReading) -> Condition:
+        import torch
+
+        clip, pooled = penultimate(self.part("text_encoder"), tokens["ids"], self.word_vectors("text_encoder"))
         assert pooled is not None
-        ids = tokenize(self.tokenizer, captions, reading.max_tokens)  # T5 has no words of ours
         with torch.no_grad():
-            t5 = self.part("t5")(ids.flatten(1).to(self.device)).last_hidden_state
+            t5 = self.part("t5")(tokens["t5"].flatten(1).to(self.device)).last_hidden_state
         return {"hidden": torch.cat([clip, t5], dim=1), "pooled": pooled}
 
     # ----------------------------------------------------------------------------------------------------- prediction

@@ -52,8 +52,7 @@ CONVOLUTIONAL = ("LyCORIS", "LoCon", "LoHa", "LoKr", "DyLoRA")
 IDLE: Mapping[str, str] = {
     "model_list": "a list of the GUI's", "enable_all_linear": "it is for FLUX",
     "noise_offset_type": "a choice of the GUI's: the values count",
-    "dynamo_mode": "`compile` uses torch's own", "dynamo_use_dynamic": "`compile` uses torch's own",
-    "dynamo_use_fullgraph": "`compile` uses torch's own",
+    **dict.fromkeys(("dynamo_mode", "dynamo_use_dynamic", "dynamo_use_fullgraph"), "a step is a CUDA graph instead"),
 }  # fmt: skip
 ZERO_IS_UNSET = ("max_train_steps", "save_every_n_steps", "save_last_n_steps", "save_last_n_steps_state",
                  "sample_every_n_steps", "sample_every_n_epochs", "max_train_epochs", "min_timestep", "vae_batch_size",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -28,9 +29,14 @@ class Ia3Layer(AdapterLayer):
         weight = torch.zeros(1, count, *[1 for _ in kernel]) if kernel else torch.zeros(count)
         initial = {"weight": weight, "on_input": torch.tensor(int(on_input))}
         self.factors = parameters(self.algorithm, initial, device_of(base))
+        self._on_input = on_input
 
     def tensors(self) -> dict[str, torch.nn.Parameter]:
         return dict(self.factors)
+
+    def adopt(self, fixed: Mapping[str, Tensor]) -> None:
+        super().adopt(fixed)
+        self._on_input = bool(fixed["on_input"])
 
     def reset(self, generator: torch.Generator) -> None:
         with torch.no_grad():
@@ -39,7 +45,7 @@ class Ia3Layer(AdapterLayer):
     def forward(self, input: Tensor) -> Tensor:
         base: Any = self.base_layer
         strength, is_conv = self.factor_now(), len(shape_of(base)) == 4
-        on_input = bool(self.factors["on_input"])
+        on_input = self._on_input
 
         def plain(output: Tensor) -> Tensor:
             if base.bias is None:

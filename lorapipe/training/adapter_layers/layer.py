@@ -108,10 +108,11 @@ class AdapterLayer(torch.nn.Module):
         """Return ΔW at strength 1 as a low-rank product, where the base is plain and that is less work; else None."""
         return None
 
-    def factor_now(self) -> float:
-        """Return the strength; 0 in a step in which module dropout leaves the module out."""
-        left_out = torch.is_grad_enabled() and self.module_dropout and float(torch.rand(())) < self.module_dropout
-        return 0.0 if left_out else self.strength
+    def factor_now(self) -> float | Tensor:
+        """Return the strength; 0 in a step in which module dropout leaves the module out, drawn on the base's device."""
+        if not (self.module_dropout and torch.is_grad_enabled()):
+            return self.strength
+        return self.strength * kept([], self.module_dropout, device_of(self.base_layer))
 
     def norm(self) -> Tensor:
         """Compute the Frobenius norm of ΔW at strength 1, at least 1e-12, without synchronising with the device."""

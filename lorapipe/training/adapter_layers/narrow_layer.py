@@ -38,5 +38,5 @@ class NarrowLayer(FactorsLayer):
     def narrow(self) -> Narrow | None:
         return self._narrow(1.0) if self._is_fused else None
 
-    def _narrow(self, strength: float) -> Narrow:
+    def _narrow(self, strength: float | Tensor) -> Narrow:
         return Narrow(self.down_up, tuple(self.factors.values()), strength * self.width.alpha / self.width.rank)

@@ -110,7 +110,7 @@ class Narrow:
 
     make: Callable[..., tuple[Tensor, Tensor]]
     tensors: tuple[Tensor, ...]
-    scale: float
+    scale: float | Tensor
 
 
 class UpDown(torch.autograd.Function):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lorapipe.captioning.tags import compared_tags, tags_of
+from lorapipe.captioning.tags import tags_of
 
 SHARED = 0.9
 """Share of the captions from which a tag counts as shared by all."""
@@ -34,10 +34,9 @@ def trigger_word(settings: Mapping[str, Any], captions: Sequence[str]) -> str:
 def shared_tag(captions: Sequence[str]) -> str:
     """Return the first tag that nearly all captions have, except counts of subjects; empty where there is none."""
     tags = [tags_of(caption) for caption in captions]
-    having = Counter(tag for caption in captions for tag in {*compared_tags(caption)})
-    shared = dict.fromkeys(
-        tag for caption in tags for tag in caption if having[tag.lower()] >= max(2, SHARED * len(captions))
-    )
+    having = Counter(tag for caption in tags for tag in {each.lower() for each in caption})
+    enough = max(2, SHARED * len(captions))
+    shared = dict.fromkeys(tag for caption in tags for tag in caption if having[tag.lower()] >= enough)
     return next((tag for tag in shared if not COUNTS.fullmatch(tag.lower())), "")
 
 
