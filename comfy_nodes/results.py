@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lorapipe.pipeline.artifacts import Artifact, Captions, Comparison, Dataset, File, Pictures, Report, Weights
+from lorapipe.pipeline.artifacts import (
+    Artifact,
+    Captions,
+    Comparison,
+    Dataset,
+    File,
+    FileReport,
+    Pictures,
+    Report,
+    Weights,
+)
 
 from .node import OURS, Node, Output, Prompt
 
@@ -178,6 +188,7 @@ RESULTS: dict[type[Artifact], tuple[Result, ...]] = {
         Result("path", "STRING", "Their folder.", lambda each: str(each.folder)),
     ),
     Captions: (Result("path", "STRING", "The folder of the caption files.", lambda each: str(each.folder)),),
+    FileReport: (Result("text", "STRING", "The report.", lambda each: _text(each.text)),),
     File: (Result("path", "STRING", "The file.", lambda each: str(each.path)),),
 }
 """Kind of artifact → the outputs of a node whose stage makes it."""

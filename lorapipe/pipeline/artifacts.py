@@ -184,6 +184,14 @@ class File(Artifact, stored_name="File"):
 
 
 @dataclass(frozen=True)
+class FileReport(Artifact, stored_name="FileReport"):
+    """What a file is: as text, and the same as JSON."""
+
+    text: Annotated[Path, OPEN]
+    data: Path
+
+
+@dataclass(frozen=True)
 class Base(File, stored_name="Base"):
     """A base model that a stage has made, to be used as a checkpoint: `checkpoint: $merged`.
 
