@@ -311,7 +311,7 @@ def test_a_training_misses_the_vocabulary_before_it_begins(bases: dict[str, Stab
 def test_the_node_of_a_family_says_it(bases: dict[str, StableDiffusion], tmp_path: Path) -> None:
     (node,) = (each for each in describe.nodes().values() if each.id.lower().endswith("familysdxl"))
     where = GraphPaths(
-        tmp_path, tmp_path, (), (bases["sdxl"].checkpoint.path.parent,), (), {}, lambda shelf, name: None
+        tmp_path, tmp_path, tmp_path, (), (bases["sdxl"].checkpoint.path.parent,), (), {}, lambda shelf, name: None
     )
     validation.check(node, {"checkpoint": str(bases["sdxl"].checkpoint.path)}, where)
     with pytest.raises(InputError, match="is an SD2 folder"):

@@ -16,10 +16,20 @@ from lorapipe.errors import InputError
 from lorapipe.limits import MOST_BYTES, MOST_PROBLEMS, MOST_STAGES
 from lorapipe.pipeline import loader
 
-SECONDS = 4.0
-"""CPU seconds for each of `check` and `plan`; the docs promise 2, and test machines are shared."""
+LOOPS = 45
+"""Most CPU seconds of `check` and of `plan`, each in those of `loop` beside it: a document that is checked in quadratic time
+takes hundreds. Test machines differ twofold in speed, so no number of seconds tells."""
 MOST_LETTERS = 400_000
 """Most characters that either prints."""
+
+
+def loop() -> float:
+    """CPU seconds of plain Python."""
+    begun, found = time.process_time(), dict[str, int]()
+    for number in range(300_000):
+        key = f"stage-{number % 3000}"
+        found[key] = found.get(key, 0) + len(key.split("-"))
+    return time.process_time() - begun
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +52,7 @@ def test_every_document_is_answered_soon_and_in_words(
         took = time.process_time() - begun
         told = capsys.readouterr()
         print(f"{command}: {took:.2f} CPU s, {len(told.out) + len(told.err)} letters")
-        assert status in (0, 2) and took < SECONDS
+        assert status in (0, 2) and took < LOOPS * loop()
         assert (told.err == "") == (status == 0)
         assert len(told.out) + len(told.err) < MOST_LETTERS
         assert told.err.count("\nheavy.yaml:") < MOST_PROBLEMS

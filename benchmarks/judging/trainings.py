@@ -10,7 +10,6 @@ from typing import Literal
 from PIL import Image
 
 from benchmarks.judging import subjects
-from benchmarks.judging.pens import Sepia
 from benchmarks.judging.subjects import Drawing
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.pocket.concept_lantern import draw_holder
@@ -18,6 +17,7 @@ from lorapipe.pocket.draw import draw as draw_creature
 from lorapipe.pocket.pen import Pen
 from lorapipe.pocket.style_neon import Neon
 from lorapipe.pocket.world import TAGS, Creature, sample, tags
+from tools.pocket.sepia import Sepia
 
 PICTURES = 24
 RATE = 1e-3

@@ -21,12 +21,12 @@ from PIL import Image, ImageFilter
 from torch import Tensor, nn
 
 from benchmarks.judging import subjects
-from benchmarks.judging.pens import Sepia
 from lorapipe.pocket.concept_lantern import draw_holder
 from lorapipe.pocket.draw import draw as draw_creature
 from lorapipe.pocket.pen import Pen
 from lorapipe.pocket.style_neon import Neon
 from lorapipe.pocket.world import sample
+from tools.pocket.sepia import Sepia
 
 NONE = "none"
 HEADS: dict[str, tuple[str, ...]] = {

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.judging.pens import Sepia
 from lorapipe.evaluation import measures
 from lorapipe.evaluation.features import FeatureReader, Seen
 from lorapipe.evaluation.measures import Measure, Reference
@@ -31,6 +30,7 @@ from lorapipe.pocket.draw import draw as draw_creature
 from lorapipe.pocket.pen import Pen
 from lorapipe.pocket.style_neon import Neon
 from lorapipe.pocket.world import ATTRIBUTES, Creature, sample, tags
+from tools.pocket.sepia import Sepia
 
 SCENES = ATTRIBUTES["background"]
 PROMPTS = ("penny, night sky", "penny, meadow")
