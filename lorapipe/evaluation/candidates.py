@@ -66,9 +66,7 @@ class CandidateScorer:
     def __call__(self, seen: Seen) -> list[Figures]:
         """Return the figures of a cell's pictures, in the order of the prompts that `asked` is fitted to."""
         asked = self.asked(seen)
-        following = _mean(
-            [asked.figures[name] for name in following_of(asked.figures) if name in asked.figures], len(seen)
-        )
+        following = _mean([asked.figures[name] for name in following_of(asked.figures)], len(seen))
         others = (
             self.without_prompts(seen) if self.true else [Figures(sound=each) for each in _sound(asked.figures, seen)]
         )

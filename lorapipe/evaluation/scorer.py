@@ -31,7 +31,7 @@ TAUGHT, RESPONSE, CONTRAST, ARTEFACTS, COPIES = "taught", "response", "contrast"
 
 def following_of(measured: Collection[str]) -> tuple[str, ...]:
     """The measures that following is the mean of, of those that were taken: `contrast` where there is no `response`."""
-    return (TAUGHT, RESPONSE if RESPONSE in measured else CONTRAST)
+    return tuple(name for name in (TAUGHT, RESPONSE if RESPONSE in measured else CONTRAST) if name in measured)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Scorer:
         if identity is None:
             return None
         sound = tuple(1 - each for each in figures.get(ARTEFACTS, ()))
-        asked = _mean([figures[name] for name in following_of(figures) if name in figures])
+        asked = _mean([figures[name] for name in following_of(figures)])
         heeded = RESPONSE if RESPONSE in figures and not self.untaught else CONTRAST
         return Scores(identity, asked, sound, figures.get(COPIES, ()), figures.get(heeded, ()))
 

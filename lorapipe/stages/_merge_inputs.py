@@ -65,13 +65,17 @@ class CheckpointWeight(Spec):
 
 def file_problems(adapters: Sequence[AdapterWeight]) -> Iterator[Problem]:
     """Yield what the headers of adapters' files say is wrong; those that a stage still has to make are left out."""
-    from lorapipe.formats import complaints
-
     for place, each in enumerate(adapters):
         if isinstance(each.file, Source):
-            for problem in complaints(each.file.path):
-                what = f"{each.file.path.name} {problem.what}"
-                yield replace(problem, what=what, path=("adapters", place, "file"))
+            yield from header_problems(each.file, "adapters", place, "file")
+
+
+def header_problems(file: Source, *knob: str | int) -> Iterator[Problem]:
+    """Yield what the header of an adapter's file says is wrong; `knob` is the path of the setting that names it."""
+    from lorapipe.formats import complaints
+
+    for problem in complaints(file.path):
+        yield replace(problem, what=f"{file.path.name} {problem.what}", path=knob)
 
 
 def told(context: Context) -> Callable[[int, int], None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from lorapipe.atomic import write_text
@@ -14,7 +14,7 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Source, param
 from lorapipe.stages import Stage
-from lorapipe.stages._merge_inputs import AdapterFile
+from lorapipe.stages._merge_inputs import AdapterFile, header_problems
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,6 @@ class Inspect(Stage):
     )
 
     def problems(self) -> Iterator[Problem]:
-        from lorapipe.formats import complaints
         from lorapipe.inspection.readers import Reader
 
         for place, name in enumerate(self.readers):
@@ -39,8 +38,7 @@ class Inspect(Stage):
                 cure = near_miss(name, Reader.registry.names())
                 yield Problem(f"{name!r} is no known program.", cure=cure, path=("readers", place))
         if isinstance(self.lora, Source) and not self.lora.path.is_dir():
-            for problem in complaints(self.lora.path):
-                yield replace(problem, what=f"{self.lora.path.name} {problem.what}", path=("lora",))
+            yield from header_problems(self.lora, "lora")
 
     def run(self, context: Context) -> FileReport:
         from lorapipe.inspection import inspect

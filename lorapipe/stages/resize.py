@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lorapipe.errors import Problem
@@ -13,7 +13,7 @@ from lorapipe.pipeline.context import Context
 from lorapipe.spec import Source, param
 from lorapipe.stages import Stage
 from lorapipe.stages._kept import emit_report, modules_told
-from lorapipe.stages._merge_inputs import AdapterFile
+from lorapipe.stages._merge_inputs import AdapterFile, header_problems
 
 if TYPE_CHECKING:
     from lorapipe.lora_tools.resize import ResizeRules
@@ -65,10 +65,7 @@ class Resize(Stage):
             what = f"{' and '.join(given)} all choose ranks."
             yield Problem(what, cure="Keep one of them.", path=(given[1],))
         if isinstance(self.lora, Source) and not self.lora.path.is_dir():
-            from lorapipe.formats import complaints
-
-            for problem in complaints(self.lora.path):
-                yield replace(problem, what=f"{self.lora.path.name} {problem.what}", path=("lora",))
+            yield from header_problems(self.lora, "lora")
 
     def rules(self) -> ResizeRules:
         """Return the settings that say which ranks."""
