@@ -5,6 +5,7 @@
     links       the values of a graph's links          paths        the folders that a graph may use
     results     results as outputs of their stages     link_values  what a link is
     workflow    a pipeline → a graph                   yaml_writer  a graph → a pipeline file
+    graph_layout  the places of a graph's nodes
     validation  checks before a node runs              run_options  device, launcher, retries of a graph's stages
     graph_runner  runs a pipeline beside ComfyUI       help_pages   help pages, texts, example graphs
     result_pages  serves the pages of results      saving_nodes  waits for nodes that save pictures

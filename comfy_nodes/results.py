@@ -183,8 +183,13 @@ RESULTS: dict[type[Artifact], tuple[Result, ...]] = {
         Result("path", "STRING", "The page.", lambda each: str(each.page)),
     ),
     Pictures: (
-        Result("sheet", "IMAGE", "The chosen pictures beside the others.", lambda each: each.sheet),
-        Result("images", "IMAGE", "The chosen pictures.", _files, is_list=True),
+        Result(
+            "sheet",
+            "IMAGE",
+            "All pictures on one; of synthesize the chosen beside the others.",
+            lambda each: each.sheet,
+        ),
+        Result("images", "IMAGE", "The pictures, of synthesize the chosen ones.", _files, is_list=True),
         Result("captions", "STRING", "Their captions, in the same order.", _captions, is_list=True),
         Result("path", "STRING", "Their folder.", lambda each: str(each.folder)),
     ),
