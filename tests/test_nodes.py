@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -352,7 +353,7 @@ def test_links_between_rows_run_beside_the_nodes_and_not_behind_them() -> None:
     bends = [points for each in placed for points in each.bends.values()]
     assert len(bends) == 2, "to the second training, and from its verdict"
     for points in bends:
-        for (x, y), (to_x, to_y) in zip(points, points[1:], strict=False):
+        for (x, y), (to_x, to_y) in pairwise(points):
             for left, top, width, height in boxes:
                 beside = max(x, to_x) <= left or min(x, to_x) >= left + width
                 above = max(y, to_y) <= top or min(y, to_y) >= top + height
