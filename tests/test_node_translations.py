@@ -44,6 +44,11 @@ def english() -> dict[str, list[str]]:
     return nothing.lacking
 
 
+def test_every_text_of_every_node_is_translated(language: str, translator: Translator) -> None:
+    lacking = [f"{', '.join(where[:3])}: {text!r}" for text, where in translator.lacking.items()]
+    assert not lacking, f"comfy_nodes/translations/{language}.json lacks:\n" + "\n".join(lacking)
+
+
 def test_no_translation_is_left_over(language: str, translator: Translator) -> None:
     """A text that changed in English shows up twice: the new one lacks a translation, the old one is left over."""
     asked = english()
