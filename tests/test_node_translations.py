@@ -13,7 +13,6 @@ import pytest
 
 from comfy_nodes import describe, help_pages, translations
 from comfy_nodes.translations import Translator
-from lorapipe.evaluation.translations import Translation
 
 NODES = describe.nodes()
 FOLDER = Path(help_pages.__file__).parent
@@ -29,19 +28,23 @@ def language(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def translator(language: str) -> Translator:
-    """The translator into a language, which was asked for every text of every node."""
+    """The translator into a language, which was asked for all that the nodes and their help pages say."""
     asked = translations.translator(language)
     for node in NODES.values():
-        asked.node(node)
+        help_pages.page(node, asked)
     return asked
 
 
 def english() -> dict[str, list[str]]:
-    """Return every text of the nodes as it is translated, and where it is."""
-    nothing = Translator({}, Translation({}))
+    """Return all that the nodes and their help pages say, as it is translated, and where it is."""
+    nothing = translations.translator("en")
     for node in NODES.values():
-        nothing.node(node)
+        help_pages.page(node, nothing)
     return nothing.lacking
+
+
+def table(translator: Translator) -> dict[str, str]:
+    return {**translator.texts.table, **translator.phrases.table}
 
 
 def test_every_text_of_every_node_is_translated(language: str, translator: Translator) -> None:
@@ -52,13 +55,11 @@ def test_every_text_of_every_node_is_translated(language: str, translator: Trans
 def test_no_translation_is_left_over(language: str, translator: Translator) -> None:
     """A text that changed in English shows up twice: the new one lacks a translation, the old one is left over."""
     asked = english()
-    fillings = {match for text in asked for pattern in _patterns(translator) for match in _groups(pattern, text)}
+    fillings = {filling for text in table(translator) for each in asked for filling in _fillings(text, each)}
     texts = [
         text
-        for text in translator.texts.table
-        if text not in asked
-        and text not in fillings
-        and not any(Translation({text: "."})(each) for each in asked if "{0}" in text)
+        for text in table(translator)
+        if text not in asked and text not in fillings and not any(_fillings(text, each) for each in asked)
     ]
     own = {f"{node.id}.{each.name}" for node in NODES.values() for each in (*node.inputs, *node.outputs)}
     names = [
@@ -71,7 +72,7 @@ def test_no_translation_is_left_over(language: str, translator: Translator) -> N
 def test_translations_keep_figures_and_code(language: str, translator: Translator) -> None:
     lost = [
         f"{text!r} → {other!r}: {sorted(gone)}"
-        for text, other in translator.texts.table.items()
+        for text, other in table(translator).items()
         if (gone := _kept(text) - _kept(other))
     ]
     assert not lost, f"comfy_nodes/translations/{language}.json has lost figures or code:\n" + "\n".join(lost)
@@ -114,12 +115,9 @@ def _leaves(texts: Mapping[str, Any]) -> Iterator[str]:
         yield from _leaves(text) if isinstance(text, dict) else (text,)
 
 
-def _patterns(translator: Translator) -> Iterator[re.Pattern[str]]:
-    for text in translator.texts.table:
-        if "{0}" in text:
-            yield re.compile(re.sub(r"\\\{\d\\\}", "(.+?)", re.escape(text)))
-
-
-def _groups(pattern: re.Pattern[str], text: str) -> Iterator[str]:
-    if found := pattern.fullmatch(text):
-        yield from found.groups()
+def _fillings(template: str, text: str) -> tuple[str, ...]:
+    """Return what a text has in the places of a template; nothing if it is no such text."""
+    if "{0}" not in template:
+        return ()
+    found = re.fullmatch(re.sub(r"\\\{\d\\\}", "(.+?)", re.escape(template)), text)
+    return found.groups() if found else ()

@@ -1,7 +1,8 @@
-"""The nodes' texts in other languages: one JSON file for each language, in two tables.
+"""The nodes' texts in other languages: one JSON file for each language, in three tables.
 
     names     of inputs and outputs: `steps`, or `LorapipeStageEvaluate.steps` where a node means something else by it
     texts     titles, descriptions, tooltips: English text → translation, with `{0}` for what is put in
+    phrases   what help pages say besides, in the same form
 
 The key is the English text itself, so each text is translated once, whatever the number of nodes that have it, and one
 that has changed lacks a translation. What lacks one is left out of the files that `help_pages` writes, and ComfyUI shows
@@ -31,9 +32,11 @@ def languages() -> tuple[str, ...]:
 
 
 def translator(language: str) -> Translator:
-    """The translator into a language of `languages()`."""
+    """The translator into a language of `languages()`, or into English, for which it has no translations."""
+    if language == "en":
+        return Translator({}, Translation({}), Translation({}))
     tables = json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8"))
-    return Translator(tables["names"], Translation(tables["texts"]))
+    return Translator(tables["names"], Translation(tables["texts"]), Translation(tables["phrases"]))
 
 
 @dataclass
@@ -42,7 +45,12 @@ class Translator:
 
     names: dict[str, str]
     texts: Translation
+    phrases: Translation
     lacking: dict[str, list[str]] = field(default_factory=dict)
+
+    def phrase(self, text: str) -> str:
+        """Return a phrase of a help page; in English if it is not translated."""
+        return self._noted(self.phrases(text), text, "help page") or text
 
     def node(self, node: Node) -> dict[str, Any]:
         """Return a node's texts in the form of ComfyUI's translations, without those that are not translated."""
