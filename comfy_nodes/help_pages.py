@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lorapipe.pipeline import loader
 
+from . import translations
 from .describe import nodes
 from .node import Input, Node
 from .widgets import NOTHING, Widget
@@ -32,11 +33,18 @@ KINDS = {
 
 
 def files() -> dict[str, str]:
-    """Return the texts of the help pages and translations, by path in this folder."""
+    """Return the texts of the help pages and of ComfyUI's translations, by path in this folder."""
     known = nodes()
     pages = {f"{PAGES}/{node.id}.md": page(node) for node in known.values()}
-    english = {node.id: texts(node) for node in known.values()}
-    return {**pages, "locales/en/nodeDefs.json": json.dumps(english, ensure_ascii=False, indent=1) + "\n"}
+    told = {"en": {node.id: texts(node) for node in known.values()}}
+    for language in translations.languages():
+        translate = translations.translator(language)
+        told[language] = {node.id: translate.node(node) for node in known.values()}
+    return {**pages, **{f"locales/{language}/nodeDefs.json": _messages(each) for language, each in told.items()}}
+
+
+def _messages(texts: dict[str, dict[str, object]]) -> str:
+    return json.dumps(translations.messages(texts), ensure_ascii=False, indent=1) + "\n"
 
 
 def examples() -> dict[str, Path]:
@@ -66,7 +74,10 @@ def texts(node: Node) -> dict[str, object]:
         "display_name": node.title,
         "description": node.help,
         "inputs": {each.name: {"name": each.name, "tooltip": each.help} for each in node.inputs},
-        "outputs": {str(place): {"name": each.name} for place, each in enumerate(node.outputs)},
+        "outputs": {
+            str(place): {"name": each.name, **({"tooltip": each.help} if each.help else {})}
+            for place, each in enumerate(node.outputs)
+        },
     }
 
 
