@@ -109,14 +109,21 @@ def _read_all(root: Path, files: Iterable[str], lines: Lines, read: Mapping[str,
             found[file] = CaptionText("", file, NO_TEXT)  # no evidence of the others' encoding
         else:
             unknown[file] = data
-    if unknown:
-        from lorapipe.picture_files.encodings import encoding_of, fits_better  # most captions are UTF-8
+    return {**found, **_read_together(unknown, unmarked, lines)}
 
-        together = encoding_of(list(unknown.values()))
-        by_chance = {file: data for file, data in unmarked.items() if fits_better(data, together)}
-        for file, data in {**unknown, **by_chance}.items():  # a short word may be UTF-8 by chance
-            text, complaint = decode_as(data, together)
-            found[file] = CaptionText(_arranged(text, lines), file, complaint, _decodable(data, together))
+
+def _read_together(unknown: Mapping[str, bytes], unmarked: Mapping[str, bytes], lines: Lines) -> dict[str, CaptionText]:
+    """Decode files of unknown encoding, which is detected from all of them, with those that are UTF-8 only by chance."""
+    if not unknown:
+        return {}
+    from lorapipe.picture_files.encodings import encoding_of, fits_better  # most captions are UTF-8
+
+    together = encoding_of(list(unknown.values()))
+    by_chance = {file: data for file, data in unmarked.items() if fits_better(data, together)}
+    found = dict[str, CaptionText]()
+    for file, data in {**unknown, **by_chance}.items():  # a short word may be UTF-8 by chance
+        text, complaint = decode_as(data, together)
+        found[file] = CaptionText(_arranged(text, lines), file, complaint, _decodable(data, together))
     return found
 
 
