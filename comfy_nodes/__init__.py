@@ -8,7 +8,8 @@
     graph_layout  the places of a graph's nodes
     validation  checks before a node runs              run_options  device, launcher, retries of a graph's stages
     graph_runner  runs a pipeline beside ComfyUI       help_pages   help pages, texts, example graphs
-    result_pages  serves the pages of results      saving_nodes  waits for nodes that save pictures
+    result_pages  serves the pages of results          saving_nodes  waits for nodes that save pictures
+    translations  the texts in other languages
     node_outputs  what nodes show, kept for pages that are reloaded or opened elsewhere
     bridge, comfy_folders, node_display, node_outputs   the files that import ComfyUI: nodes, folders, display of progress
 

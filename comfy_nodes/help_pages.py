@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lorapipe.pipeline import loader
 
+from . import translations
 from .describe import nodes
 from .node import Input, Node
+from .translations import Translator
 from .widgets import NOTHING, Widget
 from .workflow import graph, page_format
 
@@ -33,11 +35,21 @@ KINDS = {
 
 
 def files() -> dict[str, str]:
-    """Return the texts of the help pages and translations, by path in this folder."""
-    known = nodes()
-    pages = {f"{PAGES}/{node.id}.md": page(node) for node in known.values()}
-    english = {node.id: texts(node) for node in known.values()}
-    return {**pages, "locales/en/nodeDefs.json": json.dumps(english, ensure_ascii=False, indent=1) + "\n"}
+    """Return the texts of the help pages and of ComfyUI's translations, by path in this folder."""
+    made: dict[str, str] = {}
+    for language in ("en", *translations.languages()):
+        translate = translations.translator(language)
+        told: dict[str, Any] = {}
+        for node in nodes().values():
+            told[node.id] = texts(node) if language == "en" else translate.node(node)
+            name = node.id if language == "en" else f"{node.id}/{language}"  # as ComfyUI's page asks for them
+            made[f"{PAGES}/{name}.md"] = page(node, translate)
+        made[f"locales/{language}/nodeDefs.json"] = _messages(told)
+    return made
+
+
+def _messages(texts: dict[str, Any]) -> str:
+    return json.dumps(translations.messages(texts), ensure_ascii=False, indent=1) + "\n"
 
 
 def examples() -> dict[str, Path]:
@@ -62,54 +74,69 @@ def write(folder: Path) -> None:
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8", newline="\n")
-    for file in (folder / PAGES).glob("*.md"):
+    for file in (folder / PAGES).rglob("*.md"):
         if file.relative_to(folder).as_posix() not in made:
             file.unlink()
 
 
-def texts(node: Node) -> dict[str, object]:
+def texts(node: Node) -> dict[str, Any]:
     """Return a node's texts in the form of ComfyUI's translations."""
     return {
         "display_name": node.title,
         "description": node.help,
         "inputs": {each.name: {"name": each.name, "tooltip": each.help} for each in node.inputs},
-        "outputs": {str(place): {"name": each.name} for place, each in enumerate(node.outputs)},
+        "outputs": {
+            str(place): {"name": each.name, **({"tooltip": each.help} if each.help else {})}
+            for place, each in enumerate(node.outputs)
+        },
     }
 
 
-def page(node: Node) -> str:
-    """Return the help page of a node, in Markdown."""
-    return "\n".join(
-        [f"# {node.title}", "", node.help, *_table("Inputs", map(_input_row, node.inputs)), *_outputs(node), ""]
+def page(node: Node, translate: Translator) -> str:
+    """Return the help page of a node, in Markdown and in a language; what that lacks is in English."""
+    told, phrase = _laid_over(texts(node), translate.node(node)), translate.phrase
+    rows = [_input_row(each, told["inputs"][each.name], phrase) for each in node.inputs]
+    outputs = (
+        f"- **{each['name']}**: {each['tooltip']}" if "tooltip" in each else f"- **{each['name']}**"
+        for each in told["outputs"].values()
     )
+    lines = [f"# {told['display_name']}", "", told["description"]]
+    if rows:
+        head = map(phrase, ("name", "what", "default", "meaning"))
+        lines += ["", f"## {phrase('Inputs')}", "", _row(*head), "|---|---|---|---|", *rows]
+    lines += ["", f"## {phrase('Outputs')}", "", *outputs]
+    if node.spec is not None and node.name:
+        setting = f"In a pipeline file: `{node.spec.tag}: {node.name}`. `lorapipe show` explains the same settings."
+        lines += ["", phrase(setting)]
+    return "\n".join([*lines, ""])
 
 
-def _table(title: str, rows: Iterator[str]) -> Iterator[str]:
-    lines = list(rows)
-    if lines:
-        yield from ("", f"## {title}", "", "| name | what | default | meaning |", "|---|---|---|---|", *lines)
+def _laid_over(english: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _laid_over(text, other.get(key, {})) if isinstance(text, dict) else other.get(key, text)
+        for key, text in english.items()
+    }
 
 
-def _input_row(each: Input) -> str:
+def _input_row(each: Input, told: dict[str, str], phrase: Callable[[str], str]) -> str:
+    required = phrase("required") if each.required else ""
     if each.widget is None:
         kind = (
             "any lorapipe output"
             if each.socket == "*"
             else each.socket.replace("LORAPIPE_", "").lower().replace("_", " ").replace(",", " or ")
         )
-        return _row(each.name, f"link: {kind}", "required" if each.required else "", each.help)
-    default = "required" if each.required else _default(each.widget)
-    return _row(each.name, _kind(each.widget), default, each.help)
+        return _row(told["name"], phrase(f"link: {kind}"), required, told["tooltip"])
+    return _row(told["name"], _kind(each.widget, phrase), required or _default(each.widget), told["tooltip"])
 
 
-def _kind(widget: Widget) -> str:
+def _kind(widget: Widget, phrase: Callable[[str], str]) -> str:
     if widget.coding == "choice":
         return ", ".join(word for word in widget.words if word != NOTHING)
-    if widget.coding in ("whole", "number"):
-        return (
-            f"{KINDS[widget.coding]}, {widget.low:g} to {widget.high:g}" if widget.high < 1e9 else KINDS[widget.coding]
-        )
-    return KINDS.get(widget.coding, "text")
+    kind = KINDS.get(widget.coding, "text")
+    if widget.coding in ("whole", "number") and widget.high < 1e9:
+        return phrase(f"{kind}, {widget.low:g} to {widget.high:g}")
+    return phrase(kind)
 
 
 def _default(widget: Widget) -> str:
@@ -119,13 +146,3 @@ def _default(widget: Widget) -> str:
 
 def _row(*cells: str) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-
-def _outputs(node: Node) -> Iterator[str]:
-    yield from ("", "## Outputs", "")
-    yield from (f"- **{each.name}**: {each.help}" if each.help else f"- **{each.name}**" for each in node.outputs)
-    if node.spec is not None and node.name:
-        yield from (
-            "",
-            f"In a pipeline file: `{node.spec.tag}: {node.name}`. `lorapipe show` explains the same settings.",
-        )
