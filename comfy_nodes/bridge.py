@@ -134,7 +134,7 @@ def schema(node: Node, where: GraphPaths) -> Any:
 def _inputs(each: Input, kind: Any, where: GraphPaths) -> Iterator[Any]:
     from comfy_api.latest import io
 
-    common: dict[str, Any] = {"tooltip": each.help, "optional": not each.required or bool(each.aliases)}
+    common: dict[str, Any] = {"tooltip": each.tooltip, "optional": not each.required or bool(each.aliases)}
     widget = each.widget
     if widget is None:
         yield kind.Input(each.name, **common)
@@ -143,7 +143,9 @@ def _inputs(each: Input, kind: Any, where: GraphPaths) -> Iterator[Any]:
         return
     made = _with_widget(each, widget, common, where)
     if each.aliases:  # for the page: a saved graph may have the value under an old name
-        made.extra_dict = {"lorapipe_aliases": list(each.aliases)}
+        made.extra_dict["lorapipe_aliases"] = list(each.aliases)
+    if each.rare:  # an argument of newer releases of ComfyUI alone
+        made.extra_dict["advanced"] = True
     others = [getattr(io, kind.capitalize()) for kind in OTHER_LINKS.get(widget.coding, ())]
     yield io.MultiType.Input(made, others) if others else made
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,11 +21,8 @@ FOLDER = Path(__file__).parent
 PAGES, EXAMPLES = "web/docs", "example_workflows"
 KINDS = {
     "switch": "yes or no",
-    "whole": "whole number",
-    "number": "number",
     "choice": "choice",
     "shelf": "choice",
-    "numbers": "numbers",
     "lines": "text, one per line",
     "yaml": "settings, one per line",
     "path": "path",
@@ -65,44 +63,43 @@ def texts(node: Node) -> dict[str, object]:
     return {
         "display_name": node.title,
         "description": node.help,
-        "inputs": {each.name: {"name": each.name, "tooltip": each.help} for each in node.inputs},
+        "inputs": {each.name: {"name": each.name, "tooltip": each.tooltip} for each in node.inputs},
         "outputs": {str(place): {"name": each.name} for place, each in enumerate(node.outputs)},
     }
 
 
 def page(node: Node) -> str:
-    """Return the help page of a node, in Markdown."""
-    return "\n".join(
-        [f"# {node.title}", "", node.help, *_table("Inputs", map(_input_row, node.inputs)), *_outputs(node), ""]
-    )
+    """Return the help page of a node, in Markdown. It has lists, since the page's panel is too narrow for tables."""
+    usual, rare = (list(filter(chosen, node.inputs)) for chosen in (lambda each: not each.rare, lambda each: each.rare))
+    parts = [*_inputs("Inputs", usual), *_inputs("Advanced inputs", rare), *_outputs(node)]
+    return "\n".join([f"# {node.title}", "", node.help, *parts, ""])
 
 
-def _table(title: str, rows: Iterator[str]) -> Iterator[str]:
-    lines = list(rows)
-    if lines:
-        yield from ("", f"## {title}", "", "| name | what | default | meaning |", "|---|---|---|---|", *lines)
+def _inputs(title: str, inputs: list[Input]) -> Iterator[str]:
+    if inputs:
+        yield from ("", f"## {title}", "", *map(_input, inputs))
 
 
-def _input_row(each: Input) -> str:
-    if each.widget is None:
-        kind = (
-            "any lorapipe output"
-            if each.socket == "*"
-            else each.socket.replace("LORAPIPE_", "").lower().replace("_", " ").replace(",", " or ")
-        )
-        return _row(each.name, f"link: {kind}", "required" if each.required else "", each.help)
-    default = "required" if each.required else _default(each.widget)
-    return _row(each.name, _kind(each.widget), default, each.help)
+def _input(each: Input) -> str:
+    values = each.values or (_link(each) if each.widget is None else _values(each, each.widget))
+    words = filter(None, (each.help, each.syntax))
+    return f"- **{each.name}** ({_escaped(values)}): {_escaped(' '.join(words))}"
 
 
-def _kind(widget: Widget) -> str:
+def _link(each: Input) -> str:
+    kind = each.socket.replace("LORAPIPE_", "").lower().replace("_", " ").replace(",", " or ")
+    needed = "; required" if each.required else ""
+    return f"link: {'any lorapipe output' if each.socket == '*' else kind}{needed}"
+
+
+def _values(each: Input, widget: Widget) -> str:
+    """Return the kind of a widget's values, and its default."""
     if widget.coding == "choice":
-        return ", ".join(word for word in widget.words if word != NOTHING)
-    if widget.coding in ("whole", "number"):
-        return (
-            f"{KINDS[widget.coding]}, {widget.low:g} to {widget.high:g}" if widget.high < 1e9 else KINDS[widget.coding]
-        )
-    return KINDS.get(widget.coding, "text")
+        kind = ", ".join(word for word in widget.words if word != NOTHING)
+    else:
+        kind = KINDS.get(widget.coding, "text")
+    default = "" if each.required or widget.initial == NOTHING else _default(widget)
+    return kind + ("; required" if each.required else f"; default {default}" if default else "")
 
 
 def _default(widget: Widget) -> str:
@@ -110,8 +107,10 @@ def _default(widget: Widget) -> str:
     return str(shown).lower() if isinstance(shown, bool) else str(shown).replace("\n", ", ")
 
 
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+def _escaped(text: str) -> str:
+    """Return a text as Markdown that shows it as it is, except for code between backticks."""
+    parts = text.replace("\n", " ").split("`")
+    return "`".join(part if place % 2 else re.sub(r"[\\*<]", r"\\\g<0>", part) for place, part in enumerate(parts))
 
 
 def _outputs(node: Node) -> Iterator[str]:

@@ -13,7 +13,7 @@ from lorapipe.errors import InputError, near_miss
 from lorapipe.pipeline import presets
 from lorapipe.pipeline.contracts import contracts
 from lorapipe.rules import Rule
-from lorapipe.spec import Knob, Param, Shape, Spec, knobs, plain, registry_of
+from lorapipe.spec import Knob, Param, Shape, Spec, knobs, knobs_by_use, plain, registry_of
 
 WIDTH = 100
 WORDS = {
@@ -90,20 +90,25 @@ def of_spec(title: str, cls: type[Spec]) -> str:
 
 def _settings(cls: type[Spec], indent: str) -> Iterator[str]:
     """Yield lines about the knobs of a spec; those of a group are indented below its name."""
-    for knob in knobs(cls):
+    for knob in knobs_by_use(cls):
         yield from setting(knob, indent)
 
 
 def setting(knob: Knob, indent: str, name: str = "") -> Iterator[str]:
     """Yield lines about one knob, under `name` if that is given."""
     group = knob.shape.group
-    default = "required" if knob.required else f"default {_short(plain(knob.default()))}"
     own = "settings of its own, or null; default null:" if knob.shape.optional else "settings of its own:"
-    words = own if group else f"{type_words(knob.shape)}{limits_words(knob.param)}; {default}"
+    words = own if group else value_words(knob)
     yield f"{indent}{name or knob.name}: {words}"
     yield from _wrapped(knob.param.told, f"{indent}    ")
     if group:
         yield from _settings(group, f"{indent}      ")
+
+
+def value_words(knob: Knob) -> str:
+    """Return the values of a knob: type, range and default."""
+    default = "required" if knob.required else f"default {_short(plain(knob.default()))}"
+    return f"{type_words(knob.shape)}{limits_words(knob.param)}; {default}"
 
 
 def type_words(shape: Shape) -> str:
@@ -133,7 +138,7 @@ def _kind_words(shape: Shape) -> str:
 def limits_words(limits: Param) -> str:
     """Return a knob's range: `, ≥ 1 and ≤ 512`."""
     words = [
-        f"{sign} {limit:g}"
+        f"{sign} {limit if isinstance(limit, int) else f'{limit:g}'}"
         for sign, limit in (("≥", limits.ge), (">", limits.gt), ("≤", limits.le), ("<", limits.lt))
         if limit is not None
     ]

@@ -117,6 +117,12 @@ def test_every_node_has_a_schema_whose_inputs_are_its_knobs(comfy: Comfy) -> Non
                 assert each.options["min"] <= each.default <= each.options["max"], f"{id}.{each.id}"
 
 
+def test_what_is_rarely_changed_is_advanced_on_the_page(comfy: Comfy) -> None:
+    made = {each.id: each for each in comfy.classes["LorapipeAdapterLora"].define_schema().inputs}
+    assert made["rank_dropout"].extra_dict["advanced"] and "advanced" not in made["rank"].extra_dict
+    assert "default 16" in made["rank"].tooltip
+
+
 def test_choices_are_what_comfyui_has(comfy: Comfy) -> None:
     checkpoints = comfy.base / "models/checkpoints"
     (checkpoints / "anime.safetensors").touch()

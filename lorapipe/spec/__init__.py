@@ -19,7 +19,7 @@ A *value type* (`Value`) is a class with its own text form, such as a duration `
 from lorapipe.spec.base import REQUIRED, JsonObject, Param, Spec, Value, ValueKind, param, registry_of, sentence
 from lorapipe.spec.destination import Destination
 from lorapipe.spec.documents import JsonDocument
-from lorapipe.spec.fields import Knob, knobs
+from lorapipe.spec.fields import Knob, knobs, knobs_by_use
 from lorapipe.spec.parse import Address, Parsed, from_dict, parse_spec
 from lorapipe.spec.paths import PathPolicy
 from lorapipe.spec.problem_cache import ProblemCache
@@ -53,6 +53,7 @@ __all__ = [
     "content",
     "from_dict",
     "knobs",
+    "knobs_by_use",
     "param",
     "parse_spec",
     "plain",

@@ -32,7 +32,7 @@ class Caption(Stage):
         help="the folder of pictures, read with all its subfolders; `lorapipe caption apply` writes the captions into it",
         shelf="pictures",
     )
-    exclude: tuple[str, ...] = param((), "names of subfolders to skip, such as reg")
+    exclude: tuple[str, ...] = param((), "names of subfolders to skip, such as reg", rare=True)
     tagger: Tagger | None = param(None, "the model that captions pictures; empty: the captions that there are, edited")
     existing: Literal["keep", "extend", "replace"] = param(
         "keep",
@@ -43,9 +43,12 @@ class Caption(Stage):
         (".txt", ".caption"),
         "endings of caption files beside the pictures; the first file that exists is used",
         min_items=1,
+        rare=True,
     )
     caption_lines: Lines = param(
-        "joined", "how a caption file with several lines is read: joined to one caption, first, or each as its own"
+        "joined",
+        "how a caption file with several lines is read: joined to one caption, first, or each as its own",
+        rare=True,
     )
     edits: tuple[Edit, ...] = param(
         (),

@@ -32,6 +32,7 @@ class Merge(MergedBase, Stage):
         "own",
         "number type of the new base; own: as in the base, so that all that does not change keeps its bytes",
         kohya=("save_precision",),
+        rare=True,
     )
     to: Destination | None = param(
         None,
@@ -39,11 +40,12 @@ class Merge(MergedBase, Stage):
         content=False,
         kohya=("save_to",),
     )
-    title: str = param("", "a name written into the file's metadata; empty: the base's own")
+    title: str = param("", "a name written into the file's metadata; empty: the base's own", rare=True)
     overwrite: bool = param(
         False,
         "also replace a file that lorapipe has not made, or that was changed since; files of its own are always replaced",
         content=False,
+        rare=True,
     )
 
     def problems(self) -> Iterator[Problem]:

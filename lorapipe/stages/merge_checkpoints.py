@@ -30,18 +30,19 @@ class MergeCheckpoints(MergedBase, Stage):
         min_items=1,
     )
     dtype: Literal["own", "fp16", "bf16", "fp32"] = param(
-        "own", "number type of the new base; own: as in the first", kohya=("save_precision",)
+        "own", "number type of the new base; own: as in the first", kohya=("save_precision",), rare=True
     )
     to: Destination | None = param(
         None,
         "where to write it too: a file, or a folder for a base that is one; empty: only into the store, for other stages",
         content=False,
     )
-    title: str = param("", "a name written into the file's metadata; empty: the first base's own")
+    title: str = param("", "a name written into the file's metadata; empty: the first base's own", rare=True)
     overwrite: bool = param(
         False,
         "also replace a file that lorapipe has not made, or that was changed since; files of its own are always replaced",
         content=False,
+        rare=True,
     )
 
     def problems(self) -> Iterator[Problem]:

@@ -29,6 +29,7 @@ class Wd14(Tagger):
     channels: Literal["auto", "bgr", "rgb"] = param(
         "auto",
         "order of the colour channels; auto: what the model's metadata says (channel_order), else bgr, as WD14's",
+        rare=True,
     )
 
     def problems(self) -> Iterator[Problem]:

@@ -45,6 +45,7 @@ class LoHa(LoraKnobs):
         False,
         "3×3 convolutions in Tucker form: fewer parameters, with a core of the kernel's size (LyCORIS' use_tucker)",
         kohya=("use_tucker",),
+        rare=True,
     )
 
     def numbers(self, shape: Sequence[int], width: Width) -> int:
