@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lorapipe.errors import InputError, near_miss
@@ -37,6 +37,8 @@ class GraphPaths:
     writable: tuple[Path, ...]
     models: Mapping[str, Callable[[], list[str]]]
     model: Callable[[str, str], str | None]
+    homes: Mapping[str, Path] = field(default_factory=dict)
+    """The first of ComfyUI's folders for each kind of model."""
 
     def options(self, shelf: str) -> list[str]:
         """Return the choices of a shelf: picture folders, or the models of a kind."""
@@ -75,7 +77,7 @@ class GraphPaths:
     def _on_shelf(self, text: str, shelf: str) -> str:
         """Resolve a shelf's choice to a path. If there is no such choice, the message names a similar one."""
         try:
-            path = self._allowed(self.input, text, self.readable, CURE)
+            path = self._allowed(self.input, text, self.readable, self._cure(shelf))
         except InputError:
             self._refuse_unknown(text, shelf)
             raise
@@ -92,7 +94,16 @@ class GraphPaths:
     def _refuse_unknown(self, text: str, shelf: str) -> None:
         known = self.options(shelf)
         if not Path(text).expanduser().is_absolute():
-            raise InputError(f"there is no {text!r} here.", cure=near_miss(text, known[:200]) or CURE)
+            alike = near_miss(text, known[:200])
+            if shelf in self.homes:
+                alike = " ".join(filter(None, [alike if alike.startswith("Did") else "", self._cure(shelf)]))
+            raise InputError(f"there is no {text!r} here.", cure=alike or self._cure(shelf))
+
+    def _cure(self, shelf: str) -> str:
+        """Return where a file of a shelf belongs."""
+        if shelf not in self.homes:
+            return CURE
+        return f"Put it into ComfyUI's folder for {shelf}, {self.homes[shelf]}, and refresh the page's lists with R."
 
     def draw_examples(self) -> None:
         """Draw the pictures of `EXAMPLES` into the project."""

@@ -49,7 +49,6 @@ class DatasetOptions(Spec):
         1,
         "least number of usable pictures; with fewer the stage fails. 10 is few for a training",
         ge=1,
-        content=False,
     )
     resolution: Resolution | None = param(
         None, "training size in pixels: 512, or 512x768 (width x height); by default the base's native size"
