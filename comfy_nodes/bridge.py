@@ -36,6 +36,7 @@ from .result_pages import page_links
 from .results import linked_like, linked_results
 from .run_options import Running
 from .saving_nodes import wait_until_saved
+from .search_words import search_words
 from .validation import Made, check, fingerprint, leads_to, more_follows, named_files, readable, with_old_names
 from .widgets import OTHER_LINKS, Widget
 from .yaml_writer import yaml_text
@@ -95,7 +96,13 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
         queued = any(each.get("class_type") == QUEUE for prompt in running_prompts() for each in prompt.values())
         return [*fingerprint(node, given, comfy_paths(), made), linked, queued]
 
+    def node_info(cls: Any) -> dict[str, Any]:
+        """With the words that find the node: a field of newer releases' schemas, which the page of any release may read."""
+        found: dict[str, Any] = io.ComfyNode.GET_NODE_INFO_V1.__func__(cls)
+        return {**found, "search_aliases": list(search_words(node))}
+
     methods = {"define_schema": define_schema, "execute": execute, "validate_inputs": validate_inputs}
+    methods["GET_NODE_INFO_V1"] = node_info
     if node.role == "stage" or any(each.path == "read" for each in node.inputs):
         methods["fingerprint_inputs"] = fingerprint_inputs
     return type(node.id, (io.ComfyNode,), {name: classmethod(method) for name, method in methods.items()})

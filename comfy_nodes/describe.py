@@ -62,7 +62,9 @@ def _of_spec(kind: str, name: str, cls: type[Spec], renamed_to: str) -> Node:
     help = inspect.getdoc(cls) or ""
     return Node(
         id=f"Lorapipe{_camel(kind)}{_camel(name)}",
-        title=f"{words.capitalize()} (lorapipe)" if is_stage else f"{kind.capitalize()}: {words}",
+        title=f"{cls.menu_title or words.capitalize()} (lorapipe)"
+        if issubclass(cls, Stage)
+        else f"{kind.capitalize()}: {words}",
         category="lorapipe" if is_stage else f"lorapipe/{kind}",
         help=f"Now called {renamed_to}. {help}" if renamed_to else help,
         role="stage" if is_stage else "union",
@@ -71,6 +73,7 @@ def _of_spec(kind: str, name: str, cls: type[Spec], renamed_to: str) -> Node:
         spec=cls,
         name=renamed_to or name,
         deprecated=bool(renamed_to),
+        search_words=cls.search_words,
     )
 
 

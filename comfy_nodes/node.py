@@ -74,6 +74,8 @@ class Node:
     """Whether it runs though nothing is linked to its outputs."""
     takes_lists: bool = False
     """Whether its inputs get all items of a list at once."""
+    search_words: tuple[str, ...] = ()
+    """What else finds it in the page's search, in English; `locales/*/search.json` has further languages."""
 
     def input(self, name: str) -> Input:
         """Return an input by its name, or by a name of an earlier release."""

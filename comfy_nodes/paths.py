@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,12 +56,12 @@ class GraphPaths:
             cure = "Write a name, or a path below ComfyUI's output folder."
             path = self._allowed(self.project, text, self.writable, cure)
             return f"{path}/" if text.endswith("/") else path
-        shelf = wanted.widget.shelf if wanted.widget else ""
+        shelf, words = (wanted.widget.shelf, wanted.widget.words) if wanted.widget else ("", ())
         if shelf == PICTURES and not (self.input / text).exists() and (made := self._made_here(text)) is not None:
             return made
         if shelf and shelf != PICTURES and (model := self.model(shelf, text)) is not None:
             return Path(model).as_posix()
-        return self._on_shelf(text, shelf) if shelf else self._allowed(self.input, text, self.readable, CURE)
+        return self._on_shelf(text, shelf, words) if shelf else self._allowed(self.input, text, self.readable, CURE)
 
     def _made_here(self, text: str) -> str | None:
         """Return the path of an example, or of a folder below ComfyUI's output; None for others."""
@@ -74,15 +74,15 @@ class GraphPaths:
     def _is_of_project(self, name: str) -> bool:
         return (self.output / name.removeprefix(OUTPUT)).is_relative_to(self.project)
 
-    def _on_shelf(self, text: str, shelf: str) -> str:
+    def _on_shelf(self, text: str, shelf: str, words: Sequence[str]) -> str:
         """Resolve a shelf's choice to a path. If there is no such choice, the message names a similar one."""
         try:
             path = self._allowed(self.input, text, self.readable, self._cure(shelf))
         except InputError:
-            self._refuse_unknown(text, shelf)
+            self._refuse_unknown(text, shelf, words)
             raise
         if not Path(path).exists():
-            self._refuse_unknown(text, shelf)
+            self._refuse_unknown(text, shelf, words)
         return path
 
     def _allowed(self, start: Path, text: str, roots: tuple[Path, ...], cure: str) -> str:
@@ -91,8 +91,8 @@ class GraphPaths:
             raise InputError(f"{text} may not be used from a graph.", cure=cure)
         return path.as_posix()
 
-    def _refuse_unknown(self, text: str, shelf: str) -> None:
-        known = self.options(shelf)
+    def _refuse_unknown(self, text: str, shelf: str, words: Sequence[str]) -> None:
+        known = [*words, *self.options(shelf)]
         if not Path(text).expanduser().is_absolute():
             alike = near_miss(text, known[:200])
             if shelf in self.homes:

@@ -360,6 +360,11 @@ def test_other_languages_are_about_nodes_that_exist() -> None:
             assert len(texts.get("outputs", {})) <= len(NODES[id].outputs), id
 
 
+def test_words_of_other_languages_find_nodes_that_exist() -> None:
+    for file in (ROOT / "comfy_nodes/locales").glob("*/search.json"):
+        assert json.loads(file.read_text("utf-8")).keys() <= NODES.keys()
+
+
 def test_example_graphs_are_those_of_their_pipelines() -> None:
     folder = ROOT / "comfy_nodes/example_workflows"
     written = {file.stem: json.loads(file.read_text("utf-8")) for file in folder.glob("*.json")}

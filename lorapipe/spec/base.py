@@ -136,6 +136,8 @@ class Spec:
     tag: ClassVar[str] = "type"
     withdrawn: ClassVar[Mapping[str, str]] = {}
     """Settings of earlier releases that were taken away → what to do instead. They may still be given as off."""
+    search_words: ClassVar[tuple[str, ...]] = ()
+    """What else a user may search for to find it, besides its name: `dreambooth`, `textual inversion`."""
     stored_name: ClassVar[str] = "Spec"
     """The class's name in saved ComfyUI graphs. It stays when the class is renamed."""
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 class Caption(Stage):
     """Caption a folder's pictures with a tagger, and edit captions. Nothing in the folder is changed."""
 
+    menu_title: ClassVar[str] = "Caption pictures"
+    search_words: ClassVar[tuple[str, ...]] = ("caption", "tagger", "auto tag", "interrogator")
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Captions
 

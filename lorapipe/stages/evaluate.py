@@ -44,6 +44,8 @@ SURER = 2
 class Evaluate(Stage):
     """Sample every snapshot at several strengths from fixed noise, compare, and say which to use and what to change."""
 
+    menu_title: ClassVar[str] = "Evaluate LoRA"
+    search_words: ClassVar[tuple[str, ...]] = ("xy plot", "grid", "compare snapshots", "test lora", "verdict")
     version: ClassVar[int] = 9
     libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
     needs_device: ClassVar[bool] = True

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class Extract(Stage):
     """Extract a LoRA from a tuned checkpoint and its base (distil): the best approximation of their difference."""
 
+    menu_title: ClassVar[str] = "Extract LoRA"
+    search_words: ClassVar[tuple[str, ...]] = ("extract lora", "checkpoint difference", "svd")
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Weights
 

@@ -21,6 +21,8 @@ from lorapipe.stages._merged_base import MergedBase
 class Merge(MergedBase, Stage):
     """Add adapters to a base at chosen strengths: a style in a checkpoint, or a base to train on (`checkpoint: $merged`)."""
 
+    menu_title: ClassVar[str] = "Merge LoRA into base"
+    search_words: ClassVar[tuple[str, ...]] = ("merge lora", "bake lora", "lora to checkpoint")
     makes: ClassVar[type[Artifact]] = Base
 
     base: Family = param(help="the base model that the adapters are added to")

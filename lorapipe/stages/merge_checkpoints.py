@@ -21,6 +21,8 @@ from lorapipe.stages._merged_base import MergedBase
 class MergeCheckpoints(MergedBase, Stage):
     """Mix base models of one family: a weighted sum, or with a weight below 0 the difference of two added to a third."""
 
+    menu_title: ClassVar[str] = "Merge checkpoints"
+    search_words: ClassVar[tuple[str, ...]] = ("model merge", "weighted sum", "add difference")
     makes: ClassVar[type[Artifact]] = Base
 
     base: Family = param(help="the first base, which has what the others' weights leave of 1; its layout is kept")

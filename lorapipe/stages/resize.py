@@ -26,6 +26,8 @@ CHOICES = ("energy", "sv_ratio", "sv_fro", "sv_cumulative")
 class Resize(Stage):
     """Slim an adapter to lower ranks: the best approximation of each module's update; LoHa and LoKr become LoRAs."""
 
+    menu_title: ClassVar[str] = "Resize LoRA"
+    search_words: ClassVar[tuple[str, ...]] = ("resize lora", "reduce rank", "compress lora", "prune")
     makes: ClassVar[type[Artifact]] = Weights
 
     lora: AdapterFile = param(

@@ -50,6 +50,13 @@ CFG = 6.0
 class Synthesize(Stage):
     """Paint pictures with weights, score them against true pictures, and choose the best that differ, to train on."""
 
+    menu_title: ClassVar[str] = "Synthesize pictures"
+    search_words: ClassVar[tuple[str, ...]] = (
+        "generate dataset",
+        "regularisation images",
+        "regularization images",
+        "sample",
+    )
     libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Pictures

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lorapipe.captioning.taggers import Tagger
 from lorapipe.captioning.taggers._wd14_folder import folder_problems
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Wd14(Tagger):
     """An ONNX tagger in the layout of the WD14 taggers, which most taggers of booru tags have; needs onnxruntime."""
+
+    search_words: ClassVar[tuple[str, ...]] = ("interrogator", "booru tags", "danbooru", "waifu diffusion tagger")
 
     folder: Source = param(help="the folder with model.onnx and selected_tags.csv", shelf="taggers")
     threshold: float = param(

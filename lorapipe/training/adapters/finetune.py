@@ -24,6 +24,7 @@ class Finetune(Adapter):
     weight; `export` with `convert: checkpoint` writes the base with ΔW added.
     """
 
+    search_words: ClassVar[tuple[str, ...]] = ("dreambooth", "fine-tune", "full fine-tuning", "train checkpoint")
     has_norms: ClassVar[bool] = False
     in_place: ClassVar[bool] = True
     usual_snapshots: ClassVar[int] = 1

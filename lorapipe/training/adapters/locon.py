@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class LoCon(TimestepRankKnobs):
     """LoRA that also trains resnet, downsample and upsample blocks; 3×3 convolutions have their own rank (conv_dim)."""
 
+    search_words: ClassVar[tuple[str, ...]] = ("lycoris", "convolution lora")
     algorithm: ClassVar[str] = "lora"
     convolutions: ClassVar[bool] = True
 

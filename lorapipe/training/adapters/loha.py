@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class LoHa(LoraKnobs):
     """ΔW = (alpha / rank) · (w1_a · w1_b) ⊙ (w2_a · w2_b)  (Hyeon-Woo et al. 2021, arXiv:2108.06098; LyCORIS' `loha`)."""
 
+    search_words: ClassVar[tuple[str, ...]] = ("lycoris", "hadamard")
     algorithm: ClassVar[str] = "loha"
 
     rank: int = param(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 class LoKr(LoraKnobs):
     """ΔW = (alpha / rank) · w1 ⊗ (w2_a · w2_b), or w1 ⊗ w2  (Yeh et al. 2023, arXiv:2309.14859; LyCORIS' `lokr`)."""
 
+    search_words: ClassVar[tuple[str, ...]] = ("lycoris", "kronecker")
     algorithm: ClassVar[str] = "lokr"
 
     rank: int = param(
