@@ -7,8 +7,8 @@
     workflow    a pipeline → a graph                   yaml_writer  a graph → a pipeline file
     validation  checks before a node runs              run_options  device, launcher, retries of a graph's stages
     graph_runner  runs a pipeline beside ComfyUI       help_pages   help pages, texts, example graphs
-    result_pages  serves the pages of results      saving_nodes  waits for nodes that save pictures
-    search_words  what finds a node in the page's search, in every language
+    result_pages  serves the pages of results          saving_nodes  waits for nodes that save pictures
+    translations  the texts in other languages         search_words  what finds a node in the page's search
     bridge, comfy_folders, node_display   the files that import ComfyUI: nodes, folders, display of progress
 
 Importing this package does not import ComfyUI, which calls `comfy_entrypoint` when it is ready.

@@ -100,15 +100,14 @@ def _of_lists() -> Iterator[Node]:
     lists = [knob.shape.item for _, knob in _knobs_everywhere() if socket_of(knob).endswith("_LIST")]
     for socket, item_shape in {_socket_of(item): item for item in lists}.items():
         name = list_name(item_shape)
-        item = f"a {name.lower()}"
-        inputs = [Input(f"item_{place}", item, place == 1, socket) for place in range(1, LIST_INPUTS + 1)]
+        inputs = [Input(f"item_{place}", "An item.", place == 1, socket) for place in range(1, LIST_INPUTS + 1)]
         yield Node(
             id=f"LorapipeList{name}",
             title=f"List of {name.lower()}s",
             category="lorapipe/settings",
             help=f"Collects several links of the kind {name} for an input that takes a list. Chain lists for more.",
             role="list",
-            inputs=(*inputs, Input("more", "a list to append to these items", False, f"{socket}_LIST")),
+            inputs=(*inputs, Input("more", "A list to append to these items.", False, f"{socket}_LIST")),
             outputs=(Output("list", f"{socket}_LIST"),),
         )
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lorapipe.pipeline import loader
 
+from . import translations
 from .describe import nodes
 from .node import Input, Node
+from .translations import Translator
 from .widgets import NOTHING, Widget
 from .workflow import graph, page_format
 
@@ -30,11 +33,21 @@ KINDS = {
 
 
 def files() -> dict[str, str]:
-    """Return the texts of the help pages and translations, by path in this folder."""
-    known = nodes()
-    pages = {f"{PAGES}/{node.id}.md": page(node) for node in known.values()}
-    english = {node.id: texts(node) for node in known.values()}
-    return {**pages, "locales/en/nodeDefs.json": json.dumps(english, ensure_ascii=False, indent=1) + "\n"}
+    """Return the texts of the help pages and of ComfyUI's translations, by path in this folder."""
+    made: dict[str, str] = {}
+    for language in ("en", *translations.languages()):
+        translate = translations.translator(language)
+        told: dict[str, Any] = {}
+        for node in nodes().values():
+            told[node.id] = texts(node) if language == "en" else translate.node(node)
+            name = node.id if language == "en" else f"{node.id}/{language}"  # as ComfyUI's page asks for them
+            made[f"{PAGES}/{name}.md"] = page(node, translate)
+        made[f"locales/{language}/nodeDefs.json"] = _messages(told)
+    return made
+
+
+def _messages(texts: dict[str, Any]) -> str:
+    return json.dumps(translations.messages(texts), ensure_ascii=False, indent=1) + "\n"
 
 
 def examples() -> dict[str, Path]:
@@ -53,58 +66,73 @@ def write(folder: Path) -> None:
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8", newline="\n")
-    for file in (folder / PAGES).glob("*.md"):
+    for file in (folder / PAGES).rglob("*.md"):
         if file.relative_to(folder).as_posix() not in made:
             file.unlink()
 
 
-def texts(node: Node) -> dict[str, object]:
+def texts(node: Node) -> dict[str, Any]:
     """Return a node's texts in the form of ComfyUI's translations."""
     return {
         "display_name": node.title,
         "description": node.help,
         "inputs": {each.name: {"name": each.name, "tooltip": each.tooltip} for each in node.inputs},
-        "outputs": {str(place): {"name": each.name} for place, each in enumerate(node.outputs)},
+        "outputs": {
+            str(place): {"name": each.name, **({"tooltip": each.help} if each.help else {})}
+            for place, each in enumerate(node.outputs)
+        },
     }
 
 
-def page(node: Node) -> str:
-    """Return the help page of a node, in Markdown. It has lists, since the page's panel is too narrow for tables."""
-    usual, rare = (list(filter(chosen, node.inputs)) for chosen in (lambda each: not each.rare, lambda each: each.rare))
-    parts = [*_inputs("Inputs", usual), *_inputs("Advanced inputs", rare), *_outputs(node)]
-    return "\n".join([f"# {node.title}", "", node.help, *parts, ""])
+def page(node: Node, translate: Translator) -> str:
+    """Return the help page of a node, in Markdown and in a language; what that lacks is in English.
+
+    It has lists, since the page's panel is too narrow for tables.
+    """
+    told, phrase = _laid_over(texts(node), translate.node(node)), translate.phrase
+    lines = [f"# {told['display_name']}", "", told["description"]]
+    for title, rare in (("Inputs", False), ("Advanced inputs", True)):
+        inputs = [each for each in node.inputs if each.rare == rare]
+        if inputs:
+            items = (_input(each, told["inputs"][each.name], phrase) for each in inputs)
+            lines += ["", f"## {phrase(title)}", "", *items]
+    outputs = (
+        f"- **{each['name']}**: {each['tooltip']}" if "tooltip" in each else f"- **{each['name']}**"
+        for each in told["outputs"].values()
+    )
+    lines += ["", f"## {phrase('Outputs')}", "", *outputs]
+    if node.spec is not None and node.name:
+        setting = f"In a pipeline file: `{node.spec.tag}: {node.name}`. `lorapipe show` explains the same settings."
+        lines += ["", phrase(setting)]
+    return "\n".join([*lines, ""])
 
 
-def _inputs(title: str, inputs: list[Input]) -> Iterator[str]:
-    if inputs:
-        yield from ("", f"## {title}", "", *map(_input, inputs))
+def _laid_over(english: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _laid_over(text, other.get(key, {})) if isinstance(text, dict) else other.get(key, text)
+        for key, text in english.items()
+    }
 
 
-def _input(each: Input) -> str:
-    values = each.values or (_link(each) if each.widget is None else _values(each, each.widget))
-    words = filter(None, (each.help, each.syntax))
-    return f"- **{each.name}** ({_escaped(values)}): {_escaped(' '.join(words))}"
+def _input(each: Input, told: dict[str, str], phrase: Callable[[str], str]) -> str:
+    """Return an input as an item of a list; the tooltip of a number says its values."""
+    values = "" if each.values else f" ({_escaped(_values(each, phrase))})"
+    return f"- **{told['name']}**{values}: {_escaped(told['tooltip'])}"
 
 
-def _link(each: Input) -> str:
-    kind = each.socket.replace("LORAPIPE_", "").lower().replace("_", " ").replace(",", " or ")
-    needed = "; required" if each.required else ""
-    return f"link: {'any lorapipe output' if each.socket == '*' else kind}{needed}"
-
-
-def _values(each: Input, widget: Widget) -> str:
-    """Return the kind of a widget's values, and its default."""
-    if widget.coding == "choice":
-        kind = ", ".join(word for word in widget.words if word != NOTHING)
+def _values(each: Input, phrase: Callable[[str], str]) -> str:
+    """Return what an input takes, and its default."""
+    default = ""
+    if each.widget is None:
+        name = each.socket.replace("LORAPIPE_", "").lower().replace("_", " ").replace(",", " or ")
+        kind = phrase("any lorapipe output" if each.socket == "*" else f"link: {name}")
+    elif each.widget.coding == "choice":
+        kind, default = ", ".join(word for word in each.widget.words if word != NOTHING), _default(each.widget)
     else:
-        kind = KINDS.get(widget.coding, "text")
-    default = "" if each.required or widget.initial == NOTHING else _default(widget)
-    return kind + ("; required" if each.required else f"; default {default}" if default else "")
-
-
-def _default(widget: Widget) -> str:
-    shown = widget.initial
-    return str(shown).lower() if isinstance(shown, bool) else str(shown).replace("\n", ", ")
+        kind, default = phrase(KINDS.get(each.widget.coding, "text")), _default(each.widget)
+    if each.required:
+        return f"{kind}; {phrase('required')}"
+    return f"{kind}; {phrase('default')} {default}" if default and default != NOTHING else kind
 
 
 def _escaped(text: str) -> str:
@@ -113,11 +141,6 @@ def _escaped(text: str) -> str:
     return "`".join(part if place % 2 else re.sub(r"[\\*<]", r"\\\g<0>", part) for place, part in enumerate(parts))
 
 
-def _outputs(node: Node) -> Iterator[str]:
-    yield from ("", "## Outputs", "")
-    yield from (f"- **{each.name}**: {each.help}" if each.help else f"- **{each.name}**" for each in node.outputs)
-    if node.spec is not None and node.name:
-        yield from (
-            "",
-            f"In a pipeline file: `{node.spec.tag}: {node.name}`. `lorapipe show` explains the same settings.",
-        )
+def _default(widget: Widget) -> str:
+    shown = widget.initial
+    return str(shown).lower() if isinstance(shown, bool) else str(shown).replace("\n", ", ")

@@ -24,7 +24,7 @@ NODE = Node(
     inputs=(
         Input("report", "the report of the training to tune: of Evaluate", True, "LORAPIPE_REPORT"),
         *(
-            Input(knob.name, f"{knob.param.told} {shown.syntax}".strip(), widget=shown)
+            Input(knob.name, knob.param.told, widget=shown, syntax=shown.syntax.strip())
             for knob in knobs(TuneOptions)
             for shown in (widget(knob),)
         ),

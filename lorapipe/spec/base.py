@@ -184,4 +184,6 @@ def registry_of(contract: type[Spec]) -> Registry[Any]:
 
 def sentence(help: str) -> str:
     """Turn a knob's help into a sentence: capital letter, full stop."""
-    return f"{help[:1].upper()}{help[1:]}." if help and not help.endswith(".") else help
+    if not help or help.endswith("."):
+        return help
+    return f"{help[:1].upper() if help[:1].isascii() else help[:1]}{help[1:]}."  # ε is no E
