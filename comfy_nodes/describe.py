@@ -18,8 +18,8 @@ from typing import Literal
 
 from lorapipe.pipeline.artifacts import Artifact, Base, File, class_of, field_kind, fields_of_kind
 from lorapipe.pipeline.contracts import contracts
-from lorapipe.settings_reference import value_words
 from lorapipe.spec import Knob, Shape, Source, Spec, knobs, knobs_by_use, registry_of, shape_of
+from lorapipe.spec.value_words import value_words
 from lorapipe.stages import Stage
 
 from . import graph_nodes, results

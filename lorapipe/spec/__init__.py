@@ -13,6 +13,7 @@ A *value type* (`Value`) is a class with its own text form, such as a duration `
     fields         the knobs of a spec class                     serialization  spec → document, content of a key
     shapes         a knob's type, resolved                       schema         spec class → JSON Schema
     types          values that any stage may use                   reference      $stage, another stage's result
+    value_words    type, range and default of a knob in words
     documents      JSON files that others read or edit             document_schema   their JSON Schema
 """
 
