@@ -9,7 +9,7 @@
     validation  checks before a node runs              run_options  device, launcher, retries of a graph's stages
     graph_runner  runs a pipeline beside ComfyUI       help_pages   help pages, texts, example graphs
     result_pages  serves the pages of results          saving_nodes  waits for nodes that save pictures
-    translations  the texts in other languages
+    translations  the texts in other languages         search_words  what finds a node in the page's search
     node_outputs  what nodes show, kept for pages that are reloaded or opened elsewhere
     bridge, comfy_folders, node_display, node_outputs   the files that import ComfyUI: nodes, folders, display of progress
 

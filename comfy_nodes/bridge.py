@@ -37,6 +37,7 @@ from .result_pages import page_links
 from .results import linked_like, linked_results
 from .run_options import Running
 from .saving_nodes import wait_until_saved
+from .search_words import search_words
 from .validation import Made, check, fingerprint, leads_to, more_follows, named_files, readable, with_old_names
 from .widgets import OTHER_LINKS, Widget
 from .yaml_writer import yaml_text
@@ -92,7 +93,13 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
         queued = any(each.get("class_type") == QUEUE for prompt in running_prompts() for each in prompt.values())
         return [*fingerprint(node, given, comfy_paths(), made), linked, queued]
 
+    def node_info(cls: Any) -> dict[str, Any]:
+        """With the words that find the node: a field of newer releases' schemas, which the page of any release may read."""
+        found: dict[str, Any] = io.ComfyNode.GET_NODE_INFO_V1.__func__(cls)
+        return {**found, "search_aliases": list(search_words(node))}
+
     methods = {"define_schema": define_schema, "execute": execute, "validate_inputs": validate_inputs}
+    methods["GET_NODE_INFO_V1"] = node_info
     if node.role == "stage" or any(each.path == "read" for each in node.inputs):
         methods["fingerprint_inputs"] = fingerprint_inputs
     return type(node.id, (io.ComfyNode,), {name: classmethod(method) for name, method in methods.items()})
@@ -131,7 +138,7 @@ def schema(node: Node, where: GraphPaths) -> Any:
 def _inputs(each: Input, kind: Any, where: GraphPaths) -> Iterator[Any]:
     from comfy_api.latest import io
 
-    common: dict[str, Any] = {"tooltip": each.help, "optional": not each.required or bool(each.aliases)}
+    common: dict[str, Any] = {"tooltip": each.tooltip, "optional": not each.required or bool(each.aliases)}
     widget = each.widget
     if widget is None:
         yield kind.Input(each.name, **common)
@@ -140,7 +147,9 @@ def _inputs(each: Input, kind: Any, where: GraphPaths) -> Iterator[Any]:
         return
     made = _with_widget(each, widget, common, where)
     if each.aliases:  # for the page: a saved graph may have the value under an old name
-        made.extra_dict = {"lorapipe_aliases": list(each.aliases)}
+        made.extra_dict["lorapipe_aliases"] = list(each.aliases)
+    if each.rare:  # an argument of newer releases of ComfyUI alone
+        made.extra_dict["advanced"] = True
     others = [getattr(io, kind.capitalize()) for kind in OTHER_LINKS.get(widget.coding, ())]
     yield io.MultiType.Input(made, others) if others else made
 

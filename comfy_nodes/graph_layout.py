@@ -55,7 +55,7 @@ class Placed:
     def full_size(self) -> Point:
         """Width and height in pixels, approximately as the page would choose them, if it is not collapsed."""
         sockets = sum(1 for each in self.node.inputs if each.widget is None)
-        widgets = [each.widget for each in self.node.inputs if each.widget is not None]
+        widgets = [each.widget for each in self.node.inputs if each.widget is not None and not each.rare]
         rows = sum(LINES if each.multiline else WIDGET for each in widgets)
         return WIDTHS[self.node.role], HEAD + SLOT * max(sockets, len(self.node.outputs)) + rows
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,8 @@ FOLDER = Path(__file__).parent
 PAGES, EXAMPLES = "web/docs", "example_workflows"
 KINDS = {
     "switch": "yes or no",
-    "whole": "whole number",
-    "number": "number",
     "choice": "choice",
     "shelf": "choice",
-    "numbers": "numbers",
     "lines": "text, one per line",
     "yaml": "settings, one per line",
     "path": "path",
@@ -84,7 +82,7 @@ def texts(node: Node) -> dict[str, Any]:
     return {
         "display_name": node.title,
         "description": node.help,
-        "inputs": {each.name: {"name": each.name, "tooltip": each.help} for each in node.inputs},
+        "inputs": {each.name: {"name": each.name, "tooltip": each.tooltip} for each in node.inputs},
         "outputs": {
             str(place): {"name": each.name, **({"tooltip": each.help} if each.help else {})}
             for place, each in enumerate(node.outputs)
@@ -93,17 +91,21 @@ def texts(node: Node) -> dict[str, Any]:
 
 
 def page(node: Node, translate: Translator) -> str:
-    """Return the help page of a node, in Markdown and in a language; what that lacks is in English."""
+    """Return the help page of a node, in Markdown and in a language; what that lacks is in English.
+
+    It has lists, since the page's panel is too narrow for tables.
+    """
     told, phrase = _laid_over(texts(node), translate.node(node)), translate.phrase
-    rows = [_input_row(each, told["inputs"][each.name], phrase) for each in node.inputs]
+    lines = [f"# {told['display_name']}", "", told["description"]]
+    for title, rare in (("Inputs", False), ("Advanced inputs", True)):
+        inputs = [each for each in node.inputs if each.rare == rare]
+        if inputs:
+            items = (_input(each, told["inputs"][each.name], phrase) for each in inputs)
+            lines += ["", f"## {phrase(title)}", "", *items]
     outputs = (
         f"- **{each['name']}**: {each['tooltip']}" if "tooltip" in each else f"- **{each['name']}**"
         for each in told["outputs"].values()
     )
-    lines = [f"# {told['display_name']}", "", told["description"]]
-    if rows:
-        head = map(phrase, ("name", "what", "default", "meaning"))
-        lines += ["", f"## {phrase('Inputs')}", "", _row(*head), "|---|---|---|---|", *rows]
     lines += ["", f"## {phrase('Outputs')}", "", *outputs]
     if node.spec is not None and node.name:
         setting = f"In a pipeline file: `{node.spec.tag}: {node.name}`. `lorapipe show` explains the same settings."
@@ -118,31 +120,33 @@ def _laid_over(english: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]
     }
 
 
-def _input_row(each: Input, told: dict[str, str], phrase: Callable[[str], str]) -> str:
-    required = phrase("required") if each.required else ""
+def _input(each: Input, told: dict[str, str], phrase: Callable[[str], str]) -> str:
+    """Return an input as an item of a list; the tooltip of a number says its values."""
+    values = "" if each.values else f" ({_escaped(_values(each, phrase))})"
+    return f"- **{told['name']}**{values}: {_escaped(told['tooltip'])}"
+
+
+def _values(each: Input, phrase: Callable[[str], str]) -> str:
+    """Return what an input takes, and its default."""
+    default = ""
     if each.widget is None:
-        kind = (
-            "any lorapipe output"
-            if each.socket == "*"
-            else each.socket.replace("LORAPIPE_", "").lower().replace("_", " ").replace(",", " or ")
-        )
-        return _row(told["name"], phrase(f"link: {kind}"), required, told["tooltip"])
-    return _row(told["name"], _kind(each.widget, phrase), required or _default(each.widget), told["tooltip"])
+        name = each.socket.replace("LORAPIPE_", "").lower().replace("_", " ").replace(",", " or ")
+        kind = phrase("any lorapipe output" if each.socket == "*" else f"link: {name}")
+    elif each.widget.coding == "choice":
+        kind, default = ", ".join(word for word in each.widget.words if word != NOTHING), _default(each.widget)
+    else:
+        kind, default = phrase(KINDS.get(each.widget.coding, "text")), _default(each.widget)
+    if each.required:
+        return f"{kind}; {phrase('required')}"
+    return f"{kind}; {phrase('default')} {default}" if default and default != NOTHING else kind
 
 
-def _kind(widget: Widget, phrase: Callable[[str], str]) -> str:
-    if widget.coding == "choice":
-        return ", ".join(word for word in widget.words if word != NOTHING)
-    kind = KINDS.get(widget.coding, "text")
-    if widget.coding in ("whole", "number") and widget.high < 1e9:
-        return phrase(f"{kind}, {widget.low:g} to {widget.high:g}")
-    return phrase(kind)
+def _escaped(text: str) -> str:
+    """Return a text as Markdown that shows it as it is, except for code between backticks."""
+    parts = text.replace("\n", " ").split("`")
+    return "`".join(part if place % 2 else re.sub(r"[\\*<]", r"\\\g<0>", part) for place, part in enumerate(parts))
 
 
 def _default(widget: Widget) -> str:
     shown = widget.initial
     return str(shown).lower() if isinstance(shown, bool) else str(shown).replace("\n", ", ")
-
-
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

@@ -117,6 +117,41 @@ def test_every_node_has_a_schema_whose_inputs_are_its_knobs(comfy: Comfy) -> Non
                 assert each.options["min"] <= each.default <= each.options["max"], f"{id}.{each.id}"
 
 
+@pytest.mark.parametrize(
+    ("words", "id"),
+    [
+        ("dataset", "StagePrepare"),
+        ("train lora", "StageTrain"),
+        ("caption", "StageCaption"),
+        ("save lora", "StageExport"),
+        ("dreambooth", "AdapterFinetune"),
+        ("textual inversion", "AdapterEmbedding"),
+        ("interrogator", "TaggerWd14"),
+        ("checkpoint", "BaseModel"),
+        ("데이터셋", "StagePrepare"),
+        ("로라 학습", "StageTrain"),
+        ("캡션", "StageCaption"),
+        ("로라 저장", "StageExport"),
+        ("드림부스", "AdapterFinetune"),
+        ("체크포인트", "FamilySdxl"),
+    ],
+)
+def test_a_node_is_found_by_the_words_of_the_field(comfy: Comfy, words: str, id: str) -> None:
+    assert words in comfy.classes[f"Lorapipe{id}"].GET_NODE_INFO_V1()["search_aliases"]
+
+
+def test_older_pages_find_the_main_stages_by_their_titles(comfy: Comfy) -> None:
+    """They search titles alone."""
+    titles = [comfy.classes[f"LorapipeStage{name}"].define_schema().display_name for name in ("Prepare", "Train")]
+    assert titles == ["Prepare dataset (lorapipe)", "Train LoRA (lorapipe)"]
+
+
+def test_what_is_rarely_changed_is_advanced_on_the_page(comfy: Comfy) -> None:
+    made = {each.id: each for each in comfy.classes["LorapipeAdapterLora"].define_schema().inputs}
+    assert made["rank_dropout"].extra_dict["advanced"] and "advanced" not in made["rank"].extra_dict
+    assert "default 16" in made["rank"].tooltip
+
+
 def test_choices_are_what_comfyui_has(comfy: Comfy) -> None:
     checkpoints = comfy.base / "models/checkpoints"
     (checkpoints / "anime.safetensors").touch()
@@ -337,7 +372,9 @@ def test_what_a_link_brings_is_checked_when_it_is_known(comfy: Comfy) -> None:
         return asyncio.run(clone.execute(**given))
 
     assert run(family, checkpoint="pocket").args[0]["value"] == {"family": "sd15", "checkpoint": "pocket"}
-    with pytest.raises(InputError, match="checkpoint: there is no 'pockett'"):
+    with pytest.raises(
+        InputError, match=r"there is no 'pockett' here\. Did you mean 'pocket'\? Put it into .*models/checkpoints, and"
+    ):
         run(family, checkpoint="pockett")
     text = comfy.run({"1": toy_graph()["1"]})["1"].args[0]
     count = comfy.classes["LorapipeStageCount"]

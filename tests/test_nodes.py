@@ -113,6 +113,32 @@ def test_stages_of_other_packages_are_nodes_too(toys: None) -> None:
     assert found["LorapipeListText"].outputs[0].socket == found["LorapipeStageKeep"].input("others").socket
 
 
+def widgets_of(id: str) -> list[str]:
+    return [each.name for each in NODES[id].inputs if each.widget is not None]
+
+
+def test_what_is_set_most_comes_first() -> None:
+    assert widgets_of("LorapipeAdapterLora")[:2] == ["rank", "alpha"]
+    assert widgets_of("LorapipeAdapterLocon")[:4] == ["rank", "alpha", "conv_rank", "conv_alpha"]
+    assert widgets_of("LorapipeStageTrain")[:3] == ["unet_lr", "text_encoder_lr", "steps"]
+    assert widgets_of("LorapipeOptimizerProdigy")[0] == "d_coef"
+
+
+@pytest.mark.parametrize("id", NODES)
+def test_what_is_rarely_changed_comes_last(id: str) -> None:
+    rare = [each.rare for each in NODES[id].inputs]
+    assert rare == sorted(rare)
+    if "arguments" in (names := widgets_of(id)):
+        assert names[-1] == "arguments"
+
+
+def test_a_number_says_its_range_and_default() -> None:
+    lora = NODES["LorapipeAdapterLora"]
+    assert "Whole number, ≥ 1 and ≤ 768; default 16." in lora.input("rank").tooltip
+    assert "Number, ≥ 0 and < 1; default 0.0." in lora.input("dropout").tooltip
+    assert "Number, or null, ≥ 0 and ≤ 10; default null." in NODES["LorapipeStageTrain"].input("unet_lr").tooltip
+
+
 # ------------------------------------------------------------------------------------------------------------- widgets
 
 
@@ -317,6 +343,19 @@ def test_help_pages_and_texts_are_current() -> None:
     pages = (folder / help_pages.PAGES).rglob("*.md")
     gone = [name for file in pages if (name := file.relative_to(folder).as_posix()) not in made]
     assert not stale and not gone, "run `lorapipe schema --write`"
+
+
+def test_help_pages_fit_a_narrow_panel() -> None:
+    pages = {name: text for name, text in help_pages.files().items() if name.endswith(".md")}
+    assert not [name for name, text in pages.items() if "|---" in text], "tables are cut off"
+    lora = pages[f"{help_pages.PAGES}/LorapipeAdapterLora.md"]
+    assert lora.index("**rank**") < lora.index("## Advanced inputs") < lora.index("**rank_dropout**")
+    assert r"ff\\.net" in lora, "a backslash is shown, not an escape"
+
+
+def test_words_of_other_languages_find_nodes_that_exist() -> None:
+    for file in (ROOT / "comfy_nodes/locales").glob("*/search.json"):
+        assert json.loads(file.read_text("utf-8")).keys() <= NODES.keys()
 
 
 def test_example_graphs_are_those_of_their_pipelines() -> None:

@@ -22,8 +22,8 @@ from lorapipe.evaluation.translations import Translation
 from ..node import Input, Node
 
 FOLDER = Path(__file__).parent
-KOHYA = re.compile(r"(.*?)( ?kohya: [\w, ]+\.)?", re.DOTALL)
-"""A help and kohya's names of the knob, which are the same in every language."""
+TOLD = re.compile(r"(.*?)( ?Rarely changed\.)?( ?kohya: [\w, ]+\.)?", re.DOTALL)
+"""A help, whether it is rarely changed, and kohya's names of the knob, which are the same in every language."""
 
 
 def languages() -> tuple[str, ...]:
@@ -84,6 +84,9 @@ class Translator:
     def _tooltip(self, each: Input, where: str) -> str | None:
         """Translate help and syntax by themselves, since many widgets share a syntax."""
         found = [part if part.startswith("kohya: ") else self._text(part, where) for part in parts(each)]
+        if each.values:
+            values = self._noted(self.phrases(each.values), each.values, where)
+            found.insert(len(found) - bool(each.syntax), values and f"{values}.")
         told = [part for part in found if part is not None]
         return " ".join([*told, f"[{each.name}]"]) if len(told) == len(found) else None
 
@@ -94,11 +97,13 @@ class Translator:
 
 
 def parts(each: Input) -> tuple[str, ...]:
-    """Return an input's tooltip as what is translated by itself: its help, kohya's names of it, the widget's syntax."""
-    syntax = each.widget.syntax.strip() if each.widget else ""
-    found = KOHYA.fullmatch(each.help.removesuffix(syntax).strip())
+    """Return an input's tooltip as what is translated by itself: its help, kohya's names of it, the widget's syntax.
+
+    A number's values, which the tooltip has before the syntax, are a phrase.
+    """
+    found = TOLD.fullmatch(each.help.strip())
     assert found is not None, "the pattern fits every text"
-    return tuple(part for part in (found[1], (found[2] or "").strip(), syntax) if part)
+    return tuple(part for part in (*(str(each or "").strip() for each in found.groups()), each.syntax) if part)
 
 
 def messages(texts: dict[str, Any]) -> dict[str, Any]:
