@@ -36,6 +36,8 @@ ACROSS = 4
 class Paint(Stage):
     """Paint pictures of prompts with weights, or with the base alone, as evaluate samples them: no measures, no choice."""
 
+    menu_title: ClassVar[str] = "Paint pictures"
+    search_words: ClassVar[tuple[str, ...]] = ("txt2img", "generate images", "sample images", "ksampler", "use lora")
     libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Pictures
