@@ -49,7 +49,9 @@ def check(node: Node, given: Mapping[str, object], where: GraphPaths) -> None:
     contract: type[Spec] = node.spec if node.spec.registry is None else node.spec.registry.contract
     tolerated = _linked(node, document, given)
     problems = [*_name_problems(given.get(STAGE_NAME))]
-    problems += [each for each in parse_spec(contract, document, where.project).problems if each.what not in tolerated]
+    unseen = _unseen(node, document, given)
+    found = parse_spec(contract, document, where.project).problems
+    problems += [each for each in found if each.what not in tolerated and not unseen & set(each.path[:1])]
     if problems:
         raise InputError(problems)
 
@@ -79,6 +81,16 @@ def _stand_ins(node: Node, given: Mapping[str, object]) -> dict[str, object]:
     kinds = {knob.name: knob.shape.kind for knob in knobs(node.spec)}
     linked = [name for name, value in given.items() if (value is None or is_link_value(value)) and name != RUNNING]
     return {name: f"${name}" for name in linked} if all(kinds.get(name) == "reference" for name in linked) else {}
+
+
+def _unseen(node: Node, document: Mapping[str, object], given: Mapping[str, object]) -> set[object]:
+    """Return the sockets that rules cannot judge: those without a value, if something is linked that is no reference."""
+    is_linked = any(
+        given.get(each.name, "") is None for each in node.inputs if each.widget is None and each.name != RUNNING
+    )
+    return (
+        {each.name for each in node.inputs if each.widget is None and each.name not in document} if is_linked else set()
+    )
 
 
 def _name_problems(name: object) -> Iterator[Problem]:

@@ -343,6 +343,15 @@ def test_a_mistake_is_told_before_anything_runs(comfy: Comfy) -> None:
         comfy.classes["LorapipeStagePrepare"].validate_inputs(images="textz", base=None)
 
 
+def test_a_linked_base_is_something_to_paint_with(comfy: Comfy) -> None:
+    for name in ("Paint", "Synthesize"):
+        cls = comfy.classes[f"LorapipeStage{name}"]
+        assert cls.validate_inputs(base=None, prompts="a cat") is True
+        assert cls.validate_inputs(weights=None, prompts="a cat") is True
+        with pytest.raises(InputError, match="nothing to paint with"):
+            cls.validate_inputs(prompts="a cat")
+
+
 @pytest.mark.parametrize(
     ("node", "name", "kinds"),
     [

@@ -27,6 +27,7 @@ class GraphPage:
         settings = {"Comfy.TutorialCompleted": True, "Comfy.Locale": language}
         assert server.post("api/settings", settings)[0] == 200
         self.browser = Browser()
+        self.browser.do(f"page.setDefaultTimeout({PATIENCE * 1000});")
         self.browser.do("await page.setViewportSize({width: 1600, height: 1000});")
         self.browser.do(f"await page.goto('http://127.0.0.1:{server.port}/');")
         self._wait_until_ready()

@@ -49,11 +49,17 @@ def page(place: Place) -> Iterator[GraphPage]:
     page.close()
 
 
+PAINT = """
+  picture: {uses: paint, weights: $grid.best, prompts: ["penny, snow"], steps: 2}
+"""
+
+
 def small(place: Place, **how: int) -> dict[str, Any]:
-    """Return a small training, its verdict and its file as a graph in the page's form."""
-    drawn = page_format(graph(loader.load(pipeline(place.folder, place.folder / "input/penny", **how))))
-    text = json.dumps(drawn).replace((place.folder / "input").as_posix() + "/", "")
-    found: dict[str, Any] = json.loads(text)
+    """Return a small training, its verdict, its file and a picture painted with it as a graph in the page's form."""
+    file = pipeline(place.folder, place.folder / "input/penny", **how)
+    file.write_text(file.read_text("utf-8").rstrip() + PAINT, "utf-8")
+    text = json.dumps(page_format(graph(loader.load(file))))
+    found: dict[str, Any] = json.loads(text.replace((place.folder / "input").as_posix() + "/", ""))
     return found
 
 
@@ -65,10 +71,10 @@ def test_a_training_is_seen_while_it_runs_afterwards_and_on_other_pages(place: P
     page.says("penny", "/20 steps", "loss", "s/it", "left")
     page.wait(lambda: page.has_curve("penny"), "the curve")
     page.says("file", "penny-", ".safetensors")
-    page.says("grid", "finished in")
+    page.says("picture", "finished in")
     assert "finished in" in page.text("penny") and page.has_curve("penny") and page.pictures("penny") >= 1
-    assert page.pictures("dataset") == 1 and page.pictures("grid") == 1
-    names = ("dataset", "penny", "grid", "file")
+    assert all(page.pictures(name) == 1 for name in ("dataset", "grid", "picture"))
+    names = ("dataset", "penny", "grid", "file", "picture")
     told = {name: page.text(name) for name in names}
     assert not any(other.text(name) for name in names), "another page has the same ids in another graph"
     page.reload()
