@@ -38,6 +38,7 @@ class Param(NamedTuple):
     key: str = ""
     word: str = ""
     rest: str = ""
+    same_result: tuple[object, ...] = ()
 
     @property
     def told(self) -> str:
@@ -82,6 +83,7 @@ def param(
     key: str = "",
     word: str = "",
     rest: str = "",
+    same_result: tuple[object, ...] = (),
 ) -> Any:
     """Declare a knob: its default, a sentence a user reads, and its limits.
 
@@ -91,14 +93,17 @@ def param(
     path is usually in: `pictures`, or a kind of model (`checkpoints`, `vae`). `kohya` are the equivalent flags of kohya's
     sd-scripts: users who write or search for them find this knob. `word` is a text that may stand in place of a list of
     texts, which then contains that text alone. `rest` names a knob with a list of the same type: a list may be written in
-    place of this knob's one value, and all but its first entry are then that knob's.
+    place of this knob's one value, and all but its first entry are then that knob's. `same_result` are values with the
+    result of the default: like that, they are no part of the content key.
 
     A renamed knob keeps its first name as `key`: content keys contain that name, and it is an alias too. So renaming a
     knob does not invalidate stored results.
     """
     if key and key not in aliases:
         aliases = (*aliases, key)
-    metadata = {"param": Param(help, ge, gt, le, lt, min_items, content, aliases, shelf, kohya, key, word, rest)}
+    metadata = {
+        "param": Param(help, ge, gt, le, lt, min_items, content, aliases, shelf, kohya, key, word, rest, same_result)
+    }
     if callable(default) and default is not REQUIRED:
         return dataclasses.field(default_factory=default, kw_only=True, metadata=metadata)
     return dataclasses.field(default=default, kw_only=True, metadata=metadata)
