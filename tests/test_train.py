@@ -231,7 +231,7 @@ def test_auto_computes_blocks_again_where_the_memory_is_short(
     assert whole is not None and least is not None
     monkeypatch.setattr(device, "memory_of", lambda name: (whole.total + least.total) / 2)
     ours = run(bench, "short", train)
-    [told] = [event.text for event in bench.events if isinstance(event, Log) and "computes" in event.text]
+    [told] = [event.text for event in bench.of(Log) if "computes" in event.text]
     assert re.search(r"auto computes [1-9]\d* of \d\d blocks again, to fit into \d+\.\d GB", told)
     assert losses(ours) == losses(plain)
     assert ours.snapshots[-1].path.read_bytes() == plain.snapshots[-1].path.read_bytes()
