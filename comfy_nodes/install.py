@@ -6,7 +6,6 @@ that lorapipe needs except torch, and lorapipe itself is installed without its d
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import subprocess
 import sys
@@ -60,22 +59,12 @@ def _installed(name: str) -> str:
 
 
 def _about_torch() -> str:
-    """Return whether lorapipe works with the torch that is there."""
-    importlib.invalidate_caches()
-    have = _installed("torch")
-    try:
-        from packaging.requirements import Requirement
-
-        needs = next(
-            each for text in metadata.requires("lorapipe") or () if (each := Requirement(text)).name == "torch"
-        )
-    except (ImportError, metadata.PackageNotFoundError, StopIteration):
-        return f"lorapipe is installed; torch is {have}, as before."
-    if needs.specifier.contains(have, prereleases=True):
-        return f"lorapipe is installed; torch is {have}, as before. Restart ComfyUI."
-    return (
-        f"lorapipe is installed, but it needs torch {needs.specifier}, and ComfyUI's is {have}. Update ComfyUI's torch."
-    )
+    """Return whether lorapipe works with the torch that is there, as pip says."""
+    told = subprocess.run([*_pip(), "check"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    complaints = [line.strip() for line in told.splitlines() if "lorapipe" in line and "torch" in line]
+    if complaints:
+        return f"lorapipe is installed, but ComfyUI's torch is not one that it needs: {' '.join(complaints)}"
+    return f"lorapipe is installed; torch is {_installed('torch')}, as before. Restart ComfyUI."
 
 
 if __name__ == "__main__":
