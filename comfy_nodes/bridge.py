@@ -22,7 +22,7 @@ from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.tune_options import TuneOptions
 from lorapipe.spec import canonical
 
-from . import describe, graph_nodes, links, result_pages
+from . import describe, graph_nodes, links, node_outputs, result_pages
 from .comfy_folders import CHECKPOINTS, LORAS, comfy_paths, publish, tidy
 from .describe import NAMES, RUNNING
 from .graph_call import GraphCall, Stages, TunedStages
@@ -30,7 +30,8 @@ from .graph_runner import GraphRun, Workers, read_pipeline, read_running
 from .image_tensors import image_tensor
 from .link_values import WAIT_FOR, is_link_value, merged, value_of
 from .node import PICTURES, Input, Node, Prompt
-from .node_display import NodeDisplay, blocked, running_client, running_prompts, say, shown_when_done
+from .node_display import NodeDisplay, blocked
+from .node_outputs import PAGES, ShownNode, running_prompts
 from .paths import EXAMPLES, GraphPaths
 from .result_pages import page_links
 from .results import linked_like, linked_results
@@ -51,8 +52,9 @@ def extension() -> Any:
     from comfy_api.latest import ComfyExtension
 
     workers, made = Workers(), Made()
-    with suppress(Exception):  # without it the pages are only files
+    with suppress(Exception):  # without them results are only files, and a reloaded page is empty
         result_pages.serve(lambda: comfy_paths().project)
+        node_outputs.serve()
     classes = [_node_class(node, workers, made) for node in describe.nodes().values()]
 
     class Lorapipe(ComfyExtension):
@@ -76,19 +78,14 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
             if node.role == "stage":
                 return await _run_stage(node, given, cls.hidden.unique_id, cls.hidden.prompt or {}, workers, made)
             if node.role == "pipeline":
-                return _write_pipeline(given)
+                return _write_pipeline(given, ShownNode.running(cls.hidden.unique_id))
             if node.role == "graph":
                 return await _run_graph_node(node, given, cls.hidden.unique_id, cls.hidden.prompt or {}, workers)
             return io.NodeOutput(*_in_order(node, links.link_values(node, given, "", comfy_paths().found)))
 
     def validate_inputs(cls: Any, **given: Any) -> bool:
-        try:
-            with readable():
-                check(node, given, comfy_paths())
-        except InputError as error:
-            if cls.hidden is not None:  # the page marks the node red, but shows the message only if no node could run
-                say(str(error), cls.hidden.unique_id)
-            raise
+        with readable():
+            check(node, given, comfy_paths())
         return True
 
     def fingerprint_inputs(cls: Any, **given: Any) -> Any:
@@ -192,7 +189,7 @@ async def _run_stage(
     where, name = comfy_paths(), links.stage_name(node, given, unique_id)
     values_out = links.link_values(node, given, name, where.found)
     if leads_to(prompt, unique_id, QUEUE):
-        say("its pipeline goes to lorapipe's queue", unique_id, running_client())
+        ShownNode.running(unique_id).say("its pipeline goes to lorapipe's queue")
         return io.NodeOutput(*(values_out.get(each.name, blocked()) for each in node.outputs))
     if given.get(WAIT_FOR) is not None:
         await wait_until_saved(prompt, unique_id)
@@ -211,8 +208,7 @@ async def _run_stage(
             display.told.append(f"removed the older {old.name} (keep_versions)")
     values |= dict.fromkeys(NAMES, listed) | _tensors(node, linked_results(node, unique_id, prompt, artifact))
     made.note(node, given, files)
-    display.close(artifact, listed, files)
-    ui = shown_when_done(artifact, display, files) | {"lorapipe_pages": page_links(files, where.project)}
+    ui = display.close(artifact, listed, files, page_links(files, where.project))
     return io.NodeOutput(*_in_order(node, values), ui=ui)
 
 
@@ -267,12 +263,12 @@ async def _run_graph_node(
     async def tune(stages: Stages, options: TuneOptions) -> TunedStages:
         return await _tuned(stages, options, NodeDisplay(unique_id, ""), workers)
 
-    call = GraphCall(
-        given, unique_id, prompt, comfy_paths(), make, tune, lambda text: say(text, unique_id, running_client())
-    )
+    on_page = ShownNode.running(unique_id)
+    call = GraphCall(given, unique_id, prompt, comfy_paths(), make, tune, on_page.say)
     shown = await graph_nodes.execute(node, call)
-    pages = page_links(shown.files, comfy_paths().project)
-    return io.NodeOutput(*_in_order(node, shown.values), ui={**shown.ui, "lorapipe_pages": pages})
+    ui: dict[str, list[Any]] = {**shown.ui, PAGES: list(page_links(shown.files, comfy_paths().project))}
+    on_page.show(ui)
+    return io.NodeOutput(*_in_order(node, shown.values), ui=ui)
 
 
 async def _with_display(run: GraphRun, display: NodeDisplay) -> dict[str, Artifact]:
@@ -295,6 +291,7 @@ async def _with_display(run: GraphRun, display: NodeDisplay) -> dict[str, Artifa
         except Exception:  # a display error must not end a training
             logging.getLogger(__name__).exception("lorapipe: an event could not be shown")
     if cancelled is not None:
+        display.stopped()
         raise cancelled
     return run.artifacts()
 
@@ -306,7 +303,7 @@ def _unload() -> None:
     model_management.soft_empty_cache()
 
 
-def _write_pipeline(given: Mapping[str, object]) -> Any:
+def _write_pipeline(given: Mapping[str, object], on_page: ShownNode) -> Any:
     from comfy_api.latest import io
 
     where = comfy_paths()
@@ -321,7 +318,9 @@ def _write_pipeline(given: Mapping[str, object]) -> Any:
     if path.suffix not in (".yaml", ".yml"):
         raise InputError(f"file: {path.name} does not end in .yaml.", cure="Name a pipeline file, such as cat.yaml.")
     DeliveryLog(Ledger(where.project)).put_text(text, path, "a graph")
-    return io.NodeOutput(text, ui={"text": [text, f"written to {path}"]})
+    ui = {"text": [text, f"written to {path}"]}
+    on_page.show(ui)
+    return io.NodeOutput(text, ui=ui)
 
 
 def _in_order(node: Node, values: Mapping[str, object]) -> list[Any]:

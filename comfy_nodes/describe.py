@@ -175,7 +175,8 @@ def _results(cls: type[Spec]) -> Iterator[Input]:
             help = f"A stage's result as {knob.name}, in place of a file: {artifact}."
             kinds = [kind for kind in class_of(artifact).__mro__ if issubclass(kind, Artifact) and kind is not Artifact]
             socket = ",".join(_socket_of(shape_of(kind)) for kind in kinds)  # an exported checkpoint is a File there
-            yield Input(f"{knob.name}_from", help, socket=socket, knob=knob.name)
+            name = f"{knob.name}_stage" if knob.name.endswith("_from") else f"{knob.name}_from"
+            yield Input(name, help, socket=socket, knob=knob.name)
 
 
 def socket_of(knob: Knob) -> str:

@@ -52,15 +52,21 @@ def _messages(texts: dict[str, Any]) -> str:
 
 def examples() -> dict[str, Path]:
     """Return the pipelines of the example graphs, by the graph's name."""
-    quickstart = FOLDER.resolve().parent / "pipelines" / "quickstart.yaml"
-    return {"first_lora": quickstart, **{file.stem: file for file in sorted((FOLDER / EXAMPLES).glob("*.yaml"))}}
+    return {file.stem: file for file in sorted((FOLDER / EXAMPLES).glob("*.yaml"))}
+
+
+def example_graph(file: Path) -> dict[str, Any]:
+    """Return the graph of an example in the page's format, with the notes of `NAME.md`: a section for each stage."""
+    _, *sections = file.with_suffix(".md").read_text(encoding="utf-8").split("\n## ")
+    notes = {name: text.strip() for name, _, text in (each.partition("\n") for each in sections)}
+    return page_format(graph(loader.load(file)), notes)
 
 
 def write(folder: Path) -> None:
     """Write all files, and remove the pages of nodes that no longer exist."""
     made = files()
     for name, file in examples().items():
-        shown = page_format(graph(loader.load(file)))
+        shown = example_graph(file)
         made[f"{EXAMPLES}/{name}.json"] = json.dumps(shown, ensure_ascii=False, indent=1) + "\n"
     for name, text in made.items():
         file = folder / name

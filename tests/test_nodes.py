@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -361,7 +362,33 @@ def test_example_graphs_are_those_of_their_pipelines() -> None:
     folder = ROOT / "comfy_nodes/example_workflows"
     written = {file.stem: json.loads(file.read_text("utf-8")) for file in folder.glob("*.json")}
     assert not [name for name, graph in written.items() if str(ROOT) in json.dumps(graph)], "paths of this machine"
-    assert written == {name: page_format(graph(loader.load(file))) for name, file in help_pages.examples().items()}
+    assert written == {name: help_pages.example_graph(file) for name, file in help_pages.examples().items()}
+
+
+def test_every_example_has_a_picture_for_the_template_browser_and_ends_in_a_use_of_the_lora() -> None:
+    for name, file in help_pages.examples().items():
+        assert file.with_suffix(".jpg").is_file(), name
+        kinds = [each["type"] for each in help_pages.example_graph(file)["nodes"]]
+        assert "LorapipeStagePaint" in kinds and "MarkdownNote" in kinds
+
+
+def test_nodes_of_one_kind_have_titles_of_their_own() -> None:
+    for placed in (graph(loader.load(file)) for file in help_pages.examples().values()):
+        shown = [each.title or each.node.title for each in placed]
+        assert len(shown) == len(set(shown))
+
+
+def test_links_between_rows_run_beside_the_nodes_and_not_behind_them() -> None:
+    placed = graph(loader.load(ROOT / "comfy_nodes/example_workflows/two_ranks.yaml"))
+    boxes = [(*each.at, *each.size) for each in placed]
+    bends = [points for each in placed for points in each.bends.values()]
+    assert len(bends) == 2, "to the second training, and from its verdict"
+    for points in bends:
+        for (x, y), (to_x, to_y) in pairwise(points):
+            for left, top, width, height in boxes:
+                beside = max(x, to_x) <= left or min(x, to_x) >= left + width
+                above = max(y, to_y) <= top or min(y, to_y) >= top + height
+                assert beside or above
 
 
 def test_the_packs_version_is_ours() -> None:

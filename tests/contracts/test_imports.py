@@ -296,6 +296,7 @@ KNOW_COMFYUI = (
     "comfy_nodes.bridge",
     "comfy_nodes.comfy_folders",
     "comfy_nodes.node_display",
+    "comfy_nodes.node_outputs",
     "comfy_nodes.graph_nodes.",
     "comfy_nodes.image_tensors",
     "comfy_nodes.results",
