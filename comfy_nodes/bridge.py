@@ -22,7 +22,7 @@ from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.tune_options import TuneOptions
 from lorapipe.spec import canonical
 
-from . import describe, graph_nodes, links, result_pages
+from . import describe, graph_nodes, links, node_outputs, result_pages
 from .comfy_folders import CHECKPOINTS, LORAS, comfy_paths, publish, tidy
 from .describe import NAMES, RUNNING
 from .graph_call import GraphCall, Stages, TunedStages
@@ -30,12 +30,14 @@ from .graph_runner import GraphRun, Workers, read_pipeline, read_running
 from .image_tensors import image_tensor
 from .link_values import WAIT_FOR, is_link_value, merged, value_of
 from .node import PICTURES, Input, Node, Prompt
-from .node_display import NodeDisplay, blocked, running_client, running_prompts, say, shown_when_done
+from .node_display import NodeDisplay, blocked
+from .node_outputs import PAGES, ShownNode, running_prompts
 from .paths import EXAMPLES, GraphPaths
 from .result_pages import page_links
 from .results import linked_like, linked_results
 from .run_options import Running
 from .saving_nodes import wait_until_saved
+from .search_words import search_words
 from .validation import Made, check, fingerprint, leads_to, more_follows, named_files, readable, with_old_names
 from .widgets import OTHER_LINKS, Widget
 from .yaml_writer import yaml_text
@@ -50,8 +52,9 @@ def extension() -> Any:
     from comfy_api.latest import ComfyExtension
 
     workers, made = Workers(), Made()
-    with suppress(Exception):  # without it the pages are only files
+    with suppress(Exception):  # without them results are only files, and a reloaded page is empty
         result_pages.serve(lambda: comfy_paths().project)
+        node_outputs.serve()
     classes = [_node_class(node, workers, made) for node in describe.nodes().values()]
 
     class Lorapipe(ComfyExtension):
@@ -75,19 +78,14 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
             if node.role == "stage":
                 return await _run_stage(node, given, cls.hidden.unique_id, cls.hidden.prompt or {}, workers, made)
             if node.role == "pipeline":
-                return _write_pipeline(given)
+                return _write_pipeline(given, ShownNode.running(cls.hidden.unique_id))
             if node.role == "graph":
                 return await _run_graph_node(node, given, cls.hidden.unique_id, cls.hidden.prompt or {}, workers)
             return io.NodeOutput(*_in_order(node, links.link_values(node, given, "", comfy_paths().found)))
 
     def validate_inputs(cls: Any, **given: Any) -> bool:
-        try:
-            with readable():
-                check(node, given, comfy_paths())
-        except InputError as error:
-            if cls.hidden is not None:  # the page marks the node red, but shows the message only if no node could run
-                say(str(error), cls.hidden.unique_id)
-            raise
+        with readable():
+            check(node, given, comfy_paths())
         return True
 
     def fingerprint_inputs(cls: Any, **given: Any) -> Any:
@@ -95,7 +93,13 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
         queued = any(each.get("class_type") == QUEUE for prompt in running_prompts() for each in prompt.values())
         return [*fingerprint(node, given, comfy_paths(), made), linked, queued]
 
+    def node_info(cls: Any) -> dict[str, Any]:
+        """With the words that find the node: a field of newer releases' schemas, which the page of any release may read."""
+        found: dict[str, Any] = io.ComfyNode.GET_NODE_INFO_V1.__func__(cls)
+        return {**found, "search_aliases": list(search_words(node))}
+
     methods = {"define_schema": define_schema, "execute": execute, "validate_inputs": validate_inputs}
+    methods["GET_NODE_INFO_V1"] = node_info
     if node.role == "stage" or any(each.path == "read" for each in node.inputs):
         methods["fingerprint_inputs"] = fingerprint_inputs
     return type(node.id, (io.ComfyNode,), {name: classmethod(method) for name, method in methods.items()})
@@ -134,7 +138,7 @@ def schema(node: Node, where: GraphPaths) -> Any:
 def _inputs(each: Input, kind: Any, where: GraphPaths) -> Iterator[Any]:
     from comfy_api.latest import io
 
-    common: dict[str, Any] = {"tooltip": each.help, "optional": not each.required or bool(each.aliases)}
+    common: dict[str, Any] = {"tooltip": each.tooltip, "optional": not each.required or bool(each.aliases)}
     widget = each.widget
     if widget is None:
         yield kind.Input(each.name, **common)
@@ -143,7 +147,9 @@ def _inputs(each: Input, kind: Any, where: GraphPaths) -> Iterator[Any]:
         return
     made = _with_widget(each, widget, common, where)
     if each.aliases:  # for the page: a saved graph may have the value under an old name
-        made.extra_dict = {"lorapipe_aliases": list(each.aliases)}
+        made.extra_dict["lorapipe_aliases"] = list(each.aliases)
+    if each.rare:  # an argument of newer releases of ComfyUI alone
+        made.extra_dict["advanced"] = True
     others = [getattr(io, kind.capitalize()) for kind in OTHER_LINKS.get(widget.coding, ())]
     yield io.MultiType.Input(made, others) if others else made
 
@@ -183,7 +189,7 @@ async def _run_stage(
     where, name = comfy_paths(), links.stage_name(node, given, unique_id)
     values_out = links.link_values(node, given, name, where.found)
     if leads_to(prompt, unique_id, QUEUE):
-        say("its pipeline goes to lorapipe's queue", unique_id, running_client())
+        ShownNode.running(unique_id).say("its pipeline goes to lorapipe's queue")
         return io.NodeOutput(*(values_out.get(each.name, blocked()) for each in node.outputs))
     if given.get(WAIT_FOR) is not None:
         await wait_until_saved(prompt, unique_id)
@@ -202,8 +208,7 @@ async def _run_stage(
             display.told.append(f"removed the older {old.name} (keep_versions)")
     values |= dict.fromkeys(NAMES, listed) | _tensors(node, linked_results(node, unique_id, prompt, artifact))
     made.note(node, given, files)
-    display.close(artifact, listed, files)
-    ui = shown_when_done(artifact, display, files) | {"lorapipe_pages": page_links(files, where.project)}
+    ui = display.close(artifact, listed, files, page_links(files, where.project))
     return io.NodeOutput(*_in_order(node, values), ui=ui)
 
 
@@ -258,12 +263,12 @@ async def _run_graph_node(
     async def tune(stages: Stages, options: TuneOptions) -> TunedStages:
         return await _tuned(stages, options, NodeDisplay(unique_id, ""), workers)
 
-    call = GraphCall(
-        given, unique_id, prompt, comfy_paths(), make, tune, lambda text: say(text, unique_id, running_client())
-    )
+    on_page = ShownNode.running(unique_id)
+    call = GraphCall(given, unique_id, prompt, comfy_paths(), make, tune, on_page.say)
     shown = await graph_nodes.execute(node, call)
-    pages = page_links(shown.files, comfy_paths().project)
-    return io.NodeOutput(*_in_order(node, shown.values), ui={**shown.ui, "lorapipe_pages": pages})
+    ui: dict[str, list[Any]] = {**shown.ui, PAGES: list(page_links(shown.files, comfy_paths().project))}
+    on_page.show(ui)
+    return io.NodeOutput(*_in_order(node, shown.values), ui=ui)
 
 
 async def _with_display(run: GraphRun, display: NodeDisplay) -> dict[str, Artifact]:
@@ -286,6 +291,7 @@ async def _with_display(run: GraphRun, display: NodeDisplay) -> dict[str, Artifa
         except Exception:  # a display error must not end a training
             logging.getLogger(__name__).exception("lorapipe: an event could not be shown")
     if cancelled is not None:
+        display.stopped()
         raise cancelled
     return run.artifacts()
 
@@ -297,7 +303,7 @@ def _unload() -> None:
     model_management.soft_empty_cache()
 
 
-def _write_pipeline(given: Mapping[str, object]) -> Any:
+def _write_pipeline(given: Mapping[str, object], on_page: ShownNode) -> Any:
     from comfy_api.latest import io
 
     where = comfy_paths()
@@ -312,7 +318,9 @@ def _write_pipeline(given: Mapping[str, object]) -> Any:
     if path.suffix not in (".yaml", ".yml"):
         raise InputError(f"file: {path.name} does not end in .yaml.", cure="Name a pipeline file, such as cat.yaml.")
     DeliveryLog(Ledger(where.project)).put_text(text, path, "a graph")
-    return io.NodeOutput(text, ui={"text": [text, f"written to {path}"]})
+    ui = {"text": [text, f"written to {path}"]}
+    on_page.show(ui)
+    return io.NodeOutput(text, ui=ui)
 
 
 def _in_order(node: Node, values: Mapping[str, object]) -> list[Any]:

@@ -41,6 +41,7 @@ def comfy_paths() -> GraphPaths:
         writable=(project, output, *map(Path, named["loras"][0])),
         models={kind: partial(_models, kind) for kind in kinds},
         model=_model,
+        homes={kind: Path(named[kind][0][0]) for kind in kinds if named[kind][0]},
     )
 
 

@@ -18,7 +18,8 @@ from typing import Literal
 
 from lorapipe.pipeline.artifacts import Artifact, Base, File, class_of, field_kind, fields_of_kind
 from lorapipe.pipeline.contracts import contracts
-from lorapipe.spec import Knob, Shape, Source, Spec, knobs, registry_of, shape_of
+from lorapipe.spec import Knob, Shape, Source, Spec, knobs, knobs_by_use, registry_of, shape_of
+from lorapipe.spec.value_words import value_words
 from lorapipe.stages import Stage
 
 from . import graph_nodes, results
@@ -61,7 +62,9 @@ def _of_spec(kind: str, name: str, cls: type[Spec], renamed_to: str) -> Node:
     help = inspect.getdoc(cls) or ""
     return Node(
         id=f"Lorapipe{_camel(kind)}{_camel(name)}",
-        title=f"{words.capitalize()} (lorapipe)" if is_stage else f"{kind.capitalize()}: {words}",
+        title=f"{cls.menu_title or words.capitalize()} (lorapipe)"
+        if issubclass(cls, Stage)
+        else f"{kind.capitalize()}: {words}",
         category="lorapipe" if is_stage else f"lorapipe/{kind}",
         help=f"Now called {renamed_to}. {help}" if renamed_to else help,
         role="stage" if is_stage else "union",
@@ -70,6 +73,7 @@ def _of_spec(kind: str, name: str, cls: type[Spec], renamed_to: str) -> Node:
         spec=cls,
         name=renamed_to or name,
         deprecated=bool(renamed_to),
+        search_words=cls.search_words,
     )
 
 
@@ -96,15 +100,14 @@ def _of_lists() -> Iterator[Node]:
     lists = [knob.shape.item for _, knob in _knobs_everywhere() if socket_of(knob).endswith("_LIST")]
     for socket, item_shape in {_socket_of(item): item for item in lists}.items():
         name = list_name(item_shape)
-        item = f"a {name.lower()}"
-        inputs = [Input(f"item_{place}", item, place == 1, socket) for place in range(1, LIST_INPUTS + 1)]
+        inputs = [Input(f"item_{place}", "An item.", place == 1, socket) for place in range(1, LIST_INPUTS + 1)]
         yield Node(
             id=f"LorapipeList{name}",
             title=f"List of {name.lower()}s",
             category="lorapipe/settings",
             help=f"Collects several links of the kind {name} for an input that takes a list. Chain lists for more.",
             role="list",
-            inputs=(*inputs, Input("more", "a list to append to these items", False, f"{socket}_LIST")),
+            inputs=(*inputs, Input("more", "A list to append to these items.", False, f"{socket}_LIST")),
             outputs=(Output("list", f"{socket}_LIST"),),
         )
 
@@ -135,21 +138,33 @@ def _knobs_everywhere() -> Iterator[tuple[type[Spec], Knob]]:
 
 
 def _inputs(cls: type[Spec], others: tuple[Input, ...] = ()) -> tuple[Input, ...]:
-    """Return the knobs as inputs, in ComfyUI's order: required ones first, sockets before widgets."""
-    made = (*map(_input, knobs(cls)), *_results(cls), *others)
-    return tuple(sorted(made, key=lambda each: (not each.required, not each.socket)))
+    """Return the knobs as inputs: required ones first, as ComfyUI wants it; sockets before widgets; rare ones last."""
+    made = (*map(_input, knobs_by_use(cls)), *_results(cls), *others)
+    return tuple(sorted(made, key=lambda each: (not each.required, not each.socket, each.rare)))
 
 
 def _input(knob: Knob) -> Input:
-    socket = socket_of(knob)
-    aliases, help = knob.param.aliases, knob.param.told
+    socket, declared = socket_of(knob), knob.param
     if socket:
-        return Input(knob.name, help, knob.required, socket, aliases=aliases)
+        return Input(knob.name, declared.told, knob.required, socket, aliases=declared.aliases)
     shown = widget(knob)
-    text = f"{help} {shown.syntax}".strip() if shown.syntax else help
-    reads = knob.shape.kind == "source"
-    path: Literal["", "read", "write"] = "read" if reads else "write" if shown.coding == "path" else ""
-    return Input(knob.name, text, knob.required, widget=shown, aliases=aliases, path=path)
+    path: Literal["", "read", "write"] = "write" if shown.coding == "path" else ""
+    return Input(
+        knob.name,
+        declared.told,
+        knob.required,
+        widget=shown,
+        aliases=declared.aliases,
+        path="read" if knob.shape.kind == "source" else path,
+        values=value_words(knob) if _is_number(knob.shape) else "",
+        syntax=shown.syntax.strip(),
+        rare=declared.rare,
+    )
+
+
+def _is_number(shape: Shape) -> bool:
+    """Whether a type is a number or a list of numbers."""
+    return (shape.item if shape.kind == "list" else shape).kind in ("integer", "number")
 
 
 def _results(cls: type[Spec]) -> Iterator[Input]:
@@ -160,7 +175,8 @@ def _results(cls: type[Spec]) -> Iterator[Input]:
             help = f"A stage's result as {knob.name}, in place of a file: {artifact}."
             kinds = [kind for kind in class_of(artifact).__mro__ if issubclass(kind, Artifact) and kind is not Artifact]
             socket = ",".join(_socket_of(shape_of(kind)) for kind in kinds)  # an exported checkpoint is a File there
-            yield Input(f"{knob.name}_from", help, socket=socket, knob=knob.name)
+            name = f"{knob.name}_stage" if knob.name.endswith("_from") else f"{knob.name}_from"
+            yield Input(name, help, socket=socket, knob=knob.name)
 
 
 def socket_of(knob: Knob) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Artifact
@@ -36,7 +36,7 @@ class Shown:
     """What a node makes: the values of its outputs by name, what the page shows (`ui` of ComfyUI), files to open."""
 
     values: Mapping[str, object]
-    ui: Mapping[str, list[object]] = field(default_factory=dict)
+    ui: Mapping[str, list[Any]] = field(default_factory=dict)
     files: Sequence[Path] = ()
 
 

@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lorapipe.pipeline import loader
 
+from . import translations
 from .describe import nodes
 from .node import Input, Node
+from .translations import Translator
 from .widgets import NOTHING, Widget
 from .workflow import graph, page_format
 
@@ -20,11 +24,8 @@ FOLDER = Path(__file__).parent
 PAGES, EXAMPLES = "web/docs", "example_workflows"
 KINDS = {
     "switch": "yes or no",
-    "whole": "whole number",
-    "number": "number",
     "choice": "choice",
     "shelf": "choice",
-    "numbers": "numbers",
     "lines": "text, one per line",
     "yaml": "settings, one per line",
     "path": "path",
@@ -32,93 +33,120 @@ KINDS = {
 
 
 def files() -> dict[str, str]:
-    """Return the texts of the help pages and translations, by path in this folder."""
-    known = nodes()
-    pages = {f"{PAGES}/{node.id}.md": page(node) for node in known.values()}
-    english = {node.id: texts(node) for node in known.values()}
-    return {**pages, "locales/en/nodeDefs.json": json.dumps(english, ensure_ascii=False, indent=1) + "\n"}
+    """Return the texts of the help pages and of ComfyUI's translations, by path in this folder."""
+    made: dict[str, str] = {}
+    for language in ("en", *translations.languages()):
+        translate = translations.translator(language)
+        told: dict[str, Any] = {}
+        for node in nodes().values():
+            told[node.id] = texts(node) if language == "en" else translate.node(node)
+            name = node.id if language == "en" else f"{node.id}/{language}"  # as ComfyUI's page asks for them
+            made[f"{PAGES}/{name}.md"] = page(node, translate)
+        made[f"locales/{language}/nodeDefs.json"] = _messages(told)
+    return made
+
+
+def _messages(texts: dict[str, Any]) -> str:
+    return json.dumps(translations.messages(texts), ensure_ascii=False, indent=1) + "\n"
 
 
 def examples() -> dict[str, Path]:
     """Return the pipelines of the example graphs, by the graph's name."""
-    quickstart = FOLDER.resolve().parent / "pipelines" / "quickstart.yaml"
-    return {"first_lora": quickstart, **{file.stem: file for file in sorted((FOLDER / EXAMPLES).glob("*.yaml"))}}
+    return {file.stem: file for file in sorted((FOLDER / EXAMPLES).glob("*.yaml"))}
+
+
+def example_graph(file: Path) -> dict[str, Any]:
+    """Return the graph of an example in the page's format, with the notes of `NAME.md`: a section for each stage."""
+    _, *sections = file.with_suffix(".md").read_text(encoding="utf-8").split("\n## ")
+    notes = {name: text.strip() for name, _, text in (each.partition("\n") for each in sections)}
+    return page_format(graph(loader.load(file)), notes)
 
 
 def write(folder: Path) -> None:
     """Write all files, and remove the pages of nodes that no longer exist."""
     made = files()
     for name, file in examples().items():
-        shown = page_format(graph(loader.load(file)))
+        shown = example_graph(file)
         made[f"{EXAMPLES}/{name}.json"] = json.dumps(shown, ensure_ascii=False, indent=1) + "\n"
     for name, text in made.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8", newline="\n")
-    for file in (folder / PAGES).glob("*.md"):
+    for file in (folder / PAGES).rglob("*.md"):
         if file.relative_to(folder).as_posix() not in made:
             file.unlink()
 
 
-def texts(node: Node) -> dict[str, object]:
+def texts(node: Node) -> dict[str, Any]:
     """Return a node's texts in the form of ComfyUI's translations."""
     return {
         "display_name": node.title,
         "description": node.help,
-        "inputs": {each.name: {"name": each.name, "tooltip": each.help} for each in node.inputs},
-        "outputs": {str(place): {"name": each.name} for place, each in enumerate(node.outputs)},
+        "inputs": {each.name: {"name": each.name, "tooltip": each.tooltip} for each in node.inputs},
+        "outputs": {
+            str(place): {"name": each.name, **({"tooltip": each.help} if each.help else {})}
+            for place, each in enumerate(node.outputs)
+        },
     }
 
 
-def page(node: Node) -> str:
-    """Return the help page of a node, in Markdown."""
-    return "\n".join(
-        [f"# {node.title}", "", node.help, *_table("Inputs", map(_input_row, node.inputs)), *_outputs(node), ""]
+def page(node: Node, translate: Translator) -> str:
+    """Return the help page of a node, in Markdown and in a language; what that lacks is in English.
+
+    It has lists, since the page's panel is too narrow for tables.
+    """
+    told, phrase = _laid_over(texts(node), translate.node(node)), translate.phrase
+    lines = [f"# {told['display_name']}", "", told["description"]]
+    for title, rare in (("Inputs", False), ("Advanced inputs", True)):
+        inputs = [each for each in node.inputs if each.rare == rare]
+        if inputs:
+            items = (_input(each, told["inputs"][each.name], phrase) for each in inputs)
+            lines += ["", f"## {phrase(title)}", "", *items]
+    outputs = (
+        f"- **{each['name']}**: {each['tooltip']}" if "tooltip" in each else f"- **{each['name']}**"
+        for each in told["outputs"].values()
     )
+    lines += ["", f"## {phrase('Outputs')}", "", *outputs]
+    if node.spec is not None and node.name:
+        setting = f"In a pipeline file: `{node.spec.tag}: {node.name}`. `lorapipe show` explains the same settings."
+        lines += ["", phrase(setting)]
+    return "\n".join([*lines, ""])
 
 
-def _table(title: str, rows: Iterator[str]) -> Iterator[str]:
-    lines = list(rows)
-    if lines:
-        yield from ("", f"## {title}", "", "| name | what | default | meaning |", "|---|---|---|---|", *lines)
+def _laid_over(english: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _laid_over(text, other.get(key, {})) if isinstance(text, dict) else other.get(key, text)
+        for key, text in english.items()
+    }
 
 
-def _input_row(each: Input) -> str:
+def _input(each: Input, told: dict[str, str], phrase: Callable[[str], str]) -> str:
+    """Return an input as an item of a list; the tooltip of a number says its values."""
+    values = "" if each.values else f" ({_escaped(_values(each, phrase))})"
+    return f"- **{told['name']}**{values}: {_escaped(told['tooltip'])}"
+
+
+def _values(each: Input, phrase: Callable[[str], str]) -> str:
+    """Return what an input takes, and its default."""
+    default = ""
     if each.widget is None:
-        kind = (
-            "any lorapipe output"
-            if each.socket == "*"
-            else each.socket.replace("LORAPIPE_", "").lower().replace("_", " ").replace(",", " or ")
-        )
-        return _row(each.name, f"link: {kind}", "required" if each.required else "", each.help)
-    default = "required" if each.required else _default(each.widget)
-    return _row(each.name, _kind(each.widget), default, each.help)
+        name = each.socket.replace("LORAPIPE_", "").lower().replace("_", " ").replace(",", " or ")
+        kind = phrase("any lorapipe output" if each.socket == "*" else f"link: {name}")
+    elif each.widget.coding == "choice":
+        kind, default = ", ".join(word for word in each.widget.words if word != NOTHING), _default(each.widget)
+    else:
+        kind, default = phrase(KINDS.get(each.widget.coding, "text")), _default(each.widget)
+    if each.required:
+        return f"{kind}; {phrase('required')}"
+    return f"{kind}; {phrase('default')} {default}" if default and default != NOTHING else kind
 
 
-def _kind(widget: Widget) -> str:
-    if widget.coding == "choice":
-        return ", ".join(word for word in widget.words if word != NOTHING)
-    if widget.coding in ("whole", "number"):
-        return (
-            f"{KINDS[widget.coding]}, {widget.low:g} to {widget.high:g}" if widget.high < 1e9 else KINDS[widget.coding]
-        )
-    return KINDS.get(widget.coding, "text")
+def _escaped(text: str) -> str:
+    """Return a text as Markdown that shows it as it is, except for code between backticks."""
+    parts = text.replace("\n", " ").split("`")
+    return "`".join(part if place % 2 else re.sub(r"[\\*<]", r"\\\g<0>", part) for place, part in enumerate(parts))
 
 
 def _default(widget: Widget) -> str:
     shown = widget.initial
     return str(shown).lower() if isinstance(shown, bool) else str(shown).replace("\n", ", ")
-
-
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-
-def _outputs(node: Node) -> Iterator[str]:
-    yield from ("", "## Outputs", "")
-    yield from (f"- **{each.name}**: {each.help}" if each.help else f"- **{each.name}**" for each in node.outputs)
-    if node.spec is not None and node.name:
-        yield from (
-            "",
-            f"In a pipeline file: `{node.spec.tag}: {node.name}`. `lorapipe show` explains the same settings.",
-        )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lorapipe.spec import Spec
+from lorapipe.spec import Spec, sentence
 
 from .widgets import Widget
 
@@ -23,6 +23,8 @@ class Input:
     """An input of a node: a socket of a type, or a widget.
 
     `knob` is the knob that it sets, where that has two inputs: a widget for a file, and a socket for a stage's result.
+    `values` are the type, range and default of a number; `syntax` is that of a text.
+    `rare`: it is rarely changed, so the page hides its widget until it is asked for.
     """
 
     name: str
@@ -33,6 +35,14 @@ class Input:
     aliases: tuple[str, ...] = ()
     path: Literal["", "read", "write"] = ""
     knob: str = ""
+    values: str = ""
+    syntax: str = ""
+    rare: bool = False
+
+    @property
+    def tooltip(self) -> str:
+        """The text that the page shows at the input."""
+        return " ".join(filter(None, (self.help, sentence(self.values), self.syntax)))
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,8 @@ class Node:
     """Whether it runs though nothing is linked to its outputs."""
     takes_lists: bool = False
     """Whether its inputs get all items of a list at once."""
+    search_words: tuple[str, ...] = ()
+    """What else finds it in the page's search, in English; `locales/*/search.json` has further languages."""
 
     def input(self, name: str) -> Input:
         """Return an input by its name, or by a name of an earlier release."""

@@ -1,6 +1,6 @@
 """Displays a node's progress and results on ComfyUI's page.
 
-It uses `comfy.utils`, `folder_paths` and `server.PromptServer` of ComfyUI, imported inside functions.
+It uses `comfy.utils` and `folder_paths` of ComfyUI, imported inside functions.
 """
 
 from __future__ import annotations
@@ -17,43 +17,13 @@ from lorapipe.pipeline.event_text import duration, figures, number, words
 from lorapipe.pipeline.events import Asked, Event, Failed, Finished, Log, Planned, Preview, Progress, Started
 from lorapipe.pipeline.run_state import RunState
 
-from .node import Prompt
-from .results import curve, losses
+from .node_outputs import CURVE, PAGES, Output, ShownNode
+from .results import curve, losses, previews
 
-AS_TEXT = str.maketrans("<>&", "‹›＆")
-"""Look-alikes of HTML's special characters, since some releases of the page show escapes such as &lt; literally."""
 PREVIEW_SIZE = 512
-CURVE_EVENT, CURVE_SECONDS = "lorapipe.curve", 1.0
-"""The event with the loss so far, and how often it is sent."""
+CURVE_SECONDS = 1.0
+"""How often the loss so far is sent."""
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-
-
-def say(text: str, unique_id: str, client: str | None = None) -> None:
-    """Show a text below a node of a client's graph, or of all clients' graphs.
-
-    The page would read it as HTML and as links, so these characters are replaced.
-    """
-    from server import PromptServer
-
-    PromptServer.instance.send_progress_text(text.translate(AS_TEXT).replace("[[", "[ ["), unique_id, client)
-
-
-def running_client() -> str | None:
-    """Return the id of the client (a tab of the page) whose graph is executed; None if it gave none."""
-    from server import PromptServer
-
-    client = PromptServer.instance.client_id
-    return None if client is None else str(client)
-
-
-def running_prompts() -> list[Prompt]:
-    """Return the graphs that ComfyUI executes at present; none if it does not tell."""
-    from server import PromptServer
-
-    with suppress(Exception):
-        running, _ = PromptServer.instance.prompt_queue.get_current_queue()
-        return [item[2] for item in running]
-    return []
 
 
 def blocked() -> Any:
@@ -74,15 +44,14 @@ class NodeDisplay:
         self._listed = ""
         self._run = RunState()
         self._has_previews = False
-        self._unique_id = unique_id
-        self._client = running_client()
+        self._node = ShownNode.running(unique_id)
         self._curve: list[tuple[float, float]] = []
         self._curve_sent = 0.0
         self._bar = ProgressBar(100, node_id=unique_id)
 
     def say(self, text: str) -> None:
-        """Show a line below the node."""
-        say(text, self._unique_id, self._client)
+        """Show a text on the node, in place of the one before."""
+        self._node.say(text)
 
     def show(self, event: Event) -> None:
         """Show one event; those of other stages with their stage's name."""
@@ -98,6 +67,8 @@ class NodeDisplay:
                     self._show_curve(event)
             case Preview():
                 self._preview(Path(event.path), PREVIEW_SIZE)
+                with suppress(OSError):
+                    self._node.show({"images": [_image(Path(event.path))]})
             case Log():
                 self.told += [f"{head}{event.text}"] if event.stage else []
                 if event.level == "warning":
@@ -106,21 +77,33 @@ class NodeDisplay:
                 self.say(f"{head}{words(event)}")
 
     def _show_curve(self, event: Progress) -> None:
-        from server import PromptServer
-
         self._curve.append((event.step, event.values["loss"]))
         now = time.monotonic()
         if now - self._curve_sent >= CURVE_SECONDS:
             self._curve_sent = now
-            shown = {"node": self._unique_id, **curve(self._curve, figures(event))}
-            PromptServer.instance.send_sync(CURVE_EVENT, shown, self._client)
+            self._node.show({CURVE: [curve(self._curve, figures(event))]})
 
-    def close(self, artifact: Artifact, listed: str, files: list[Path]) -> None:
-        """Show the final text below the node, the most important first, since only two lines may be visible."""
+    def stopped(self) -> None:
+        """Say that the stage has stopped, and how it goes on."""
+        own = self._run.stages.get(self.stage)
+        at = f" at {own.progress.step}/{own.progress.total}" if own is not None and own.progress is not None else ""
+        self.say(f"stopped{at}. Queue it again: it goes on from its last saved state.")
+
+    def close(self, artifact: Artifact, listed: str, files: list[Path], pages: list[str]) -> Output:
+        """Show what is left on the node, and return it: pictures, text, the loss of a training, its pages."""
         self._listed = listed
-        self.say("\n".join(self.lines(files)))
         for picture in pictures_of(artifact) if self._has_previews else []:
             self._preview(picture, None)  # else the last preview would stay
+        shown: dict[str, list[Any]] = {
+            "images": [_image(file) for file in pictures_of(artifact)],
+            "text": self.lines(files),
+            PAGES: pages,
+        }
+        points = losses(artifact)["average"] if isinstance(artifact, Weights) else []
+        if points:
+            shown[CURVE] = [curve(points, f"loss {number(points[-1][1])}")]
+        self._node.show(shown)
+        return shown
 
     def lines(self, files: list[Path]) -> list[str]:
         """Return the final text: the name in ComfyUI's list, what the stage told, its end, and its files."""
@@ -144,18 +127,9 @@ class NodeDisplay:
 
 
 def pictures_of(artifact: Artifact) -> list[Path]:
-    """Return the picture files of an artifact."""
-    return [file for file in to_open(artifact) if file.suffix in PICTURES]
-
-
-def shown_when_done(artifact: Artifact, display: NodeDisplay, files: list[Path]) -> dict[str, list[Any]]:
-    """Return a finished node's output for the page: its pictures, its text, and the loss of a training."""
-    shown: dict[str, list[Any]] = {
-        "images": [_image(file) for file in pictures_of(artifact)],
-        "text": display.lines(files),
-    }
-    points = losses(artifact)["average"] if isinstance(artifact, Weights) else []
-    return {**shown, "lorapipe_curve": [curve(points, f"loss {number(points[-1][1])}")]} if points else shown
+    """Return the picture files of an artifact: those to open, and the previews of a training."""
+    own = [file for file in to_open(artifact) if file.suffix in PICTURES]
+    return own or (previews(artifact) if isinstance(artifact, Weights) else [])
 
 
 def _image(file: Path) -> dict[str, str]:

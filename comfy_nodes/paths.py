@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lorapipe.errors import InputError, near_miss
@@ -37,6 +37,8 @@ class GraphPaths:
     writable: tuple[Path, ...]
     models: Mapping[str, Callable[[], list[str]]]
     model: Callable[[str, str], str | None]
+    homes: Mapping[str, Path] = field(default_factory=dict)
+    """The first of ComfyUI's folders for each kind of model."""
 
     def options(self, shelf: str) -> list[str]:
         """Return the choices of a shelf: picture folders, or the models of a kind."""
@@ -54,12 +56,12 @@ class GraphPaths:
             cure = "Write a name, or a path below ComfyUI's output folder."
             path = self._allowed(self.project, text, self.writable, cure)
             return f"{path}/" if text.endswith("/") else path
-        shelf = wanted.widget.shelf if wanted.widget else ""
+        shelf, words = (wanted.widget.shelf, wanted.widget.words) if wanted.widget else ("", ())
         if shelf == PICTURES and not (self.input / text).exists() and (made := self._made_here(text)) is not None:
             return made
         if shelf and shelf != PICTURES and (model := self.model(shelf, text)) is not None:
             return Path(model).as_posix()
-        return self._on_shelf(text, shelf) if shelf else self._allowed(self.input, text, self.readable, CURE)
+        return self._on_shelf(text, shelf, words) if shelf else self._allowed(self.input, text, self.readable, CURE)
 
     def _made_here(self, text: str) -> str | None:
         """Return the path of an example, or of a folder below ComfyUI's output; None for others."""
@@ -72,15 +74,15 @@ class GraphPaths:
     def _is_of_project(self, name: str) -> bool:
         return (self.output / name.removeprefix(OUTPUT)).is_relative_to(self.project)
 
-    def _on_shelf(self, text: str, shelf: str) -> str:
+    def _on_shelf(self, text: str, shelf: str, words: Sequence[str]) -> str:
         """Resolve a shelf's choice to a path. If there is no such choice, the message names a similar one."""
         try:
-            path = self._allowed(self.input, text, self.readable, CURE)
+            path = self._allowed(self.input, text, self.readable, self._cure(shelf))
         except InputError:
-            self._refuse_unknown(text, shelf)
+            self._refuse_unknown(text, shelf, words)
             raise
         if not Path(path).exists():
-            self._refuse_unknown(text, shelf)
+            self._refuse_unknown(text, shelf, words)
         return path
 
     def _allowed(self, start: Path, text: str, roots: tuple[Path, ...], cure: str) -> str:
@@ -89,10 +91,19 @@ class GraphPaths:
             raise InputError(f"{text} may not be used from a graph.", cure=cure)
         return path.as_posix()
 
-    def _refuse_unknown(self, text: str, shelf: str) -> None:
-        known = self.options(shelf)
+    def _refuse_unknown(self, text: str, shelf: str, words: Sequence[str]) -> None:
+        known = [*words, *self.options(shelf)]
         if not Path(text).expanduser().is_absolute():
-            raise InputError(f"there is no {text!r} here.", cure=near_miss(text, known[:200]) or CURE)
+            alike = near_miss(text, known[:200])
+            if shelf in self.homes:
+                alike = " ".join(filter(None, [alike if alike.startswith("Did") else "", self._cure(shelf)]))
+            raise InputError(f"there is no {text!r} here.", cure=alike or self._cure(shelf))
+
+    def _cure(self, shelf: str) -> str:
+        """Return where a file of a shelf belongs."""
+        if shelf not in self.homes:
+            return CURE
+        return f"Put it into ComfyUI's folder for {shelf}, {self.homes[shelf]}, and refresh the page's lists with R."
 
     def draw_examples(self) -> None:
         """Draw the pictures of `EXAMPLES` into the project."""

@@ -117,7 +117,8 @@ def _loss_curve(weights: Weights) -> Image:
     return line_chart({name: points for name, points in losses(weights).items() if points}, title="steps →")
 
 
-def _previews(weights: Weights) -> list[Path]:
+def previews(weights: Weights) -> list[Path]:
+    """Return the previews of a training in the order of their steps."""
     return sorted((weights.log.parent / "previews").glob("*.png")) if weights.log else []
 
 
@@ -164,7 +165,7 @@ RESULTS: dict[type[Artifact], tuple[Result, ...]] = {
     ),
     Weights: (
         Result("loss_curve", "IMAGE", "The loss of each step, and its moving average.", _loss_curve),
-        Result("previews", "IMAGE", "The previews in the order of their steps.", _previews, is_list=True),
+        Result("previews", "IMAGE", "The previews in the order of their steps.", previews, is_list=True),
         Result("trigger", "STRING", TRIGGER, _trigger),
         Result("strength", "FLOAT", STRENGTH, lambda each: each.strength),
         Result("path", "STRING", "The file of the last snapshot.", lambda each: str(each.snapshots[-1].path)),
@@ -182,8 +183,13 @@ RESULTS: dict[type[Artifact], tuple[Result, ...]] = {
         Result("path", "STRING", "The page.", lambda each: str(each.page)),
     ),
     Pictures: (
-        Result("sheet", "IMAGE", "The chosen pictures beside the others.", lambda each: each.sheet),
-        Result("images", "IMAGE", "The chosen pictures.", _files, is_list=True),
+        Result(
+            "sheet",
+            "IMAGE",
+            "All pictures on one; of synthesize the chosen beside the others.",
+            lambda each: each.sheet,
+        ),
+        Result("images", "IMAGE", "The pictures, of synthesize the chosen ones.", _files, is_list=True),
         Result("captions", "STRING", "Their captions, in the same order.", _captions, is_list=True),
         Result("path", "STRING", "Their folder.", lambda each: str(each.folder)),
     ),

@@ -30,8 +30,8 @@ SMALLEST_SHOWN = 1e-3
 
 Coding = Literal["switch", "whole", "number", "choice", "shelf", "text", "path", "word", "numbers", "lines", "yaml"]
 LISTS: dict[str, tuple[Coding, str]] = {
-    "integer": ("numbers", "Numbers, with commas between them."),
-    "number": ("numbers", "Numbers, with commas between them."),
+    "integer": ("numbers", "With commas between them."),
+    "number": ("numbers", "With commas between them."),
     "text": ("lines", "One per line."),
 }
 """Item kind of a list → its widget coding and syntax."""
@@ -137,8 +137,7 @@ def _number(shape: Shape, default: object, limits: Param) -> Widget:
     """Return a number field; a text if the knob is optional or its default is tiny."""
     whole = shape.kind == "integer"
     if shape.optional or _tiny(default):
-        words = "A whole number." if whole else "A number, such as 1e-4."
-        return Widget("word", default, shape.optional, syntax=words + _nothing(shape.optional, default))
+        return Widget("word", default, shape.optional, syntax=_nothing(shape.optional, default))
     largest = LARGEST_WHOLE if whole else LARGEST_NUMBER
     low, high = _limit(limits.ge, limits.gt, -largest), _limit(limits.le, limits.lt, largest)
     return Widget(

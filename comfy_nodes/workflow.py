@@ -1,14 +1,13 @@
 """Convert a pipeline to a ComfyUI graph, in the page's format and in the server's (API) format.
 
-Each stage is a node, each adapter, optimizer or family a small node to its left. Small nodes at their default are left out
-if they have no settings; the others are drawn, so that users can change them.
+Each stage is a node, each adapter, optimizer or family a small node to its left (`graph_layout`). Small nodes at their
+default are left out if they have no settings; the others are drawn, so that users can change them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +17,14 @@ from lorapipe.pipeline.stage_options import StageOptions
 from lorapipe.spec import Knob, Ref, Spec, knobs, plain
 
 from .describe import LIST_INPUTS, RUNNING, list_name, nodes, socket_of
+from .graph_layout import CORRIDOR, TITLE, Cell, Placed, Point, arrange
 from .link_values import STAGE_NAME
 from .node import Input, Node
 from .run_options import Running
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "pipelines" / "examples"
 """The pictures that `GraphPaths.draw_examples` draws, byte for byte."""
-GAP = 60
-WIDTHS = {"stage": 340, "union": 300, "group": 300, "list": 260, "pipeline": 340}
-HEAD, SLOT, WIDGET, LINES = 40, 20, 24, 76
-"""Heights in the page's pixels. A stage's node grows when it shows a picture, so no node is placed below one."""
-LANE = 110
-"""Free height above small nodes, for the links between stages."""
-
-
-@dataclass
-class Placed:
-    """A node in a graph. `links` maps an input to the id of the node and the index of the output that it comes from."""
-
-    id: int
-    node: Node
-    widgets: dict[str, Any] = field(default_factory=dict)
-    links: dict[str, tuple[int, int]] = field(default_factory=dict)
-    title: str = ""
-    at: tuple[int, int] = (0, 0)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels, approximately as the page would choose them."""
-        sockets = sum(1 for each in self.node.inputs if each.widget is None)
-        widgets = [each.widget for each in self.node.inputs if each.widget is not None]
-        rows = sum(LINES if each.multiline else WIDGET for each in widgets)
-        return WIDTHS[self.node.role], HEAD + SLOT * max(sockets, len(self.node.outputs)) + rows
+NOTE_HEIGHT = 210
 
 
 def graph(pipeline: Pipeline) -> list[Placed]:
@@ -64,15 +39,17 @@ class _GraphBuilder:
         self.placed: list[Placed] = []
         self._known = nodes()
         self._of_stage: dict[str, Placed] = {}
-        x = 0
+        cells = []
         for name, stage in pipeline.stages.items():
             before = len(self.placed)
             drawn = self._spec(stage)
-            drawn.title = drawn.widgets[STAGE_NAME] = name
+            drawn.widgets[STAGE_NAME] = name
             self._options(drawn, pipeline.options_of(name))
             self._of_stage[name] = drawn
-            small = [each for each in self.placed[before:] if each is not drawn]
-            x = self._arrange(small, drawn, x)
+            for each in self.placed[before:]:
+                each.name = name
+            cells.append(Cell(drawn, [each for each in self.placed[before:] if each is not drawn]))
+        arrange(cells)
 
     def _spec(self, spec: Spec) -> Placed:
         node = next(each for each in self._known.values() if each.spec is type(spec) and not each.deprecated)
@@ -100,14 +77,12 @@ class _GraphBuilder:
             return None
         if socket.endswith("_LIST"):
             return self._list(list_name(knob.shape.item), value)
-        if (
-            isinstance(value, Spec)
-            and not knob.required
-            and value == knob.default()
-            and not self._is_worth_a_node(value)
-        ):
+        is_default = isinstance(value, Spec) and not knob.required and value == knob.default()
+        if is_default and not self._is_worth_a_node(value):
             return None
-        return self._source(value)
+        source = self._source(value)
+        self.placed[source[0] - 1].is_collapsed = is_default
+        return source
 
     @staticmethod
     def _is_worth_a_node(value: Spec) -> bool:
@@ -134,18 +109,6 @@ class _GraphBuilder:
             running = self._spec(Running(**{name: getattr(options, name) for name in OPTIONS}))
             drawn.links[RUNNING] = (running.id, 0)
 
-    @staticmethod
-    def _arrange(small: list[Placed], stage: Placed, x: int) -> int:
-        """Place small nodes in a column and the stage to its right; return the x position of the next column."""
-        y = LANE
-        for each in small:
-            each.at = (x, y)
-            y += each.size[1] + GAP
-        if small:
-            x += max(each.size[0] for each in small) + GAP
-        stage.at = (x, 0)
-        return x + stage.size[0] + GAP
-
 
 def _shown(each: Input, value: Any) -> Any:
     """Return a knob's value as its widget shows it; nothing for a stage's result, which is linked."""
@@ -171,31 +134,73 @@ def api_format(placed: list[Placed]) -> dict[str, Any]:
         str(each.id): {
             "class_type": each.node.id,
             "inputs": {**each.widgets, **{name: [str(source), slot] for name, (source, slot) in each.links.items()}},
-            "_meta": {"title": each.title or each.node.title},
+            "_meta": {"title": each.title or each.name or each.node.title},
         }
         for each in placed
     }
 
 
-def page_format(placed: list[Placed]) -> dict[str, Any]:
-    """Return the graph in the format of ComfyUI's page."""
+def page_format(placed: list[Placed], notes: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the graph in the format of ComfyUI's page, with notes in Markdown above the nodes of these stages."""
     by_id = {each.id: each for each in placed}
     links: list[list[Any]] = []
+    bends: list[tuple[Point, ...]] = []
     for each in placed:
         sockets = [one.name for one in each.node.inputs if one.widget is None]
         for name, (source, slot) in each.links.items():
             kind = by_id[source].node.outputs[slot].socket
             links.append([len(links) + 1, source, slot, each.id, sockets.index(name), kind])
+            bends.append(each.bends.get(name, ()))
+    last = max((each.id for each in placed), default=0)
+    written = [
+        _note(last + number, text, [each for each in placed if each.name == name])
+        for number, (name, text) in enumerate((notes or {}).items(), start=1)
+    ]
     return {
-        "last_node_id": max((each.id for each in placed), default=0),
+        "last_node_id": last + len(written),
         "last_link_id": len(links),
-        "nodes": [_page_node(each, order, links) for order, each in enumerate(placed)],
+        "nodes": [*(_page_node(each, order, links) for order, each in enumerate(placed)), *written],
         "links": links,
         "groups": [],
         "config": {},
-        "extra": {},
+        "extra": _reroutes(bends),
         "version": 0.4,
     }
+
+
+def _note(id: int, text: str, below: list[Placed]) -> dict[str, Any]:
+    """Return a note above nodes, as wide as they are."""
+    left, top = (min(each.at[axis] for each in below) for axis in (0, 1))
+    width = max(each.at[0] + each.size[0] for each in below) - left
+    return {
+        "id": id,
+        "type": "MarkdownNote",
+        "pos": [left, top - CORRIDOR - TITLE - NOTE_HEIGHT],
+        "size": [width, NOTE_HEIGHT],
+        "flags": {},
+        "order": 0,
+        "mode": 0,
+        "inputs": [],
+        "outputs": [],
+        "properties": {},
+        "widgets_values": [text],
+        "color": "#223",
+        "bgcolor": "#335",
+    }
+
+
+def _reroutes(bends: list[tuple[Point, ...]]) -> dict[str, Any]:
+    """Return the points of the links, in their order, as the page saves them: each knows the one before, a link its last."""
+    reroutes: list[dict[str, Any]] = []
+    ends = []
+    for link, points in enumerate(bends, start=1):
+        for place, at in enumerate(points):
+            number = len(reroutes) + 1
+            before = {"parentId": number - 1} if place else {}
+            reroutes.append({"id": number, **before, "pos": list(at), "linkIds": [link]})
+        if points:
+            ends.append({"id": link, "parentId": len(reroutes)})
+    return {"reroutes": reroutes, "linkExtensions": ends} if reroutes else {}
 
 
 def _page_node(each: Placed, order: int, links: list[list[Any]]) -> dict[str, Any]:
@@ -207,9 +212,10 @@ def _page_node(each: Placed, order: int, links: list[list[Any]]) -> dict[str, An
     return {
         "id": each.id,
         "type": each.node.id,
+        **({"title": each.title} if each.title else {}),
         "pos": list(each.at),
-        "size": list(each.size),
-        "flags": {},
+        "size": list(each.full_size),
+        "flags": {"collapsed": True} if each.is_collapsed else {},
         "order": order,
         "mode": 0,
         "inputs": [

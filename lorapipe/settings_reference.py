@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,21 +12,10 @@ from lorapipe.errors import InputError, near_miss
 from lorapipe.pipeline import presets
 from lorapipe.pipeline.contracts import contracts
 from lorapipe.rules import Rule
-from lorapipe.spec import Knob, Param, Shape, Spec, knobs, plain, registry_of
+from lorapipe.spec import Knob, Spec, knobs, knobs_by_use, registry_of
+from lorapipe.spec.value_words import value_words
 
 WIDTH = 100
-WORDS = {
-    "any": "any",
-    "boolean": "true or false",
-    "integer": "whole number",
-    "number": "number",
-    "text": "text",
-    "path": "path",
-    "mapping": "mapping",
-    "source": "path of an existing file or folder",
-    "destination": "path",
-}
-"""Names of kinds of values in the text."""
 
 
 def overview() -> str:
@@ -90,54 +78,19 @@ def of_spec(title: str, cls: type[Spec]) -> str:
 
 def _settings(cls: type[Spec], indent: str) -> Iterator[str]:
     """Yield lines about the knobs of a spec; those of a group are indented below its name."""
-    for knob in knobs(cls):
+    for knob in knobs_by_use(cls):
         yield from setting(knob, indent)
 
 
 def setting(knob: Knob, indent: str, name: str = "") -> Iterator[str]:
     """Yield lines about one knob, under `name` if that is given."""
     group = knob.shape.group
-    default = "required" if knob.required else f"default {_short(plain(knob.default()))}"
     own = "settings of its own, or null; default null:" if knob.shape.optional else "settings of its own:"
-    words = own if group else f"{type_words(knob.shape)}{limits_words(knob.param)}; {default}"
+    words = own if group else value_words(knob)
     yield f"{indent}{name or knob.name}: {words}"
     yield from _wrapped(knob.param.told, f"{indent}    ")
     if group:
         yield from _settings(group, f"{indent}      ")
-
-
-def type_words(shape: Shape) -> str:
-    """Return the values that a user may write for a type."""
-    return f"{_kind_words(shape)}, or null" if shape.optional else _kind_words(shape)
-
-
-def _kind_words(shape: Shape) -> str:
-    match shape.kind:
-        case "choice":
-            return " | ".join(map(str, shape.choices))
-        case "list":
-            return f"list of {type_words(shape.item)}"
-        case "contract":
-            registry = registry_of(shape.spec)
-            return f"{registry.kind} ({', '.join(registry.names())})"
-        case "spec":
-            return shape.spec.__name__.lower()
-        case "reference":
-            name = shape.value.__name__
-            return f"${name.lower()}, a reference to a stage that makes a {name}"
-        case "value":
-            return shape.value.__name__.lower()
-    return WORDS[shape.kind]
-
-
-def limits_words(limits: Param) -> str:
-    """Return a knob's range: `, ≥ 1 and ≤ 512`."""
-    words = [
-        f"{sign} {limit:g}"
-        for sign, limit in (("≥", limits.ge), (">", limits.gt), ("≤", limits.le), ("<", limits.lt))
-        if limit is not None
-    ]
-    return f", {' and '.join(words)}" if words else ""
 
 
 def first_line(cls: type) -> str:
@@ -150,13 +103,6 @@ def _contract(kind: str) -> type[Spec]:
     if kind not in known:
         raise InputError(f"there is nothing called {kind!r} to choose.", cure=near_miss(kind, [*known]))
     return known[kind]
-
-
-def _short(value: object) -> str:
-    """Return a default on one line; a spec only by its tag."""
-    if isinstance(value, dict) and value:
-        return str(next(iter(value.values())))
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _wrapped(text: str, indent: str) -> Iterator[str]:

@@ -76,11 +76,17 @@ def _within(cls: type[Spec]) -> Iterator[tuple[str, Knob]]:
 
 def _exact(sought: str, settings: Sequence[SettingMatch]) -> list[str]:
     """Return explanations of everything with exactly this name."""
-    parts = [settings_reference.of_name(kind, name) for kind, name in _choices() if name == sought]
+    parts = [settings_reference.of_name(kind, name) for kind, name in _choices() if _is_called(kind, name, sought)]
     parts += map(_entry, _grouped(match for match in settings if sought in match.names))
     if instead := WITHOUT_SETTING.get(SYNONYMS.get(sought, sought)):
         parts.append(f"kohya's {sought}\n  {instead}")
     return parts
+
+
+def _is_called(kind: str, name: str, sought: str) -> bool:
+    """Whether it has this name, or is an adapter that users know by this name."""
+    words = registry_of(contracts()[kind]).get(name).search_words if kind == "adapter" else ()
+    return sought == name or any(sought == re.sub(r"[\s-]+", "_", each) for each in words)
 
 
 def _known_words(settings: Iterable[SettingMatch]) -> set[str]:

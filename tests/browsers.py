@@ -70,7 +70,8 @@ def without_complaints(browser: Browser, page: Page) -> Iterator[None]:
     yield
     complaints, origins = browser.do("await page.goto('about:blank'); return [complaints, [...requests]];")
     own = f"http://{urlsplit(page.address).netloc}"
-    assert not complaints and own in origins and {*origins} <= {"null", own}
+    assert not complaints, complaints
+    assert own in origins and {*origins} <= {"null", own}
 
 
 @contextmanager

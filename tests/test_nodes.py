@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,32 @@ def test_stages_of_other_packages_are_nodes_too(toys: None) -> None:
         "text", "running", "word", "least", "weight", "steps", "pause", STAGE_NAME
     ]  # fmt: skip
     assert found["LorapipeListText"].outputs[0].socket == found["LorapipeStageKeep"].input("others").socket
+
+
+def widgets_of(id: str) -> list[str]:
+    return [each.name for each in NODES[id].inputs if each.widget is not None]
+
+
+def test_what_is_set_most_comes_first() -> None:
+    assert widgets_of("LorapipeAdapterLora")[:2] == ["rank", "alpha"]
+    assert widgets_of("LorapipeAdapterLocon")[:4] == ["rank", "alpha", "conv_rank", "conv_alpha"]
+    assert widgets_of("LorapipeStageTrain")[:3] == ["unet_lr", "text_encoder_lr", "steps"]
+    assert widgets_of("LorapipeOptimizerProdigy")[0] == "d_coef"
+
+
+@pytest.mark.parametrize("id", NODES)
+def test_what_is_rarely_changed_comes_last(id: str) -> None:
+    rare = [each.rare for each in NODES[id].inputs]
+    assert rare == sorted(rare)
+    if "arguments" in (names := widgets_of(id)):
+        assert names[-1] == "arguments"
+
+
+def test_a_number_says_its_range_and_default() -> None:
+    lora = NODES["LorapipeAdapterLora"]
+    assert "Whole number, ≥ 1 and ≤ 768; default 16." in lora.input("rank").tooltip
+    assert "Number, ≥ 0 and < 1; default 0.0." in lora.input("dropout").tooltip
+    assert "Number, or null, ≥ 0 and ≤ 10; default null." in NODES["LorapipeStageTrain"].input("unet_lr").tooltip
 
 
 # ------------------------------------------------------------------------------------------------------------- widgets
@@ -310,27 +337,58 @@ def test_problems_name_the_stage_and_the_knob(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------- what is written
 
 
-def test_help_pages_and_english_texts_are_current() -> None:
+def test_help_pages_and_texts_are_current() -> None:
     made, folder = help_pages.files(), ROOT / "comfy_nodes"
     stale = [name for name, text in made.items() if (folder / name).read_text("utf-8") != text]
-    gone = [
-        file.name for file in (folder / help_pages.PAGES).glob("*.md") if f"{help_pages.PAGES}/{file.name}" not in made
-    ]
+    pages = (folder / help_pages.PAGES).rglob("*.md")
+    gone = [name for file in pages if (name := file.relative_to(folder).as_posix()) not in made]
     assert not stale and not gone, "run `lorapipe schema --write`"
 
 
-def test_other_languages_are_about_nodes_that_exist() -> None:
-    for file in (ROOT / "comfy_nodes/locales").glob("*/nodeDefs.json"):
-        for id, texts in json.loads(file.read_text("utf-8")).items():
-            assert set(texts.get("inputs", {})) <= {each.name for each in NODES[id].inputs}, id
-            assert len(texts.get("outputs", {})) <= len(NODES[id].outputs), id
+def test_help_pages_fit_a_narrow_panel() -> None:
+    pages = {name: text for name, text in help_pages.files().items() if name.endswith(".md")}
+    assert not [name for name, text in pages.items() if "|---" in text], "tables are cut off"
+    lora = pages[f"{help_pages.PAGES}/LorapipeAdapterLora.md"]
+    assert lora.index("**rank**") < lora.index("## Advanced inputs") < lora.index("**rank_dropout**")
+    assert r"ff\\.net" in lora, "a backslash is shown, not an escape"
+
+
+def test_words_of_other_languages_find_nodes_that_exist() -> None:
+    for file in (ROOT / "comfy_nodes/locales").glob("*/search.json"):
+        assert json.loads(file.read_text("utf-8")).keys() <= NODES.keys()
 
 
 def test_example_graphs_are_those_of_their_pipelines() -> None:
     folder = ROOT / "comfy_nodes/example_workflows"
     written = {file.stem: json.loads(file.read_text("utf-8")) for file in folder.glob("*.json")}
     assert not [name for name, graph in written.items() if str(ROOT) in json.dumps(graph)], "paths of this machine"
-    assert written == {name: page_format(graph(loader.load(file))) for name, file in help_pages.examples().items()}
+    assert written == {name: help_pages.example_graph(file) for name, file in help_pages.examples().items()}
+
+
+def test_every_example_has_a_picture_for_the_template_browser_and_ends_in_a_use_of_the_lora() -> None:
+    for name, file in help_pages.examples().items():
+        assert file.with_suffix(".jpg").is_file(), name
+        kinds = [each["type"] for each in help_pages.example_graph(file)["nodes"]]
+        assert "LorapipeStagePaint" in kinds and "MarkdownNote" in kinds
+
+
+def test_nodes_of_one_kind_have_titles_of_their_own() -> None:
+    for placed in (graph(loader.load(file)) for file in help_pages.examples().values()):
+        shown = [each.title or each.node.title for each in placed]
+        assert len(shown) == len(set(shown))
+
+
+def test_links_between_rows_run_beside_the_nodes_and_not_behind_them() -> None:
+    placed = graph(loader.load(ROOT / "comfy_nodes/example_workflows/two_ranks.yaml"))
+    boxes = [(*each.at, *each.size) for each in placed]
+    bends = [points for each in placed for points in each.bends.values()]
+    assert len(bends) == 2, "to the second training, and from its verdict"
+    for points in bends:
+        for (x, y), (to_x, to_y) in pairwise(points):
+            for left, top, width, height in boxes:
+                beside = max(x, to_x) <= left or min(x, to_x) >= left + width
+                above = max(y, to_y) <= top or min(y, to_y) >= top + height
+                assert beside or above
 
 
 def test_the_packs_version_is_ours() -> None:
@@ -359,5 +417,6 @@ def test_a_clone_of_the_repository_is_a_pack_too(monkeypatch: pytest.MonkeyPatch
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "a_clone", module)
     spec.loader.exec_module(module)
-    assert module.comfy_entrypoint.__module__ == "a_clone.comfy_nodes"
+    assert module.comfy_nodes.comfy_entrypoint.__module__ == "a_clone.comfy_nodes"
+    assert module.comfy_entrypoint.__module__ == "a_clone"
     assert (ROOT / module.WEB_DIRECTORY / "docs" / "LorapipeStageTrain.md").is_file()

@@ -457,7 +457,11 @@ def test_everything_works_with_the_keyboard(watched: Browser, page: Page, queue:
         a, {"stage": "lora", "step": 3, "total": 9, "unit": "steps", "seconds_left": None, "values": {}}
     )
     watched.sees("lora · 3 of 9 steps")
+    question = {"stage": "grown", "text": "Choose 4 of 12.", "question": "/q.json", "answer": "/chosen.txt"}
+    queue.record_progress(a, question)
+    watched.sees("grown waits for your answer")
     watched.press("Enter")
+    watched.sees("Choose 4 of 12.", "/chosen.txt", where="main")
     watched.sees("job a", where="main")
     watched.do("await page.getByRole('button', {name: 'Cancel'}).focus();")
     watched.press("Enter", "Enter")  # the first choice of the dialog is to let it run

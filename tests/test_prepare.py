@@ -17,6 +17,7 @@ from corpus.folders import COMPANIONS, PROJECTS, lay
 from photographs import AveragingBase, encoded, photograph, real_folder
 from PIL import Image
 
+from lorapipe.cli import main
 from lorapipe.errors import InputError, Interrupted, LorapipeError
 from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset
@@ -34,6 +35,7 @@ from lorapipe.training.data.images import Colour, to_pixels
 from lorapipe.training.data.latents import load_latents, picture_view
 from lorapipe.training.data.manifest import Manifest
 
+EXAMPLES = Path(__file__).parents[1] / "pipelines/examples"
 KEPT = {
     "10_penny cat/utf16.png": ("a page of a book, ｐenny", (704, 320), 10),
     "10_penny cat/한글 이름.png": ("penny cat", (576, 448), 10),
@@ -499,3 +501,19 @@ def test_the_keys_of_latents_are_what_they_were(place):
         "colours.bmp": "7a69120420d66ca3",
         "ramp.bmp": "15c21259399a06b2",
     }
+
+
+@pytest.mark.slow
+def test_too_few_pictures_and_a_device_that_is_not_there_are_mistakes_also_with_a_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    examples = (EXAMPLES / "penny").as_posix()
+    base = "{family: sd15, checkpoint: pocket}"
+    (tmp_path / "p.yaml").write_text(f"stages: {{d: {{uses: prepare, images: {examples}, base: {base}}}}}", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "p.yaml", "--on", "inline", "--device", "cuda:99"]) == 2
+    said = capsys.readouterr().out
+    assert "there is no cuda:99 on this machine" in said and "auto, cpu" in said and "bug" not in said
+    assert main(["run", "p.yaml", "--on", "inline", "--quiet"]) == 0
+    assert main(["run", "p.yaml", "--on", "inline", "--set", "d.min_pictures=999"]) == 2
+    assert "999 pictures needed" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lorapipe.atomic import write_text
 from lorapipe.cli import main
 from lorapipe.commands.queue import QueueDisplay
 from lorapipe.errors import InputError
@@ -348,6 +349,25 @@ def test_the_board_shows_states_progress_curves_and_files(queue: Queue, project:
     assert 200 <= len(points) <= 300 and points[-1][0] == 999 and points[0][1] > points[-1][1]
     assert shown["report"] == str(project / "result.html") and shown["progress"] is None
     assert json.dumps(shown)
+
+
+def test_a_job_that_waits_for_an_answer_says_so_until_it_has_one(
+    queue: Queue, toys: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.yaml").write_text("stages: {asked: {uses: question, what: Which?}, other: {uses: question}}")
+    job = queue.add(tmp_path / "p.yaml")
+    listed, answered = list[str](), False
+    for told in QueueRunner(queue, ["cpu"], on="inline").events():
+        if isinstance(told.event, Finished) and told.event.stage == "other":
+            (card,) = board(queue)["jobs"]
+            assert card["progress"] and main(["queue", "list"]) == 0
+            listed = capsys.readouterr().out.splitlines()
+            write_text("this", Path(str(card["progress"]["answer"])))
+            answered = True
+        elif answered and told.event is not None:
+            assert "answer" not in (queue.progress().get(job.number) or {})
+    assert "asked: Which? It waits for" in listed[1] and titles(queue, "done")
 
 
 def test_the_command_adds_lists_and_changes(

@@ -280,6 +280,13 @@ def test_the_dataset_has_every_picture_and_caption(editor: Page) -> None:
     assert data["captions"]["e.txt"]["version"] == "" and data["writable"]
 
 
+def test_captions_of_files_are_read_as_they_are_now(editor: Page, photos: Path) -> None:
+    (photos / "a.txt").write_text("penny, new")
+    data = Asked(editor, "captions", {"folder": mark(editor), "files": ["a.txt", "e.txt"]}).json
+    assert [each["text"] for each in data.values()] == ["penny, new", ""]
+    assert data == {file: Asked(editor, "dataset").json["captions"][file] for file in ("a.txt", "e.txt")}
+
+
 def test_thumbnails_are_made_once_and_outlive_the_server(editor: Page, tmp_path: Path) -> None:
     first = Asked(editor, "thumbs/0/1")
     assert first.headers["Content-Type"] == "image/jpeg" and "immutable" in first.headers["Cache-Control"]
@@ -549,6 +556,23 @@ def test_several_pictures_are_edited_at_once(user: Browser) -> None:
     user.sees("5 selected", where="#caption")
     user.press("Escape")
     user.do("await page.locator('#text').waitFor();")
+
+
+@in_a_browser
+@pytest.mark.parametrize("keys", [("a",), ("g", "Enter")], ids=["a new tag", "a tag's new name"])
+def test_what_is_being_typed_outlasts_news_of_the_pictures(user: Browser, keys: tuple[str, ...]) -> None:
+    fetch = "const { fetch } = window; window.fetch = async (path, ...more) => {"
+    held = "if (path === 'pictures') await held; return fetch(path, ...more); };"
+    hold = "if (window.name !== 'hold' || window.go) return; const held = new Promise((go) => (window.go = go));"
+    user.do(f"await page.addInitScript(() => {{ {hold} {fetch} {held} }});")
+    user.do("await page.evaluate(() => (window.name = 'hold')); await page.reload();")
+    user.do("await page.locator('.cell').first().waitFor(); await page.evaluate(() => (window.name = ''));")
+    user.press(*keys)
+    user.do("await page.keyboard.type('out');")
+    user.do("await page.evaluate(() => window.go());")
+    user.do("await page.waitForFunction(() => document.querySelector('#bucket').options.length > 1);")
+    user.do("await page.keyboard.type('doors');")
+    assert user.has("document.activeElement.value") == "outdoors"
 
 
 @in_a_browser

@@ -44,11 +44,23 @@ def test_weights_reach_the_tokens_they_are_of_and_the_mean_stays(base: SD15) -> 
     assert weights.shape == (2, 77) and (weights[1] == 1).all()
     assert (weights[0, 1 + count[0] : 1 + sum(count)] == 1.5).all() and weights[0].sum() == 77 + 0.5 * count[1]
     with torch.no_grad():
+        for module in model.part(model.texts[0].name).modules():  # real ones have a bias at the end, and so a mean
+            if isinstance(module, torch.nn.LayerNorm):
+                module.bias.fill_(0.3)
         plain = model.encode_text(["a red hat"])["hidden"]
         found = model.encode_text(["a (red:1.5) hat"], TextReading(weighted=True))["hidden"]
     expected = plain * weights[:1, :, None]
     assert torch.allclose(found, expected * plain.mean() / expected.mean(), atol=1e-5)
     assert torch.allclose(weighed(plain, torch.ones(1, 77)), plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e-9], ids=["no mean", "rounding error"])
+def test_a_mean_that_says_nothing_is_not_restored(shift: float) -> None:
+    normal = torch.randn(1, 77, 32, generator=torch.Generator().manual_seed(0))
+    states = torch.nn.functional.layer_norm(normal, (32,)) + shift if shift else torch.zeros(1, 77, 32)
+    weights = torch.ones(1, 77)
+    weights[0, 3:6] = 1.3
+    assert torch.equal(weighed(states, weights), states * weights[:, :, None])
 
 
 def test_gradients_have_bounds_where_the_mean_is_next_to_nothing(base: SD15) -> None:

@@ -34,6 +34,7 @@ NODE = Node(
     help="Apply weights to a loaded model at once: of a training, of any of its snapshots, or the best that Evaluate found. "
     "All kinds act as in lorapipe's evaluation: LoRA, LyCORIS, embeddings, hypernetworks.",
     role="graph",
+    search_words=("load lora", "apply lora", "lora loader"),
     inputs=(
         Input("weights", "the weights: of Train, or `best` of Evaluate", True, "LORAPIPE_WEIGHTS"),
         Input(

@@ -19,6 +19,7 @@ NODE = Node(
     help="The base model to train on, from any checkpoint that lorapipe trains: the file says whether it is SD1.x, SD2 or "
     "SDXL. With a model that another node has loaded, its file is taken. Family nodes have rarer settings.",
     role="graph",
+    search_words=("checkpoint", "load checkpoint", "stable diffusion"),
     inputs=(
         Input(
             "checkpoint",

@@ -30,6 +30,7 @@ NODE = Node(
     help="Save pictures of the graph as a folder of lorapipe's and give it to Prepare as its images: batches and lists, "
     "each with its caption and mask. The same pictures are saved once.",
     role="graph",
+    search_words=("dataset", "save images", "training images"),
     inputs=(
         Input("images", "the pictures: a batch, or a list of batches", True, "IMAGE"),
         Input("masks", "a mask for each picture, or one for all: the loss counts where it is white", False, "MASK"),

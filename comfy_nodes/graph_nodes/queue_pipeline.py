@@ -21,6 +21,7 @@ NODE = Node(
     help="Send the pipeline that leads to this node to lorapipe's queue, and return at once: its stages do not run in this "
     "graph. `lorapipe queue work`, or `lorapipe watch`, runs it; then the same graph without this node has the results.",
     role="graph",
+    search_words=("background training", "job"),
     inputs=(
         Input("last", "the end of the pipeline: an output of any stage", True, "*"),
         *(Input(f"also_{place}", "another end", False, "*") for place in (2, 3)),

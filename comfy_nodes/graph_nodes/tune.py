@@ -20,10 +20,11 @@ NODE = Node(
     help=f"{inspect.getdoc(TuneOptions)} Link the report of Evaluate. Nodes after this one get the best training of all "
     "rounds; later rounds reuse what did not change, and a cancelled tuning goes on where it was.",
     role="graph",
+    search_words=("hyperparameters", "auto tune", "grid search"),
     inputs=(
         Input("report", "the report of the training to tune: of Evaluate", True, "LORAPIPE_REPORT"),
         *(
-            Input(knob.name, f"{knob.param.told} {shown.syntax}".strip(), widget=shown)
+            Input(knob.name, knob.param.told, widget=shown, syntax=shown.syntax.strip())
             for knob in knobs(TuneOptions)
             for shown in (widget(knob),)
         ),

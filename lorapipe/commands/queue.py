@@ -86,14 +86,15 @@ def _print(card: Card, now: float, printer: Printer) -> None:
     from lorapipe.terminal import shown_path
 
     version = f" v{card['version']}" if card["version"] > 1 else ""
-    told = card["progress"]
-    where = f"{told['stage']} {told['step']}/{told['total']}" if told else ""
+    told = card["progress"] or {}
+    where = f"{told['stage']} {told['step']}/{told['total']}" if "step" in told else ""
     if card["started"] is not None and card["state"] != "waiting":
         took = duration((card["finished"] or now) - card["started"])
         where = f"{where}  {took}".strip()
     folder = shown_path(card["folder"])
     printer.line(f"{card['number']:>4}  {card['state']:<9}  {card['title']}{version}  {where}  {folder}".rstrip())
-    for line in card["reason"].splitlines():
+    waits = f"{told['stage']}: {told['text']} It waits for {told['answer']}" if "answer" in told else ""
+    for line in [*filter(None, [waits]), *card["reason"].splitlines()]:
         printer.line(f"{'':<17}{line}")
 
 

@@ -123,9 +123,12 @@ class JobClaims(JobTable):
             db.execute("UPDATE job SET run = ? WHERE number = ?", (run, number))
 
     @mended
-    def record_progress(self, number: int, told: Mapping[str, object]) -> None:
-        """Record the job's progress for other processes; call it once a second at most."""
+    def record_progress(self, number: int, told: Mapping[str, object] | None) -> None:
+        """Record the job's progress for other processes, None if there is none; call it once a second at most."""
         with self._writing() as db:
+            if told is None:
+                db.execute("DELETE FROM progress WHERE number = ?", (number,))
+                return
             row = (number, self._clock(), json.dumps(told, ensure_ascii=False))
             db.execute("INSERT OR REPLACE INTO progress (number, at, told) VALUES (?, ?, ?)", row)
 

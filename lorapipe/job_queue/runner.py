@@ -25,7 +25,7 @@ from lorapipe.job_queue.execution import Execution
 from lorapipe.job_queue.hooks import JobHooks
 from lorapipe.job_queue.job import Claim, QueueJob
 from lorapipe.job_queue.queue import Queue
-from lorapipe.pipeline.events import Event, Progress
+from lorapipe.pipeline.events import Asked, Event, Progress
 from lorapipe.pipeline.execution.pool import Pool
 from lorapipe.pipeline.execution.runner import StopLevel, never_stop, open_pool
 from lorapipe.supervised_thread import SupervisedThread, in_words
@@ -192,14 +192,17 @@ class DeviceThread(SupervisedThread):
         self._report_ended()
 
     def _execution(self, job: QueueJob) -> Execution:
-        told_at = 0.0
+        told_at, asking = 0.0, ""
 
         def on_event(event: Event) -> None:
-            nonlocal told_at
-            if isinstance(event, Progress) and time.monotonic() - told_at >= PROGRESS_SECONDS:
+            nonlocal told_at, asking
+            is_due = isinstance(event, Progress) and time.monotonic() - told_at >= PROGRESS_SECONDS
+            if isinstance(event, Asked) or (event.stage == asking if asking else is_due):  # a question stays
                 told_at = time.monotonic()
+                asking = event.stage if isinstance(event, Asked) else ""
+                told = vars(event) if isinstance(event, (Asked, Progress)) else None
                 with suppress(sqlite3.OperationalError):
-                    self._queue.record_progress(job.number, vars(event))
+                    self._queue.record_progress(job.number, told)
             self._emit(JobEvent(job, event))
 
         return Execution(

@@ -29,7 +29,11 @@ MOST_LINES = 200
 
 
 class Card(TypedDict):
-    """A summary of a job; `progress` has stage, step, total, unit, seconds_left, values, and the time `at`."""
+    """A summary of a job.
+
+    `progress` has the time `at` and stage, step, total, unit, seconds_left, values; while the stage waits for a person's
+    answer, stage, text, question, answer instead (`Progress` and `Asked` of `pipeline/events.py`).
+    """
 
     number: int
     title: str

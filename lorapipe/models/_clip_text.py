@@ -80,11 +80,16 @@ def emphasis(tokenizer: Any, captions: Sequence[str], max_tokens: int, words: Wo
     return weights
 
 
+STEEPEST = 4.0
+"""The largest factor by which `weighed` restores a mean; weights change the means of real text encoders by a few percent."""
+
+
 def weighed(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Multiply hidden states (B, n, d) by weights (B, n), and restore each caption's mean, as kohya and A1111 do.
 
     The restoring factor is a constant for gradients, since means may be near 0 and the gradient of their ratio unbounded. It
-    is 1 for captions without weights.
+    is 1 for captions without weights, and where it would be outside 1/`STEEPEST`..`STEEPEST`: then the mean is rounding
+    error, as behind a layer norm without a bias, and says nothing.
     """
     import torch
 
@@ -92,7 +97,8 @@ def weighed(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     weighted = hidden * weights[:, :, None]
     with torch.no_grad():
         factor = hidden.float().mean((1, 2)) / weighted.float().mean((1, 2))
-        factor = torch.where((weights == 1).all(1), 1, factor)
+        is_meant = (weights != 1).any(1) & (factor > 1 / STEEPEST) & (factor < STEEPEST)  # False where it is no number
+        factor = torch.where(is_meant, factor, 1)
     return weighted * factor[:, None, None].to(hidden.dtype)
 
 

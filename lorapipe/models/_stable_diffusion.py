@@ -62,6 +62,7 @@ class StableDiffusion(Family):
     config: Source | None = param(
         None,
         "a diffusers folder whose configuration and tokenizer describe a single-file checkpoint; usually not needed",
+        rare=True,
     )
     prediction: Literal["auto", "epsilon", "v_prediction"] = param(
         "auto",
@@ -69,11 +70,13 @@ class StableDiffusion(Family):
         "checkpoint; set it for v-prediction merges that do not record it. If pictures are pure noise or flat colour, it "
         "is the other one",
         kohya=("v_parameterization",),
+        rare=True,
     )
     zero_terminal_snr: bool | None = param(
         None,
         "whether the base was trained with a schedule that ends in pure noise, which allows very dark and very bright "
         "pictures; only for v-prediction. Empty: read from the checkpoint (Lin et al. 2023, arXiv:2305.08891)",
+        rare=True,
     )
 
     known: ClassVar[Mapping[str, Mapping[str, Any]]]

@@ -33,6 +33,7 @@ CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
 class SD15(StableDiffusion):
     """Stable Diffusion 1.x: U-Net of 860 M parameters, CLIP ViT-L text encoder, 512 px."""
 
+    search_words: ClassVar[tuple[str, ...]] = ("checkpoint", "base model", "stable diffusion 1.5")
     known: ClassVar[Mapping[str, Mapping[str, Any]]] = CONFIGURATION
     kind: ClassVar[str] = "an SD1.x checkpoint"
     activations: ClassVar[Activations] = Activations(kept=3540, recomputed=588)

@@ -56,6 +56,7 @@ class SD2Model(LatentDiffusion):
 class SD2(StableDiffusion):
     """Stable Diffusion 2.x: U-Net of 866 M parameters, OpenCLIP ViT-H text encoder; 768 px with v-prediction, or 512."""
 
+    search_words: ClassVar[tuple[str, ...]] = ("checkpoint", "base model", "stable diffusion 2")
     reads_other_layers: ClassVar[bool] = False
     known: ClassVar[Mapping[str, Mapping[str, Any]]] = CONFIGURATION
     model: ClassVar[type[LatentDiffusion]] = SD2Model

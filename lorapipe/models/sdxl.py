@@ -55,6 +55,7 @@ CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
 class SDXL(StableDiffusion):
     """Stable Diffusion XL: U-Net of 2.6 G parameters, CLIP ViT-L and OpenCLIP ViT-bigG text encoders, 1024 px."""
 
+    search_words: ClassVar[tuple[str, ...]] = ("checkpoint", "base model", "stable diffusion xl", "pony", "illustrious")
     reads_other_layers: ClassVar[bool] = False
     known: ClassVar[Mapping[str, Mapping[str, Any]]] = CONFIGURATION
     model: ClassVar[type[LatentDiffusion]] = SDXLModel

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 from unicodedata import category
 
@@ -44,13 +45,21 @@ class CaptionText:
 class CaptionTexts:
     """Captions of a folder's pictures: `beside` has each picture's caption files, in order of precedence.
 
-    The first access reads all files, because the others help to detect a file's encoding.
+    The first access reads all files, because the others help to detect a file's encoding. `known` has the bytes of
+    those that were read already.
     """
 
-    def __init__(self, root: Path, beside: Mapping[str, Sequence[str]], lines: Lines = "joined") -> None:
+    def __init__(
+        self,
+        root: Path,
+        beside: Mapping[str, Sequence[str]],
+        lines: Lines = "joined",
+        known: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
         self._root = root
         self._beside = beside
         self._lines = lines
+        self._known = known
         self._read: dict[str, CaptionText] = {}
 
     def of(self, picture: str) -> CaptionText:
@@ -59,12 +68,11 @@ class CaptionTexts:
         if not files:
             return CaptionText()
         if not self._read:
-            self._read = _read_all(
-                self._root, dict.fromkeys(each[0] for each in self._beside.values() if each), self._lines
-            )
+            first = dict.fromkeys(each[0] for each in self._beside.values() if each)
+            self._read = _read_all(self._root, first, self._lines, self._known)
         found = self._read[files[0]]
         for other in files[1:]:
-            said = _read_all(self._root, [other], self._lines)[other].text
+            said = _read_all(self._root, [other], self._lines, {})[other].text
             if said and said != found.text:
                 complaint = found.complaint or f"{other} lies beside it and says something else; {files[0]} counts"
                 return replace(found, complaint=complaint)
@@ -82,14 +90,14 @@ def caption_of(root: Path, picture: str, extensions: Sequence[str] = USUAL) -> C
     return CaptionTexts(root, {picture: CaptionNames(names, names, extensions).of(picture)}).of(picture)
 
 
-def _read_all(root: Path, files: Iterable[str], lines: Lines) -> dict[str, CaptionText]:
+def _read_all(root: Path, files: Iterable[str], lines: Lines, read: Mapping[str, bytes]) -> dict[str, CaptionText]:
     """Read all files. The encoding of files without a mark is detected from all of them together."""
     found: dict[str, CaptionText] = {}
     unknown: dict[str, bytes] = {}
     unmarked: dict[str, bytes] = {}
     for file in files:
         try:
-            data = _bytes(root / file)
+            data = read[file] if file in read else _bytes(root / file)
         except OSError as error:
             found[file] = CaptionText(file=file, complaint=f"cannot be read ({error.strerror or error})")
             continue
@@ -101,14 +109,21 @@ def _read_all(root: Path, files: Iterable[str], lines: Lines) -> dict[str, Capti
             found[file] = CaptionText("", file, NO_TEXT)  # no evidence of the others' encoding
         else:
             unknown[file] = data
-    if unknown:
-        from lorapipe.picture_files.encodings import encoding_of, fits_better  # most captions are UTF-8
+    return {**found, **_read_together(unknown, unmarked, lines)}
 
-        together = encoding_of(list(unknown.values()))
-        by_chance = {file: data for file, data in unmarked.items() if fits_better(data, together)}
-        for file, data in {**unknown, **by_chance}.items():  # a short word may be UTF-8 by chance
-            text, complaint = decode_as(data, together)
-            found[file] = CaptionText(_arranged(text, lines), file, complaint, _decodable(data, together))
+
+def _read_together(unknown: Mapping[str, bytes], unmarked: Mapping[str, bytes], lines: Lines) -> dict[str, CaptionText]:
+    """Decode files of unknown encoding, which is detected from all of them, with those that are UTF-8 only by chance."""
+    if not unknown:
+        return {}
+    from lorapipe.picture_files.encodings import encoding_of, fits_better  # most captions are UTF-8
+
+    together = encoding_of(list(unknown.values()))
+    by_chance = {file: data for file, data in unmarked.items() if fits_better(data, together)}
+    found = dict[str, CaptionText]()
+    for file, data in {**unknown, **by_chance}.items():  # a short word may be UTF-8 by chance
+        text, complaint = decode_as(data, together)
+        found[file] = CaptionText(_arranged(text, lines), file, complaint, _decodable(data, together))
     return found
 
 

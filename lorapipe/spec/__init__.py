@@ -13,13 +13,14 @@ A *value type* (`Value`) is a class with its own text form, such as a duration `
     fields         the knobs of a spec class                     serialization  spec → document, content of a key
     shapes         a knob's type, resolved                       schema         spec class → JSON Schema
     types          values that any stage may use                   reference      $stage, another stage's result
+    value_words    type, range and default of a knob in words
     documents      JSON files that others read or edit             document_schema   their JSON Schema
 """
 
 from lorapipe.spec.base import REQUIRED, JsonObject, Param, Spec, Value, ValueKind, param, registry_of, sentence
 from lorapipe.spec.destination import Destination
 from lorapipe.spec.documents import JsonDocument
-from lorapipe.spec.fields import Knob, knobs
+from lorapipe.spec.fields import Knob, knobs, knobs_by_use
 from lorapipe.spec.parse import Address, Parsed, from_dict, parse_spec
 from lorapipe.spec.paths import PathPolicy
 from lorapipe.spec.problem_cache import ProblemCache
@@ -53,6 +54,7 @@ __all__ = [
     "content",
     "from_dict",
     "knobs",
+    "knobs_by_use",
     "param",
     "parse_spec",
     "plain",

@@ -38,12 +38,15 @@ class Param(NamedTuple):
     key: str = ""
     word: str = ""
     rest: str = ""
+    rare: bool = False
     same_result: tuple[object, ...] = ()
 
     @property
     def told(self) -> str:
         """The help as sentences, with kohya's names of the knob."""
-        return " ".join(filter(None, [sentence(self.help), f"kohya: {', '.join(self.kohya)}." if self.kohya else ""]))
+        rarely = "Rarely changed." if self.rare else ""
+        kohya = f"kohya: {', '.join(self.kohya)}." if self.kohya else ""
+        return " ".join(filter(None, [sentence(self.help), rarely, kohya]))
 
     def bounds(self) -> dict[str, float]:
         """Return the limits under their JSON Schema names."""
@@ -83,6 +86,7 @@ def param(
     key: str = "",
     word: str = "",
     rest: str = "",
+    rare: bool = False,
     same_result: tuple[object, ...] = (),
 ) -> Any:
     """Declare a knob: its default, a sentence a user reads, and its limits.
@@ -93,17 +97,19 @@ def param(
     path is usually in: `pictures`, or a kind of model (`checkpoints`, `vae`). `kohya` are the equivalent flags of kohya's
     sd-scripts: users who write or search for them find this knob. `word` is a text that may stand in place of a list of
     texts, which then contains that text alone. `rest` names a knob with a list of the same type: a list may be written in
-    place of this knob's one value, and all but its first entry are then that knob's. `same_result` are values with the
-    result of the default: like that, they are no part of the content key.
+    place of this knob's one value, and all but its first entry are then that knob's. `rare` knobs are rarely changed: forms
+    and references show them after the others, ComfyUI as advanced inputs. `same_result` are values with the result of the
+    default: like that, they are no part of the content key.
 
     A renamed knob keeps its first name as `key`: content keys contain that name, and it is an alias too. So renaming a
     knob does not invalidate stored results.
     """
     if key and key not in aliases:
         aliases = (*aliases, key)
-    metadata = {
-        "param": Param(help, ge, gt, le, lt, min_items, content, aliases, shelf, kohya, key, word, rest, same_result)
-    }
+    declared = Param(
+        help, ge, gt, le, lt, min_items, content, aliases, shelf, kohya, key, word, rest, rare, same_result
+    )
+    metadata = {"param": declared}
     if callable(default) and default is not REQUIRED:
         return dataclasses.field(default_factory=default, kw_only=True, metadata=metadata)
     return dataclasses.field(default=default, kw_only=True, metadata=metadata)
@@ -136,6 +142,8 @@ class Spec:
     tag: ClassVar[str] = "type"
     withdrawn: ClassVar[Mapping[str, str]] = {}
     """Settings of earlier releases that were taken away → what to do instead. They may still be given as off."""
+    search_words: ClassVar[tuple[str, ...]] = ()
+    """What else a user may search for to find it, besides its name: `dreambooth`, `textual inversion`."""
     stored_name: ClassVar[str] = "Spec"
     """The class's name in saved ComfyUI graphs. It stays when the class is renamed."""
 
@@ -182,4 +190,6 @@ def registry_of(contract: type[Spec]) -> Registry[Any]:
 
 def sentence(help: str) -> str:
     """Turn a knob's help into a sentence: capital letter, full stop."""
-    return f"{help[:1].upper()}{help[1:]}." if help and not help.endswith(".") else help
+    if not help or help.endswith("."):
+        return help
+    return f"{help[:1].upper() if help[:1].isascii() else help[:1]}{help[1:]}."  # ε is no E

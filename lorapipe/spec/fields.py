@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,6 +59,15 @@ def knobs(cls: type[Spec]) -> tuple[Knob, ...]:
         found = tuple(Knob(field.name, hints[field.name], field, param) for field, param in declared)
         _knobs[cls] = found
     return found
+
+
+def knobs_by_use(cls: type[Spec]) -> tuple[Knob, ...]:
+    """Return the knobs in the order of forms and references: usual before rare ones, a class's own before its bases'."""
+
+    def declared_in(knob: Knob) -> int:
+        return next(place for place, each in enumerate(cls.__mro__) if knob.name in inspect.get_annotations(each))
+
+    return tuple(sorted(knobs(cls), key=lambda knob: (knob.param.rare, declared_in(knob))))
 
 
 def knobs_by_name(cls: type[Spec]) -> Mapping[str, Knob]:

@@ -37,6 +37,8 @@ class Stage(Spec, contract="uses"):
     """Whether the stage computes for hours: such stages run one at a time on the CPU, too."""
     makes: ClassVar[type[Artifact]]
     """The class of artifact that `run` returns, for checking references before a run."""
+    menu_title: ClassVar[str] = ""
+    """Its name in menus, where the registered name alone says too little."""
 
     @classmethod
     def makes_with(cls, settings: Mapping[str, object]) -> type[Artifact]:

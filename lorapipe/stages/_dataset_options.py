@@ -43,13 +43,12 @@ class DatasetOptions(Spec):
     )
     base: Family = param(help="the base model to train on; pictures are encoded with its VAE")
     exclude: tuple[str, ...] = param(
-        (), "names of subfolders to skip, such as reg for pictures that another stage prepares"
+        (), "names of subfolders to skip, such as reg for pictures that another stage prepares", rare=True
     )
     min_pictures: int = param(
         1,
         "least number of usable pictures; with fewer the stage fails. 10 is few for a training",
         ge=1,
-        content=False,
     )
     resolution: Resolution | None = param(
         None, "training size in pixels: 512, or 512x768 (width x height); by default the base's native size"
@@ -59,28 +58,40 @@ class DatasetOptions(Spec):
         "keep each picture's shape by sorting them into buckets of about equal area; false crops all to resolution",
     )
     min_bucket_reso: int | None = param(
-        None, "shortest side of a bucket in pixels, rounded down to the step; by default half the resolution", ge=16
+        None,
+        "shortest side of a bucket in pixels, rounded down to the step; by default half the resolution",
+        ge=16,
+        rare=True,
     )
     max_bucket_reso: int | None = param(
-        None, "longest side of a bucket in pixels, rounded up to the step; by default twice the resolution", ge=16
+        None,
+        "longest side of a bucket in pixels, rounded up to the step; by default twice the resolution",
+        ge=16,
+        rare=True,
     )
     bucket_reso_steps: int | None = param(
-        None, "bucket sides are multiples of this; by default the smallest that the base allows (64 for SD1.x)", ge=8
+        None,
+        "bucket sides are multiples of this; by default the smallest that the base allows (64 for SD1.x)",
+        ge=8,
+        rare=True,
     )
     bucket_no_upscale: bool = param(
         False,
         "never enlarge: small pictures get small buckets of their own; min and max_bucket_reso have no effect then",
+        rare=True,
     )
     caption_extensions: tuple[str, ...] = param(
         (".txt", ".caption"),
         "endings of caption files beside the pictures; the first file that exists is used",
         min_items=1,
         kohya=("caption_extension", "caption_extention"),
+        rare=True,
     )
     caption_lines: Lines = param(
         "joined",
         "how a caption file with several lines is read: as one caption (joined), only the first line (first, as "
         "kohya does), or one caption per line, of which each showing uses one (each)",
+        rare=True,
     )
     class_word: str = param(
         "",
@@ -94,11 +105,14 @@ class DatasetOptions(Spec):
         le=10_000,
         kohya=("num_repeats", "dataset_repeats"),
     )
-    background: Colour = param(WHITE, "the colour behind transparent pictures: '#rrggbb', white, grey or black")
+    background: Colour = param(
+        WHITE, "the colour behind transparent pictures: '#rrggbb', white, grey or black", rare=True
+    )
     min_size: int | None = param(
         None,
         "leave out pictures whose shorter side is below this, in pixels; by default a quarter of the resolution",
         ge=1,
+        rare=True,
     )
     duplicate_tolerance: int = param(
         10,
@@ -107,6 +121,7 @@ class DatasetOptions(Spec):
         "are equal byte for byte",
         ge=0,
         le=64,
+        rare=True,
     )
     held_out: float = param(
         0.1,
@@ -135,7 +150,7 @@ class DatasetOptions(Spec):
         kohya=("conditioning_data_dir", "masked_loss"),
     )
     alpha_mask: bool = param(
-        False, "use the pictures' transparency as masks: the loss counts only where they are opaque"
+        False, "use the pictures' transparency as masks: the loss counts only where they are opaque", rare=True
     )
     captions_from: CaptionFolder | None = param(
         None,

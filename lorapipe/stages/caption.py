@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 class Caption(Stage):
     """Caption a folder's pictures with a tagger, and edit captions. Nothing in the folder is changed."""
 
+    menu_title: ClassVar[str] = "Caption pictures"
+    search_words: ClassVar[tuple[str, ...]] = ("caption", "tagger", "auto tag", "interrogator")
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Captions
 
@@ -32,7 +34,7 @@ class Caption(Stage):
         help="the folder of pictures, read with all its subfolders; `lorapipe caption apply` writes the captions into it",
         shelf="pictures",
     )
-    exclude: tuple[str, ...] = param((), "names of subfolders to skip, such as reg")
+    exclude: tuple[str, ...] = param((), "names of subfolders to skip, such as reg", rare=True)
     tagger: Tagger | None = param(None, "the model that captions pictures; empty: the captions that there are, edited")
     existing: Literal["keep", "extend", "replace"] = param(
         "keep",
@@ -43,9 +45,12 @@ class Caption(Stage):
         (".txt", ".caption"),
         "endings of caption files beside the pictures; the first file that exists is used",
         min_items=1,
+        rare=True,
     )
     caption_lines: Lines = param(
-        "joined", "how a caption file with several lines is read: joined to one caption, first, or each as its own"
+        "joined",
+        "how a caption file with several lines is read: joined to one caption, first, or each as its own",
+        rare=True,
     )
     edits: tuple[Edit, ...] = param(
         (),

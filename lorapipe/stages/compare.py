@@ -17,6 +17,8 @@ from lorapipe.stages import Stage
 class Compare(Stage):
     """Compare evaluations on one page: a ranking with error bars, which settings mattered, pictures of the best."""
 
+    menu_title: ClassVar[str] = "Compare reports"
+    search_words: ClassVar[tuple[str, ...]] = ("compare loras", "compare trainings")
     version: ClassVar[int] = 1
     makes: ClassVar[type[Artifact]] = Comparison
 

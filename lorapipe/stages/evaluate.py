@@ -16,9 +16,10 @@ from lorapipe.models import Checkpoint
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Report, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.demand import Demand
-from lorapipe.pipeline.events import Log, Metric
+from lorapipe.pipeline.events import Log
 from lorapipe.spec import Source, param
 from lorapipe.stages import Stage, _prompt_syntax
+from lorapipe.stages._evaluation_events import emit_metrics
 from lorapipe.stages._further_bases import base_name, encoded_by, on_several_bases
 from lorapipe.stages._sampler_inputs import READING, asked_prompts, sampling_options, words_added
 from lorapipe.stages._training_settings import adapter_of, advised_options, captioning_of, settings_line
@@ -43,6 +44,8 @@ SURER = 2
 class Evaluate(Stage):
     """Sample every snapshot at several strengths from fixed noise, compare, and say which to use and what to change."""
 
+    menu_title: ClassVar[str] = "Evaluate LoRA"
+    search_words: ClassVar[tuple[str, ...]] = ("xy plot", "grid", "compare snapshots", "test lora", "verdict")
     version: ClassVar[int] = 9
     libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
     needs_device: ClassVar[bool] = True
@@ -67,6 +70,7 @@ class Evaluate(Stage):
         "never",
         "auto: if the verdict is not certain, sample twice as many pictures of each prompt and judge again, at most twice: "
         "up to four times the pictures",
+        rare=True,
     )
     seed: int = param(0, "seed of each prompt's first picture; the other pictures have the next numbers", ge=0)
     strengths: tuple[float, ...] = param(
@@ -85,6 +89,7 @@ class Evaluate(Stage):
         ge=0,
         le=4,
         aliases=("text_encoder_strengths",),
+        rare=True,
     )
     snapshots: int = param(
         6, "largest number of snapshots to sample, evenly spaced, always with the last one", ge=1, le=1000
@@ -102,24 +107,32 @@ class Evaluate(Stage):
         "the training; null: off",
         ge=1,
         le=50,
+        rare=True,
     )
     sampler: Literal["dpm++", "ddim", "euler"] = param(
-        "dpm++", "the solver: dpm++ (2M Karras), ddim or euler", kohya=("sample_sampler",)
+        "dpm++", "the solver: dpm++ (2M Karras), ddim or euler", kohya=("sample_sampler",), rare=True
     )
     size: Resolution | None = param(
         None, "size of the pictures in pixels: 512, or 512x768 (width x height); by default the base's native size"
     )
     batch: int = param(
-        4, "pictures sampled at once; more is faster on a GPU and needs more memory", ge=1, le=256, content=False
+        4,
+        "pictures sampled at once; more is faster on a GPU and needs more memory",
+        ge=1,
+        le=256,
+        content=False,
+        rare=True,
     )
     clip: Source | None = param(
         None,
         "a CLIP model folder (transformers): adds its similarities to the report. The verdict uses the base's own features",
+        rare=True,
     )
     kind: Literal["auto", "subject", "style"] = param(
         "auto",
         "what was trained: a subject (a character, a thing), which is compared part by part, or a style, which is texture. "
         "auto: a subject, if most of the pictures share a part",
+        rare=True,
     )
     bases: tuple[Checkpoint, ...] = param(
         (),
@@ -127,15 +140,19 @@ class Evaluate(Stage):
         "strengths are sampled on each, one after the other. The report says on which the weights work, on which they fail, "
         "and the strength that each needs; the snapshot is chosen for all",
         shelf="checkpoints",
+        rare=True,
     )
     embeddings: tuple[Source, ...] = param(
         (),
         "embedding files whose words prompts and negative_prompt may contain, by the files' names, such as a negative "
         "embedding. They apply to the judged weights and to the base beside them",
         shelf="embeddings",
+        rare=True,
     )
     precision: Precision = param(
-        "auto", "number type of the base in memory. auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU"
+        "auto",
+        "number type of the base in memory. auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU",
+        rare=True,
     )
 
     def problems(self) -> Iterator[Problem]:
@@ -197,7 +214,7 @@ class Evaluate(Stage):
         result, about = self._judged(own, context)
         others = {base_name(base.checkpoint): self._judged(base, context)[0] for base in self._other_bases}
         if not others:
-            _emit_metrics(result, context)
+            emit_metrics(result, context)
             return self._published(result, about, context)
         from lorapipe.evaluation.base_comparison import compare
 
@@ -206,7 +223,7 @@ class Evaluate(Stage):
             {name: result.results, **{each: found.results for each, found in others.items()}}, result.best
         )
         result = on_several_bases(result, compared)
-        _emit_metrics(result, context)
+        emit_metrics(result, context)
         return self._published(result, about | {"bases": compared.usage()}, context, compared, others)
 
     @property
@@ -377,22 +394,3 @@ class Evaluate(Stage):
                 usage=compared.usage() if compared else None,
             ),
         )
-
-
-def _emit_metrics(result: EvaluationResult, context: Context) -> None:
-    """Emit the scores of the snapshots as metrics, and the verdict as a log line."""
-    from statistics import fmean
-
-    from lorapipe.evaluation.selection import following, identity
-
-    for cell in result.row:
-        scores, probe = result.scored[cell].scores, result.results.probes[cell.step]
-        values = {"probe/training": fmean(probe.training)}
-        if probe.held_out:
-            values["probe/held_out"] = fmean(probe.held_out)
-        if scores is not None:
-            values["identity"] = identity(scores)
-            if (asked := following(scores)) is not None:
-                values["following"] = asked
-        context.emit(Metric(step=cell.step, values=values))
-    context.emit(Log(text=" ".join([f"{result.verdict.state}:", result.verdict.headline, *result.verdict.reasons])))

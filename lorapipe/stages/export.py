@@ -42,6 +42,8 @@ NOTABLE = 0.1
 class Export(Stage):
     """Write a LoRA file for ComfyUI, A1111, Forge or diffusers, read it back, and compare every module's ΔW."""
 
+    menu_title: ClassVar[str] = "Export LoRA"
+    search_words: ClassVar[tuple[str, ...]] = ("save lora", "save checkpoint", "convert lora", "safetensors")
     version: ClassVar[int] = 1
     makes: ClassVar[type[Artifact]] = File
 
@@ -70,12 +72,13 @@ class Export(Stage):
         "a name written into the file, which A1111 shows; empty: programs show the file's name",
         kohya=("metadata_title",),
     )
-    comment: str = param("", "a note in the file's metadata", kohya=("training_comment",))
+    comment: str = param("", "a note in the file's metadata", kohya=("training_comment",), rare=True)
     trigger: str = param("", "the trigger word or phrase, for programs that show it; an embedding's is its word")
     what: Literal["all", "adapter", "embedding"] = param(
         "all",
         "parts to write if a word was learnt together with an adapter: all in one file (bundle_emb, which ComfyUI and A1111 "
         "read), or one of them",
+        rare=True,
     )
     convert: Literal["own", "lora", "diff", "checkpoint"] = param(
         "own",
@@ -83,24 +86,28 @@ class Export(Stage):
         "error in the log; diff, the dense difference, exact and as large as the base; checkpoint, the base with the update "
         "in it, for a fine-tune or to merge a LoRA: a single file in the original layout, or with format: diffusers a "
         "folder, which `checkpoint: $file` uses as a base",
+        rare=True,
     )
-    convert_rank: int = param(32, "with convert: lora, the rank; higher is nearer", ge=1, le=768)
+    convert_rank: int = param(32, "with convert: lora, the rank; higher is nearer", ge=1, le=768, rare=True)
     strength: float | None = param(
         None,
         "with convert: checkpoint, the share of the update that is added to the base: 0.5 is half way between base and "
         "fine-tune; empty: what evaluate recommends, and 1 for a train stage",
         ge=-4,
         le=4,
+        rare=True,
     )
     vae: Source | None = param(
         None,
         "with convert: checkpoint, another VAE for the checkpoint, as for a base; empty: the base's own",
         shelf="vae",
+        rare=True,
     )
     overwrite: bool = param(
         False,
         "also replace a file that lorapipe has not made, or that was changed since; files of its own are always replaced",
         content=False,
+        rare=True,
     )
 
     def problems(self) -> Iterator[Problem]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class Extract(Stage):
     """Extract a LoRA from a tuned checkpoint and its base (distil): the best approximation of their difference."""
 
+    menu_title: ClassVar[str] = "Extract LoRA"
+    search_words: ClassVar[tuple[str, ...]] = ("extract lora", "checkpoint difference", "svd")
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Weights
 
@@ -62,6 +64,7 @@ class Extract(Stage):
         "choose each module's rank so that what it loses has at most this Frobenius norm: modules that changed more get "
         "more; those that changed less are left out",
         gt=0,
+        rare=True,
     )
     block_ranks: tuple[int, ...] = param(
         (),
@@ -70,6 +73,7 @@ class Extract(Stage):
         ge=0,
         le=768,
         kohya=("block_dims",),
+        rare=True,
     )
     text_encoders: bool = param(True, "also extract the text encoders' differences")
     clamp: float | None = param(
@@ -79,9 +83,10 @@ class Extract(Stage):
         gt=0.5,
         lt=1,
         kohya=("clamp_quantile",),
+        rare=True,
     )
     dtype: Literal["fp16", "bf16", "fp32"] = param(
-        "fp16", "number type of the file: fp16 is usual, fp32 twice the size", kohya=("save_precision",)
+        "fp16", "number type of the file: fp16 is usual, fp32 twice the size", kohya=("save_precision",), rare=True
     )
 
     def problems(self) -> Iterator[Problem]:

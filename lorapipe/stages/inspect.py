@@ -21,6 +21,8 @@ from lorapipe.stages._merge_inputs import AdapterFile, header_problems
 class Inspect(Stage):
     """Describe an adapter's file: kind, ranks, parts, base, words, training, damage, and how other programs read it."""
 
+    menu_title: ClassVar[str] = "Inspect LoRA"
+    search_words: ClassVar[tuple[str, ...]] = ("lora info", "metadata", "lora analysis")
     makes: ClassVar[type[Artifact]] = FileReport
 
     lora: AdapterFile = param(

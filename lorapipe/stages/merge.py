@@ -21,6 +21,8 @@ from lorapipe.stages._merged_base import MergedBase
 class Merge(MergedBase, Stage):
     """Add adapters to a base at chosen strengths: a style in a checkpoint, or a base to train on (`checkpoint: $merged`)."""
 
+    menu_title: ClassVar[str] = "Merge LoRA into base"
+    search_words: ClassVar[tuple[str, ...]] = ("merge lora", "bake lora", "lora to checkpoint")
     makes: ClassVar[type[Artifact]] = Base
 
     base: Family = param(help="the base model that the adapters are added to")
@@ -32,6 +34,7 @@ class Merge(MergedBase, Stage):
         "own",
         "number type of the new base; own: as in the base, so that all that does not change keeps its bytes",
         kohya=("save_precision",),
+        rare=True,
     )
     to: Destination | None = param(
         None,
@@ -39,11 +42,12 @@ class Merge(MergedBase, Stage):
         content=False,
         kohya=("save_to",),
     )
-    title: str = param("", "a name written into the file's metadata; empty: the base's own")
+    title: str = param("", "a name written into the file's metadata; empty: the base's own", rare=True)
     overwrite: bool = param(
         False,
         "also replace a file that lorapipe has not made, or that was changed since; files of its own are always replaced",
         content=False,
+        rare=True,
     )
 
     def problems(self) -> Iterator[Problem]:

@@ -21,6 +21,8 @@ from lorapipe.stages._merged_base import MergedBase
 class MergeCheckpoints(MergedBase, Stage):
     """Mix base models of one family: a weighted sum, or with a weight below 0 the difference of two added to a third."""
 
+    menu_title: ClassVar[str] = "Merge checkpoints"
+    search_words: ClassVar[tuple[str, ...]] = ("model merge", "weighted sum", "add difference")
     makes: ClassVar[type[Artifact]] = Base
 
     base: Family = param(help="the first base, which has what the others' weights leave of 1; its layout is kept")
@@ -30,18 +32,19 @@ class MergeCheckpoints(MergedBase, Stage):
         min_items=1,
     )
     dtype: Literal["own", "fp16", "bf16", "fp32"] = param(
-        "own", "number type of the new base; own: as in the first", kohya=("save_precision",)
+        "own", "number type of the new base; own: as in the first", kohya=("save_precision",), rare=True
     )
     to: Destination | None = param(
         None,
         "where to write it too: a file, or a folder for a base that is one; empty: only into the store, for other stages",
         content=False,
     )
-    title: str = param("", "a name written into the file's metadata; empty: the first base's own")
+    title: str = param("", "a name written into the file's metadata; empty: the first base's own", rare=True)
     overwrite: bool = param(
         False,
         "also replace a file that lorapipe has not made, or that was changed since; files of its own are always replaced",
         content=False,
+        rare=True,
     )
 
     def problems(self) -> Iterator[Problem]:

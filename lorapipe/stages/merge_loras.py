@@ -24,6 +24,8 @@ NOTABLE = 0.1
 class MergeLoras(Stage):
     """Add adapters to one adapter, at chosen strengths: exactly, or re-compressed to a rank."""
 
+    menu_title: ClassVar[str] = "Merge LoRAs"
+    search_words: ClassVar[tuple[str, ...]] = ("merge lora", "combine loras")
     makes: ClassVar[type[Artifact]] = Weights
 
     adapters: tuple[AdapterWeight, ...] = param(

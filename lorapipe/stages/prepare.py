@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 class Prepare(DatasetOptions, Stage):
     """Read a folder of pictures, sort them into buckets, encode them, and draw a contact sheet of the training set."""
 
+    menu_title: ClassVar[str] = "Prepare dataset"
+    search_words: ClassVar[tuple[str, ...]] = ("dataset", "load images", "image folder", "buckets", "latents")
     version: ClassVar[int] = 3
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Dataset

@@ -26,6 +26,8 @@ CHOICES = ("energy", "sv_ratio", "sv_fro", "sv_cumulative")
 class Resize(Stage):
     """Slim an adapter to lower ranks: the best approximation of each module's update; LoHa and LoKr become LoRAs."""
 
+    menu_title: ClassVar[str] = "Resize LoRA"
+    search_words: ClassVar[tuple[str, ...]] = ("resize lora", "reduce rank", "compress lora", "prune")
     makes: ClassVar[type[Artifact]] = Weights
 
     lora: AdapterFile = param(
@@ -42,17 +44,24 @@ class Resize(Stage):
         None, "choose each module's rank so that it keeps this share of its update's squared norm: 0.95", gt=0, le=1
     )
     sv_ratio: float | None = param(
-        None, "keep singular values above the module's largest one divided by this: 20", gt=1, kohya=("dynamic_param",)
+        None,
+        "keep singular values above the module's largest one divided by this: 20",
+        gt=1,
+        kohya=("dynamic_param",),
+        rare=True,
     )
-    sv_fro: float | None = param(None, "keep this share of the update's Frobenius norm: 0.9", gt=0, le=1)
-    sv_cumulative: float | None = param(None, "keep this share of the sum of singular values: 0.9", gt=0, le=1)
+    sv_fro: float | None = param(None, "keep this share of the update's Frobenius norm: 0.9", gt=0, le=1, rare=True)
+    sv_cumulative: float | None = param(
+        None, "keep this share of the sum of singular values: 0.9", gt=0, le=1, rare=True
+    )
     like: Literal["exact", "kohya"] = param(
         "exact",
         "how sv_ratio, sv_fro and sv_cumulative count: exact, the fewest directions that suffice; kohya, one more, as "
         "resize_lora.py does",
+        rare=True,
     )
     dtype: Literal["own", "fp16", "bf16", "fp32"] = param(
-        "own", "number type of the file; own: as it was", kohya=("save_precision",)
+        "own", "number type of the file; own: as it was", kohya=("save_precision",), rare=True
     )
     with_original: bool = param(
         False,

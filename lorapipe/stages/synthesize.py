@@ -50,6 +50,13 @@ CFG = 6.0
 class Synthesize(Stage):
     """Paint pictures with weights, score them against true pictures, and choose the best that differ, to train on."""
 
+    menu_title: ClassVar[str] = "Synthesize pictures"
+    search_words: ClassVar[tuple[str, ...]] = (
+        "generate dataset",
+        "regularisation images",
+        "regularization images",
+        "sample",
+    )
     libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Pictures
@@ -108,12 +115,14 @@ class Synthesize(Stage):
         "a picture with less than this share of the highest likeness is not chosen, however much it differs",
         ge=0,
         le=1,
+        rare=True,
     )
     again: tuple[PictureFolder, ...] = param(
         (),
         "pictures of earlier synthesize stages, which are judged again beside the new ones: stand-outs among them are not "
         "chosen again",
         shelf="pictures",
+        rare=True,
     )
     after: Pictures | None = param(
         None,
@@ -121,7 +130,7 @@ class Synthesize(Stage):
         "loop of training and painting ends before it collapses",
     )
     most_fall: float = param(
-        0.2, "with after: the largest share of its pictures' likeness that may be lost", ge=0, lt=1
+        0.2, "with after: the largest share of its pictures' likeness that may be lost", ge=0, lt=1, rare=True
     )
     steps: int = param(25, "sampling steps of a picture", ge=1, le=1000)
     cfg: float | None = param(
@@ -132,24 +141,34 @@ class Synthesize(Stage):
         le=50,
     )
     sampler: Literal["dpm++", "ddim", "euler"] = param(
-        "dpm++", "the solver: dpm++ (2M Karras), ddim or euler", kohya=("sample_sampler",)
+        "dpm++", "the solver: dpm++ (2M Karras), ddim or euler", kohya=("sample_sampler",), rare=True
     )
     size: Resolution | None = param(
         None, "size of the pictures in pixels: 512, or 512x768 (width x height); by default that of the training"
     )
     batch: int = param(
-        4, "pictures sampled at once; more is faster on a GPU and needs more memory", ge=1, le=256, content=False
+        4,
+        "pictures sampled at once; more is faster on a GPU and needs more memory",
+        ge=1,
+        le=256,
+        content=False,
+        rare=True,
     )
     kind: Literal["auto", "subject", "style"] = param(
-        "auto", "what was trained, as in evaluate: a subject, or a style. auto: a subject, if the pictures share a part"
+        "auto",
+        "what was trained, as in evaluate: a subject, or a style. auto: a subject, if the pictures share a part",
+        rare=True,
     )
     embeddings: tuple[Source, ...] = param(
         (),
         "embedding files whose words prompts and negative_prompt may contain, by the files' names",
         shelf="embeddings",
+        rare=True,
     )
     precision: Precision = param(
-        "auto", "number type of the base in memory. auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU"
+        "auto",
+        "number type of the base in memory. auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU",
+        rare=True,
     )
 
     def problems(self) -> Iterator[Problem]:

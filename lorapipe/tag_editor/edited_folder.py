@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,14 +58,23 @@ class EditedFolder:
         """Read all caption files."""
         return self.read(self._pictures_of)
 
-    def read(self, files: Iterable[str]) -> dict[str, EditedCaption]:
+    def read(self, files: Collection[str]) -> dict[str, EditedCaption]:
         """Read caption files. One that cannot be read has an empty text and a complaint."""
         beside: Mapping[str, list[str]] = {
             self._pictures_of[file]: [*self.contents.captions.get(self._pictures_of[file], [file])] for file in files
         }
-        versions = {file: self._version(file) for file in files}
+        known, versions = dict[str, bytes](), dict[str, str]()
+        for file in files:
+            try:
+                data = bytes_of(self.root / file)
+            except OSError as error:  # what cannot be read is not written either
+                versions[file] = f"unreadable: {error.strerror}"
+                continue
+            versions[file] = version_of(data)
+            if data is not None:
+                known[file] = data
         beside = {name: these for name, these in beside.items() if versions[these[0]] != MISSING}
-        texts = CaptionTexts(self.root, beside, "each")
+        texts = CaptionTexts(self.root, beside, "each", known)
         found: dict[str, EditedCaption] = {}
         for file, version in versions.items():
             text = texts.of(self._pictures_of[file])
@@ -80,12 +89,6 @@ class EditedFolder:
         if not is_inside(path, self.root):
             raise InputError("is a link that leads out of the folder; it is not written.", where=file)
         return path
-
-    def _version(self, file: str) -> str:
-        try:
-            return version_of(bytes_of(self.root / file))
-        except OSError as error:  # what cannot be read is not written either
-            return f"unreadable: {error.strerror}"
 
 
 def version_of(data: bytes | None) -> str:

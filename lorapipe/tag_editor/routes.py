@@ -17,6 +17,7 @@ caption files must be the folder's, so no path leads elsewhere.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -97,15 +98,15 @@ class EditorRoutes:
     # --------------------------------------------------------------------------------------------------------- answers
 
     def _dataset(self) -> Json:
-        folder, settings = self._folder, self._settings
+        folder, settings, root = self._folder, self._settings, os.path.join(self._folder.root, "")  # noqa: PTH118 (thousands)
         return {
             "folder": folder.mark,
             "name": str(folder.root),
             "writable": folder.is_writable,
             "trigger": settings.trigger,
             "max_tokens": settings.max_tokens,
-            "pictures": [[name, folder.file_of[name], _time(folder.root / name)] for name in folder.pictures],
-            "captions": {file: asdict(each) for file, each in folder.captions().items()},
+            "pictures": [[name, folder.file_of[name], _time(root + name)] for name in folder.pictures],
+            "captions": {file: vars(each) for file, each in folder.captions().items()},
         }
 
     def _pictures(self, seen: str) -> Answer:
@@ -154,7 +155,7 @@ class EditorRoutes:
             raise InputError("files are a list.")
         for file in files:
             self._folder.path_of(str(file))
-        return {file: asdict(each) for file, each in self._folder.read(map(str, files)).items()}
+        return {file: vars(each) for file, each in self._folder.read([*map(str, files)]).items()}
 
     def _saved(self, data: Json) -> Json:
         texts, versions = _texts(data.get("captions")), _texts(data.get("versions"))
@@ -177,9 +178,9 @@ def _texts(value: object) -> dict[str, str]:
     return cast("dict[str, str]", value)
 
 
-def _time(path: Path) -> int:
+def _time(path: str) -> int:
     """Return when a picture was changed, in ms, so that its thumbnail gets another address; 0 if it cannot be read."""
     try:
-        return path.stat().st_mtime_ns // 1_000_000
+        return os.stat(path).st_mtime_ns // 1_000_000  # noqa: PTH116
     except OSError:
         return 0

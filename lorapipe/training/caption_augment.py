@@ -58,19 +58,26 @@ class Captioning(Spec):
         "mark in captions (such as |||): tags before it, and after a second one, stay in place; the mark itself is removed. "
         "In captions without it, the first keep_tokens tags stay",
         kohya=("keep_tokens_separator",),
+        rare=True,
     )
-    separator: str = param(",", "text between tags", kohya=("caption_separator",))
+    separator: str = param(",", "text between tags", kohya=("caption_separator",), rare=True)
     secondary_separator: str = param(
         "",
         "mark between tags that belong together (such as ;;;): they are shuffled and dropped as one, and the mark is "
         "replaced by the separator",
+        rare=True,
     )
     token_warmup_step: Warmup = param(
         Warmup(0),
         "begin with few tags and add the others over this time: 200, '10 %', '2 epochs'; for a trained text encoder",
+        rare=True,
     )
     token_warmup_min: int = param(
-        1, "number of tags, besides those that stay in place, with which the token warm-up begins", ge=0, le=1000
+        1,
+        "number of tags, besides those that stay in place, with which the token warm-up begins",
+        ge=0,
+        le=1000,
+        rare=True,
     )
     tag_dropout: float = param(
         0.0,
@@ -91,6 +98,7 @@ class Captioning(Spec):
         "leave out all captions in every n-th epoch: 10 means one epoch in ten; 0 off",
         ge=0,
         kohya=("caption_dropout_every_n_epochs",),
+        rare=True,
     )
     wildcards: bool = param(
         False,
@@ -101,6 +109,7 @@ class Captioning(Spec):
         False,
         "(tag:1.3), (tag) and [tag] weight a tag as in A1111's prompts; otherwise brackets are read as text",
         kohya=("weighted_captions",),
+        rare=True,
     )
     variants: int = param(
         16,
@@ -108,6 +117,7 @@ class Captioning(Spec):
         "each time. A trained text encoder gets a new variant every time",
         ge=1,
         le=1000,
+        rare=True,
     )
 
     def problems(self) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
@@ -23,14 +23,39 @@ size is torch's usual one on recent GPUs (pytorch.org, `torch.use_deterministic_
 
 
 def resolve(wanted: str) -> str:
-    """Return a torch device: `auto` is the first CUDA or MPS device, else the CPU; of `cuda:0+cuda:1`, the first."""
+    """Return a torch device: `auto` is the first CUDA or MPS device, else the CPU; of `cuda:0+cuda:1`, the first.
+
+    `InputError` with the devices that there are if one is not.
+    """
     import torch
 
     if wanted != "auto":
+        _check_available(wanted.split("+"))
         return wanted.partition("+")[0]
     if torch.cuda.is_available():
         return "cuda:0"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _check_available(devices: Sequence[str]) -> None:
+    known = _gpus()
+    for each in devices:
+        if each != "cpu" and (each if ":" in each else f"{each}:0") not in known:
+            why = "" if known else " PyTorch finds no GPU here."
+            raise InputError(
+                f"there is no {each} on this machine.",
+                cure=f"Choose one of: {', '.join(['auto', 'cpu', *known])}.{why}",
+                where="device",
+            )
+
+
+def _gpus() -> list[str]:
+    """Return the devices besides the CPU that PyTorch finds: `cuda:0`, `cuda:1`."""
+    import torch
+
+    xpus = torch.xpu.device_count() if hasattr(torch, "xpu") else 0
+    counts = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "xpu": xpus}
+    return [f"{kind}:{index}" for kind, count in counts.items() for index in range(count)]
 
 
 def dtype(precision: Precision, device: str) -> str:

@@ -35,6 +35,7 @@ class NoiseOptions(Spec, stored_name="Corruption"):
         False,
         "draw the strength of each picture's offset between 0 and offset",
         kohya=("noise_offset_random_strength",),
+        rare=True,
     )
     offset_adaptive: float = param(
         0.0,
@@ -43,6 +44,7 @@ class NoiseOptions(Spec, stored_name="Corruption"):
         ge=-1,
         le=1,
         kohya=("adaptive_noise_scale",),
+        rare=True,
     )
     multires_iterations: int = param(
         0,
@@ -70,6 +72,7 @@ class NoiseOptions(Spec, stored_name="Corruption"):
         False,
         "draw the strength of each picture's perturbation between 0 and perturbation",
         kohya=("ip_noise_gamma_random_strength",),
+        rare=True,
     )
     min_timestep: int = param(0, "lowest timestep to train; above 0 leaves out the finest details", ge=0, le=999)
     max_timestep: int = param(

@@ -68,13 +68,14 @@ class TrainingOptions(Spec):
         kohya=("reg_data_dir", "is_reg"),
     )
     prior_loss_weight: float = param(
-        1.0, "loss weight of a regularisation picture, relative to one of the subject", ge=0, le=10
+        1.0, "loss weight of a regularisation picture, relative to one of the subject", ge=0, le=10, rare=True
     )
     generated_weight: float = param(
         1.0,
         "loss weight of a picture that a synthesize stage has made, relative to a true one; 0.5 trusts them half as much",
         ge=0,
         le=10,
+        rare=True,
     )
     adapter: Adapter = param(
         Adapter.default("lora"), "what is trained: its kind, rank and alpha", kohya=("network_module", "network_args")
@@ -83,12 +84,6 @@ class TrainingOptions(Spec):
         None,
         "a word that is trained together with the adapter (pivotal tuning): {trigger: penny, vectors: 2, "
         "init: woman}. To train a word alone, write adapter: {type: embedding, trigger: penny}",
-    )
-    start_from: Source | None = param(
-        None,
-        "a LoRA file (kohya's keys, .safetensors) to continue from, of the same base, kind and ranks; empty: from scratch",
-        shelf="loras",
-        kohya=("network_weights",),
     )
     optimizer: Optimizer = param(
         Optimizer.default("adamw"),
@@ -127,6 +122,7 @@ class TrainingOptions(Spec):
         ge=0,
         le=10,
         kohya=("text_encoder_lr2",),
+        rare=True,
     )
     embedding_lr: float | None = param(
         None,
@@ -135,6 +131,7 @@ class TrainingOptions(Spec):
         ge=0,
         le=10,
         kohya=("learning_rate",),
+        rare=True,
     )
     steps: Duration = param(
         Duration(1000),
@@ -146,12 +143,19 @@ class TrainingOptions(Spec):
         None,
         "end after so many steps, in the midst of a training whose schedule is that of `steps`; it keeps its state, and a "
         "training with the same settings goes on from it (resume_from). Empty: train all steps",
+        rare=True,
     )
     resume_from: Weights | None = param(
         None,
         "a training with the same settings that has ended before (until), to go on from. The result is the same as without, "
         "bit for bit on a CPU, and on a GPU with deterministic; empty: from the start",
         content=False,
+    )
+    start_from: Source | None = param(
+        None,
+        "a LoRA file (kohya's keys, .safetensors) to continue from, of the same base, kind and ranks; empty: from scratch",
+        shelf="loras",
+        kohya=("network_weights",),
     )
     stop: Literal["early"] | None = param(
         None,
@@ -179,6 +183,7 @@ class TrainingOptions(Spec):
         ge=1,
         le=1024,
         kohya=("gradient_accumulation_steps",),
+        rare=True,
     )
     ema: float | None = param(
         None,
@@ -187,6 +192,7 @@ class TrainingOptions(Spec):
         "Empty: the weights themselves",
         gt=0,
         lt=1,
+        rare=True,
     )
     weighting: Weighting = param(
         Weighting.default("min_snr"),
@@ -204,11 +210,13 @@ class TrainingOptions(Spec):
         75,
         "tokens (words or parts of words) at which captions are truncated; 150 or 225 for long captions",
         kohya=("max_token_length",),
+        rare=True,
     )
     max_grad_norm: float = param(
         1.0,
         "gradient clipping: the largest norm of the gradients, so that one odd picture cannot ruin the training; 0 off",
         ge=0,
+        rare=True,
     )
     scale_weight_norms: float = param(
         0.0,
@@ -216,12 +224,14 @@ class TrainingOptions(Spec):
         "recommended, up to 10 is a weaker limit, 0 off",
         ge=0,
         le=1000,
+        rare=True,
     )
     precision: Precision = param(
         "auto",
         "data type of the base; trained weights are fp32 (for a fine-tune, adapter.weights). auto: bf16 on a GPU that "
         "supports it, else fp16; fp32 on a CPU. fp32 takes twice the memory",
         kohya=("mixed_precision", "full_fp16", "full_bf16"),
+        rare=True,
     )
     gradient_checkpointing: Checkpointing = param(
         "auto",
@@ -236,12 +246,14 @@ class TrainingOptions(Spec):
         "waits for Python. auto: on an NVIDIA GPU, where the step can be captured; on: an error where it cannot; off: no "
         "graphs, which takes less memory where buckets are many",
         content=False,
+        rare=True,
     )
     deterministic: bool = param(
         False,
         "choose kernels that give the same bits each time on the same GPU, so that a stopped and continued training ends "
         "with the same file; slower. A CPU does without",
         content=False,
+        rare=True,
     )
     seed: int = param(
         0, "random seed: another seed gives another training of the same kind; change it last", ge=0, le=2**32 - 1
@@ -251,14 +263,19 @@ class TrainingOptions(Spec):
         "what is trained: character, style, concept or vehicle. It does not change the result: check and plan compare the "
         "settings with what suits it",
         content=False,
+        rare=True,
     )
     difficulty: Difficulty | None = param(
         None,
         "how difficult the subject is, from A (a plain person) to I (eldritch), for the same purpose: docs/rules.md",
         content=False,
+        rare=True,
     )
     allow: tuple[str, ...] = param(
-        (), "rules that check and plan shall not mention for this training: [rank_for_pictures]", content=False
+        (),
+        "rules that check and plan shall not mention for this training: [rank_for_pictures]",
+        content=False,
+        rare=True,
     )
     preview_prompts: tuple[str, ...] = param(
         (),

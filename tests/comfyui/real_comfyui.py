@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PACKS = Path(__file__).parent
-UP = 120.0
+UP = 300.0
 """Seconds until ComfyUI must answer its first request."""
 
 

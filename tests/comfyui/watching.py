@@ -13,7 +13,7 @@ from typing import Any
 import websocket
 from real_comfyui import Server
 
-TEXT, PREVIEW = 3, 1
+PREVIEW = 1
 ENDS = ("execution_success", "execution_error", "execution_interrupted")
 
 
@@ -33,7 +33,7 @@ class Watched:
     outputs: dict[str, Any] = field(default_factory=dict)
 
     def said(self, node: str) -> list[str]:
-        """Return the lines shown below a node."""
+        """Return the texts that a node has shown."""
         return [text for of, text in self.texts if of == node]
 
 
@@ -63,17 +63,14 @@ def _messages(socket: Any) -> Iterator[tuple[str, Any]]:
             yield data["type"], data["data"]
             continue
         (kind,) = struct.unpack(">I", message[:4])
-        if kind == TEXT:
-            (length,) = struct.unpack(">I", message[4:8])
-            yield "text", (message[8 : 8 + length].decode(), message[8 + length :].decode())
-        elif kind == PREVIEW:
+        if kind == PREVIEW:
             yield "preview", message[8:]
 
 
 def _note(seen: Watched, kind: str, data: Any) -> None:
     match kind:
-        case "text":
-            seen.texts.append(data)
+        case "lorapipe.shown":
+            seen.texts += [(data["node"], text) for text in data["output"].get("text", ())]
         case "preview":
             seen.previews += 1
         case _ if data.get("prompt_id") != seen.id:

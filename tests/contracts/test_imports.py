@@ -263,6 +263,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "comfy_nodes.graph_nodes.queue_pipeline": ("comfy_nodes", "lorapipe.job_queue", *ENGINE),
     "comfy_nodes.graph_nodes.apply_weights": ("comfy_nodes", "lorapipe.inspection.adapter_updates", *ENGINE),
+    "comfy_nodes.translations": ("comfy_nodes", "lorapipe.evaluation.translations", *ENGINE),
     "comfy_nodes.results": ("comfy_nodes", "lorapipe.drawing", *ENGINE),
     "comfy_nodes.paths": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
 }  # fmt: skip
@@ -295,6 +296,7 @@ KNOW_COMFYUI = (
     "comfy_nodes.bridge",
     "comfy_nodes.comfy_folders",
     "comfy_nodes.node_display",
+    "comfy_nodes.node_outputs",
     "comfy_nodes.graph_nodes.",
     "comfy_nodes.image_tensors",
     "comfy_nodes.results",

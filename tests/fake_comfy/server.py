@@ -1,4 +1,4 @@
-"""A fake of `server`: the text below a node."""
+"""A fake of `server`: events to pages. TEXTS are those that nodes show, with the node's id."""
 
 EVENTS: list[tuple[str, dict, str | None]] = []
 TEXTS: list[tuple[str, str]] = []
@@ -11,7 +11,4 @@ class PromptServer:
         @staticmethod
         def send_sync(event, data, sid=None):
             EVENTS.append((event, data, sid))
-
-        @staticmethod
-        def send_progress_text(text, node_id, sid=None):
-            TEXTS.append((node_id, text))
+            TEXTS.extend((data["node"], text) for text in data["output"].get("text", ()))

@@ -1,5 +1,5 @@
-// What a node says and how its loss fell stay on the node after the prompt. The page clears texts of progress when a prompt
-// ends; this widget is filled from the node's output, and from events while it runs. Neither is part of the saved graph.
+// What a node says, its pictures and how its loss fell: shown while it runs and afterwards, also on a page that is reloaded
+// and on other pages with the same graph. The server keeps it (node_outputs.py); none of it is part of the saved graph.
 import { app } from "../../../scripts/app.js";
 import { api } from "../../../scripts/api.js";
 
@@ -50,26 +50,79 @@ function showCurve(node, points, caption) {
   draw.stroke();
 }
 
-function nodeOf(id) {
-  return app.graph.getNodeById?.(id) ?? app.graph.getNodeById?.(Number(id));
+function show(node, output) {
+  if (output?.text?.length) showText(node, output.text);
+  const [curve] = output?.[CURVE] ?? [];
+  if (curve?.points.length) showCurve(node, curve.points, curve.caption);
 }
+
+const wholeGraph = () => app.rootGraph ?? app.graph;
+
+// A node by its id in the prompt: `12`, or `7:12` for a node in the subgraph of node 7.
+function nodeOf(id) {
+  let [graph, node] = [wholeGraph(), null];
+  for (const part of String(id).split(":")) {
+    node = graph?.getNodeById?.(part) ?? graph?.getNodeById?.(Number(part));
+    graph = node?.subgraph;
+  }
+  return node;
+}
+
+// The page shows an output as it would if its own prompt had made it: pictures, and onExecuted of the node.
+function showAsExecuted(id, output) {
+  api.dispatchEvent(new CustomEvent("executed", { detail: { node: id, display_node: id, output, prompt_id: "" } }));
+}
+
+async function showKept() {
+  const graph = wholeGraph()?.id;
+  if (!graph) return;
+  const answer = await api.fetchApi(`/lorapipe/shown/${encodeURIComponent(graph)}`);
+  if (!answer.ok) return;
+  const kept = await answer.json();
+  if (wholeGraph()?.id !== graph) return; // another graph was opened meanwhile
+  for (const [id, { type, output }] of Object.entries(kept)) if (nodeOf(id)?.type === type) showAsExecuted(id, output);
+}
+
+function showLive({ detail }) {
+  const node = nodeOf(detail.node);
+  if (node?.type !== detail.type || (detail.graph && detail.graph !== wholeGraph()?.id)) return;
+  node.lorapipeShown = { ...node.lorapipeShown, ...detail.output };
+  if (detail.client !== api.clientId && detail.output.images) showAsExecuted(detail.node, node.lorapipeShown);
+  else show(node, detail.output);
+}
+
+// A mistake in one branch of a graph only marks its node, and the message is shown if no branch could run: show it here too.
+function showMistakes(mistakes) {
+  for (const [id, { errors }] of Object.entries(mistakes ?? {})) {
+    const node = nodeOf(id);
+    if (node?.type?.startsWith("Lorapipe")) showText(node, errors.map((each) => each.details || each.message));
+  }
+}
+
+api.addEventListener("lorapipe.shown", showLive); // at once: a reloaded page may get one before `setup`
 
 app.registerExtension({
   name: "lorapipe.results_on_nodes",
   setup() {
-    api.addEventListener("lorapipe.curve", ({ detail }) => {
-      const node = nodeOf(detail.node);
-      if (node?.type?.startsWith("Lorapipe") && detail.points.length) showCurve(node, detail.points, detail.caption);
-    });
+    const queuePrompt = api.queuePrompt;
+    api.queuePrompt = async function () {
+      try {
+        const answer = await queuePrompt.apply(this, arguments);
+        showMistakes(answer?.node_errors);
+        return answer;
+      } catch (error) {
+        showMistakes(error.response?.node_errors);
+        throw error;
+      }
+    };
   },
+  afterConfigureGraph: showKept,
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (!nodeData.name.startsWith("Lorapipe")) return;
     const onExecuted = nodeType.prototype.onExecuted;
     nodeType.prototype.onExecuted = function (output) {
       onExecuted?.apply(this, arguments);
-      if (output?.text?.length) showText(this, output.text);
-      const [curve] = output?.lorapipe_curve ?? [];
-      if (curve?.points.length) showCurve(this, curve.points, curve.caption);
+      show(this, output);
     };
   },
 });

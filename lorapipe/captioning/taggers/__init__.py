@@ -46,7 +46,9 @@ class LoadedTagger(ABC):
 class Tagger(Spec, contract="type"):
     """A model that captions pictures."""
 
-    batch: int = param(8, "pictures that are computed at once; fewer need less memory", ge=1, le=1024, content=False)
+    batch: int = param(
+        8, "pictures that are computed at once; fewer need less memory", ge=1, le=1024, content=False, rare=True
+    )
 
     @abstractmethod
     def load(self, device: str) -> LoadedTagger:

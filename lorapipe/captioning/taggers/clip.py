@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorapipe.captioning.taggers import LoadedTagger, Tagger, Tagging
 from lorapipe.captioning.tags import joined
@@ -22,6 +22,8 @@ class ClipTags(Tagger):
 
     For those who have no other tagger. It is good at scenes and styles, and poor at small things and counts.
     """
+
+    search_words: ClassVar[tuple[str, ...]] = ("clip interrogator", "interrogator")
 
     folder: Source = param(
         help="a CLIP folder of transformers: config.json, weights, tokenizer, preprocessor", shelf="clip"

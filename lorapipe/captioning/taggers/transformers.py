@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorapipe.captioning.taggers import Tagger
 from lorapipe.errors import Problem
@@ -22,6 +22,14 @@ class Transformers(Tagger):
 
     It writes sentences, or what the prompt asks for. Code that a folder brings along is never run.
     """
+
+    search_words: ClassVar[tuple[str, ...]] = (
+        "blip",
+        "florence",
+        "vision language model",
+        "interrogator",
+        "image to text",
+    )
 
     folder: Source = param(help="the model's folder: config.json, weights, tokenizer and preprocessor", shelf="taggers")
     prompt: str = param(

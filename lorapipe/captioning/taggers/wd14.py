@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lorapipe.captioning.taggers import Tagger
 from lorapipe.captioning.taggers._wd14_folder import folder_problems
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class Wd14(Tagger):
     """An ONNX tagger in the layout of the WD14 taggers, which most taggers of booru tags have; needs onnxruntime."""
 
+    search_words: ClassVar[tuple[str, ...]] = ("interrogator", "booru tags", "danbooru", "waifu diffusion tagger")
+
     folder: Source = param(help="the folder with model.onnx and selected_tags.csv", shelf="taggers")
     threshold: float = param(
         0.35, "least probability of a tag; fewer wrong tags, and fewer right ones, if higher", ge=0, le=1
@@ -29,6 +31,7 @@ class Wd14(Tagger):
     channels: Literal["auto", "bgr", "rgb"] = param(
         "auto",
         "order of the colour channels; auto: what the model's metadata says (channel_order), else bgr, as WD14's",
+        rare=True,
     )
 
     def problems(self) -> Iterator[Problem]:

@@ -101,6 +101,7 @@ function result(job) {
 }
 
 function running(told, stages) {
+  if (told?.answer) return [h("h3", {}, told.stage), h("p", { class: "reason" }, told.text), h("p", {}, "It waits for your answer in"), path(told.answer, "the path of the answer")];
   if (!told || !stages.includes(told.stage)) return h("p", { class: "soft" }, stages.length ? `Starting ${stages[0]}.` : "Starting.");
   const { step, total, unit, seconds_left: left, values } = told;
   const measured = Object.entries(values).filter(([name]) => !name.startsWith("lr"));

@@ -68,6 +68,7 @@ export function bar(card) {
 
 function line(card, board, index) {
   const told = card.progress;
+  if (card.state === "running" && told?.answer) return `${told.stage} waits for your answer`;
   if (card.state === "running" && told) {
     const left = told.seconds_left === null ? "" : ` · ${clock(told.seconds_left)} left`;
     return `${told.stage} · ${told.step} of ${told.total} ${told.unit}${left}`;

@@ -35,8 +35,10 @@ export class CaptionPanel {
     this.store.change(t("text"), new Map([[file, text]]));
   }
 
+  /** Whether a field of the panel has what is not taken over yet; to draw the panel would lose it. */
   get isTyping() {
-    return document.activeElement === this.area && this.area.value !== this.areaText;
+    const field = document.activeElement;
+    return field === this.renamed || (field === this.area && this.area.value !== this.areaText) || (field === this.added && this.added.value !== "");
   }
 
   draw() {
@@ -189,6 +191,7 @@ export class CaptionPanel {
     const end = (takes) => {
       if (isOver) return;
       isOver = true;
+      this.renamed = undefined;
       const now = input.value.trim();
       const label = t("rename {tag}", { tag });
       if (!takes || now === tag) this.draw();
@@ -203,12 +206,14 @@ export class CaptionPanel {
     });
     input.addEventListener("blur", () => end(true));
     item.replaceChildren(input);
+    this.renamed = input;
     input.select();
   }
 
   #adding(pictures) {
     const input = h("input", { id: "add", list: "known", placeholder: t("Add a tag"), "aria-label": t("Add a tag"), autocomplete: "off", spellcheck: "false" });
     const at = h("select", { "aria-label": t("At") }, h("option", { value: "end" }, t("the end")), h("option", { value: "start" }, t("the beginning")));
+    this.added = input;
     at.value = this.at ?? "end";
     at.addEventListener("change", () => (this.at = at.value));
     const add = () => this.guarded(async () => {

@@ -40,6 +40,7 @@ class LoraKnobs(TargetKnobs):
         ge=0,
         lt=1,
         kohya=("rank_dropout",),
+        rare=True,
     )
     lora_plus: float = param(
         1.0,
@@ -48,9 +49,15 @@ class LoraKnobs(TargetKnobs):
         ge=1,
         le=64,
         kohya=("loraplus_lr_ratio", "loraplus_unet_lr_ratio"),
+        rare=True,
     )
     lora_plus_text_encoder: float | None = param(
-        None, "LoRA+ of the text encoders; empty: as lora_plus", ge=1, le=64, kohya=("loraplus_text_encoder_lr_ratio",)
+        None,
+        "LoRA+ of the text encoders; empty: as lora_plus",
+        ge=1,
+        le=64,
+        kohya=("loraplus_text_encoder_lr_ratio",),
+        rare=True,
     )
     block_ranks: tuple[int, ...] = param(
         (),
@@ -59,12 +66,14 @@ class LoraKnobs(TargetKnobs):
         ge=0,
         le=768,
         kohya=("block_dims",),
+        rare=True,
     )
     block_alphas: tuple[float, ...] = param(
         (),
         "with block_ranks: an alpha for each block in place of `alpha`; 0 means the block's rank",
         ge=0,
         kohya=("block_alphas",),
+        rare=True,
     )
     block_rates: tuple[float, ...] = param(
         (),
@@ -72,8 +81,9 @@ class LoraKnobs(TargetKnobs):
         ge=0,
         le=100,
         kohya=("block_lr", "down_lr_weight", "mid_lr_weight", "up_lr_weight"),
+        rare=True,
     )
-    force_alpha: bool = param(False, "allow an alpha above the rank, which over-fits")
+    force_alpha: bool = param(False, "allow an alpha above the rank, which over-fits", rare=True)
     dora: bool = param(
         False,
         "DoRA: train the magnitudes of the weights beside the update; often better at low ranks, and slower  "
@@ -84,12 +94,14 @@ class LoraKnobs(TargetKnobs):
         "input",
         "axis of the magnitudes: one for each input, which ComfyUI, Forge and A1111 read correctly; or one for each output, "
         "as in the paper and LyCORIS since 3.2, which they misread",
+        rare=True,
     )
     rs_lora: bool = param(
         False,
         "rsLoRA: scale by alpha / √rank, so that high ranks learn as fast as low ones; files hold alpha · √rank  "
         "(Kalajdzievski 2023, arXiv:2312.03732)",
         kohya=("rs_lora",),
+        rare=True,
     )
 
     def width(self, pointwise: bool) -> Width:

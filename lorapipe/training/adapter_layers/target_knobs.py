@@ -43,14 +43,16 @@ class TargetKnobs(Adapter):
         (),
         "regular expressions: train only modules whose path contains a match, such as attn2 or mid_block",
         kohya=("include_patterns",),
+        rare=True,
     )
     exclude: tuple[str, ...] = param(
         (),
         "regular expressions: leave out modules whose path contains a match, such as ff\\.net",
         kohya=("exclude_patterns",),
+        rare=True,
     )
     norms: bool = param(
-        False, "also train weights and biases of normalisations (LyCORIS' train_norm)", kohya=("train_norm",)
+        False, "also train weights and biases of normalisations (LyCORIS' train_norm)", kohya=("train_norm",), rare=True
     )
     module_dropout: float = param(
         0.0,
@@ -58,6 +60,7 @@ class TargetKnobs(Adapter):
         ge=0,
         lt=1,
         kohya=("module_dropout",),
+        rare=True,
     )
 
     module_ranks: dict[str, int] = param(
@@ -65,11 +68,13 @@ class TargetKnobs(Adapter):
         "another rank for named modules: a regular expression and a rank, {attn2: 64, ff\\.net: 8}; the first that is found "
         "in a module's path counts, 0 leaves it out",
         kohya=("network_reg_dims",),
+        rare=True,
     )
     module_kinds: dict[str, str] = param(
         dict,
         "another kind of adapter for named modules, {ff\\.net: lokr}, with the settings of this one that it has too and its "
         "usual ones else (LyCORIS' name_algo_map)",
+        rare=True,
     )
 
     @abstractmethod

@@ -21,6 +21,7 @@ class TimestepRankKnobs(LoraKnobs):
         "(Soboleva et al. 2025, arXiv:2507.05964)",
         ge=0,
         le=768,
+        rare=True,
     )
 
     def problems(self) -> Iterator[Problem]:

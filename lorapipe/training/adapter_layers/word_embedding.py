@@ -49,6 +49,7 @@ class WordEmbedding(Spec):
     replace: bool = param(
         False,
         "give another meaning to a trigger that the base knows; without init it starts from that word's own vectors",
+        rare=True,
     )
     norm: float = param(
         0.0,
@@ -56,6 +57,7 @@ class WordEmbedding(Spec):
         "0.1 softly. Vectors with large norms drown out the rest of a prompt",
         ge=0,
         le=1,
+        rare=True,
     )
 
     def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:

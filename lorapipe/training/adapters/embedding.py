@@ -20,6 +20,7 @@ class Embedding(WordEmbedding, Adapter):
     Textual inversion  (Gal et al. 2022, arXiv:2208.01618).
     """
 
+    search_words: ClassVar[tuple[str, ...]] = ("textual inversion", "train embedding", "trigger word")
     trains: ClassVar[tuple[str, ...]] = ("embedding",)
     has_norms: ClassVar[bool] = False
 

@@ -24,6 +24,7 @@ class Finetune(Adapter):
     weight; `export` with `convert: checkpoint` writes the base with ΔW added.
     """
 
+    search_words: ClassVar[tuple[str, ...]] = ("dreambooth", "fine-tune", "full fine-tuning", "train checkpoint")
     has_norms: ClassVar[bool] = False
     in_place: ClassVar[bool] = True
     usual_snapshots: ClassVar[int] = 1
@@ -33,9 +34,10 @@ class Finetune(Adapter):
     include: tuple[str, ...] = param(
         (),
         "regular expressions: train only layers whose path contains a match, such as attn2 (cross-attention alone)",
+        rare=True,
     )
     exclude: tuple[str, ...] = param(
-        (), "regular expressions: do not train layers whose path contains a match, such as norm"
+        (), "regular expressions: do not train layers whose path contains a match, such as norm", rare=True
     )
     weights: Literal["fp32", "bf16"] = param(
         "fp32",
@@ -49,6 +51,7 @@ class Finetune(Adapter):
         "update each weight in the backward pass as soon as its gradient is complete, and free the gradient: less memory. "
         "max_grad_norm then clips each tensor's gradient separately. Not with accumulation or several devices",
         kohya=("fused_backward_pass",),
+        rare=True,
     )
 
     @property

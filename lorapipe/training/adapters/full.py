@@ -24,6 +24,7 @@ class Full(TargetKnobs):
     Files are as large as the weights of these modules, and the optimizer state is several times larger.
     """
 
+    search_words: ClassVar[tuple[str, ...]] = ("lycoris full", "full rank")
     algorithm: ClassVar[str] = "full"
 
     biases: bool = param(True, "also train the biases of modules that have one (diff_b)")

@@ -32,6 +32,7 @@ class Hypernetwork(Adapter):
     parameters. The last layer starts at zero, so training starts from the unchanged base.
     """
 
+    search_words: ClassVar[tuple[str, ...]] = ("train hypernetwork",)
     trains: ClassVar[tuple[str, ...]] = ("denoiser",)
     has_norms: ClassVar[bool] = False
     formats: ClassVar[tuple[str, ...]] = ("a1111",)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class LoCon(TimestepRankKnobs):
     """LoRA that also trains resnet, downsample and upsample blocks; 3×3 convolutions have their own rank (conv_dim)."""
 
+    search_words: ClassVar[tuple[str, ...]] = ("lycoris", "convolution lora")
     algorithm: ClassVar[str] = "lora"
     convolutions: ClassVar[bool] = True
 
@@ -40,12 +41,14 @@ class LoCon(TimestepRankKnobs):
         ge=0,
         le=768,
         kohya=("conv_block_dims",),
+        rare=True,
     )
     conv_block_alphas: tuple[float, ...] = param(
         (),
         "with conv_block_ranks: an alpha for each block in place of conv_alpha; 0 means the block's rank",
         ge=0,
         kohya=("conv_block_alphas",),
+        rare=True,
     )
 
     def numbers(self, shape: Sequence[int], width: Width) -> int:

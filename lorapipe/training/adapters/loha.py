@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class LoHa(LoraKnobs):
     """ΔW = (alpha / rank) · (w1_a · w1_b) ⊙ (w2_a · w2_b)  (Hyeon-Woo et al. 2021, arXiv:2108.06098; LyCORIS' `loha`)."""
 
+    search_words: ClassVar[tuple[str, ...]] = ("lycoris", "hadamard")
     algorithm: ClassVar[str] = "loha"
 
     rank: int = param(
@@ -45,6 +46,7 @@ class LoHa(LoraKnobs):
         False,
         "3×3 convolutions in Tucker form: fewer parameters, with a core of the kernel's size (LyCORIS' use_tucker)",
         kohya=("use_tucker",),
+        rare=True,
     )
 
     def numbers(self, shape: Sequence[int], width: Width) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 class LoKr(LoraKnobs):
     """ΔW = (alpha / rank) · w1 ⊗ (w2_a · w2_b), or w1 ⊗ w2  (Yeh et al. 2023, arXiv:2309.14859; LyCORIS' `lokr`)."""
 
+    search_words: ClassVar[tuple[str, ...]] = ("lycoris", "kronecker")
     algorithm: ClassVar[str] = "lokr"
 
     rank: int = param(
@@ -45,7 +46,10 @@ class LoKr(LoraKnobs):
     )
     full_matrix: bool = param(False, "both factors are full matrices, whatever the rank", kohya=("full_matrix",))
     decompose_both: bool = param(
-        False, "the smaller factor is low-rank too, where that has fewer parameters", kohya=("decompose_both",)
+        False,
+        "the smaller factor is low-rank too, where that has fewer parameters",
+        kohya=("decompose_both",),
+        rare=True,
     )
     conv_rank: int = param(
         0, "rank of 3×3 convolutions, with a preset that has them; 0: as rank", ge=0, le=100_000, kohya=("conv_dim",)
@@ -57,6 +61,7 @@ class LoKr(LoraKnobs):
         False,
         "3×3 convolutions in Tucker form: fewer parameters; export multiplies them out, for ComfyUI (LyCORIS' use_tucker)",
         kohya=("use_tucker",),
+        rare=True,
     )
 
     def numbers(self, shape: Sequence[int], width: Width) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class LoRA(TimestepRankKnobs):
     """ΔW = (alpha / rank) · up · down on Linear layers and 1×1 convolutions  (Hu et al. 2021, arXiv:2106.09685)."""
 
+    search_words: ClassVar[tuple[str, ...]] = ("train lora", "lora rank", "network dim")
     algorithm: ClassVar[str] = "lora"
 
     rank: int = param(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.spec import param
@@ -27,6 +27,8 @@ class Peft(TargetKnobs):
 
     ComfyUI, Forge and A1111 read none of them: for these programs export with `convert: lora` or `convert: diff`.
     """
+
+    search_words: ClassVar[tuple[str, ...]] = ("hugging face peft", "vera", "boft", "fourierft")
 
     method: Method = param(
         Method.default("boft"),

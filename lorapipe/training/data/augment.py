@@ -52,12 +52,14 @@ class Augmentation(Spec):
         ge=1,
         le=100,
         kohya=("face_crop_aug_range",),
+        rare=True,
     )
     variants: int = param(
         VARIANTS,
         "with colour, random_crop or face_crop: number of variants of each picture that are encoded and cached",
         ge=2,
         le=256,
+        rare=True,
     )
 
     def problems(self) -> Iterator[Problem]:

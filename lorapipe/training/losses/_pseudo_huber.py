@@ -35,7 +35,7 @@ class PseudoHuber(Loss):
         kohya=("huber_schedule",),
     )
     scale: float = param(
-        1.0, "factor on c of the exponential and constant schedules", gt=0, le=100, kohya=("huber_scale",)
+        1.0, "factor on c of the exponential and constant schedules", gt=0, le=100, kohya=("huber_scale",), rare=True
     )
 
     def problems(self) -> Iterator[Problem]:

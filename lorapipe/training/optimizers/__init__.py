@@ -69,6 +69,7 @@ class Optimizer(Spec, contract="type"):
         dict,
         "further arguments of the library's class, by its own names: {maximize: false}",
         kohya=("optimizer_args",),
+        rare=True,
     )
 
     def usual_rate(self, role: str) -> float:

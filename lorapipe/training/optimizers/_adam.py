@@ -15,9 +15,9 @@ class Moments(Optimizer):
     weight_decay: float = param(
         0.01, "decoupled weight decay, multiplied by the learning rate; a weak guard against over-fitting", ge=0, le=1
     )
-    beta1: float = param(0.9, "decay of the moving average of the gradient (first moment); rarely changed", ge=0, lt=1)
+    beta1: float = param(0.9, "decay of the moving average of the gradient (first moment)", ge=0, lt=1, rare=True)
     beta2: float = param(
-        0.999, "decay of the moving average of the squared gradient (second moment); rarely changed", ge=0, lt=1
+        0.999, "decay of the moving average of the squared gradient (second moment)", ge=0, lt=1, rare=True
     )
 
 
@@ -25,4 +25,4 @@ class Moments(Optimizer):
 class Adam(Moments):
     """Optimizer with steps m / (√v + ε), of the first and second moment."""
 
-    eps: float = param(1e-8, "ε in the denominator √v + ε, for numerical stability; rarely changed", gt=0)
+    eps: float = param(1e-8, "ε in the denominator √v + ε, for numerical stability", gt=0, rare=True)

@@ -20,7 +20,7 @@ class Nesterov(Optimizer):
     weight_decay: float = param(
         0.0, "weight decay, multiplied by the learning rate; a weak guard against over-fitting", ge=0, le=1
     )
-    momentum: float = param(0.9, "momentum: factor on the previous step; rarely changed", gt=0, lt=1)
+    momentum: float = param(0.9, "momentum: factor on the previous step", gt=0, lt=1, rare=True)
 
     def keywords(self) -> dict[str, Any]:
         return {"nesterov": True, **super().keywords()}

@@ -30,10 +30,10 @@ class Adafactor(Optimizer):
         True, "use its own schedule, at most 1/√step, instead of the learning rates and the scheduler"
     )
     scale_parameter: bool = param(True, "scale steps by the root mean square of the parameter")
-    warmup_init: bool = param(True, "start its own schedule with very small steps; needs relative_step")
+    warmup_init: bool = param(True, "start its own schedule with very small steps; needs relative_step", rare=True)
     weight_decay: float = param(0.0, "weight decay, multiplied by the learning rate", ge=0, le=1)
-    clip_threshold: float = param(1.0, "clip steps whose root mean square is above this", gt=0)
-    decay_rate: float = param(-0.8, "exponent of the second moment's decay, 1 − step^decay_rate; rarely changed", lt=0)
+    clip_threshold: float = param(1.0, "clip steps whose root mean square is above this", gt=0, rare=True)
+    decay_rate: float = param(-0.8, "exponent of the second moment's decay, 1 − step^decay_rate", lt=0, rare=True)
 
     # Here the user chooses whether learning rates are used.
     adaptive = one_rate = slow = property(lambda self: self.relative_step)

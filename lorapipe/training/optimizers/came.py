@@ -20,5 +20,5 @@ class Came(Moments):
     states: ClassVar[float] = 1.04
     elementwise: ClassVar[bool] = False
 
-    beta3: float = param(0.9999, "decay of the moving average of the steps' instability; rarely changed", ge=0, lt=1)
-    clip_threshold: float = param(1.0, "clip steps whose root mean square is above this", gt=0)
+    beta3: float = param(0.9999, "decay of the moving average of the steps' instability", ge=0, lt=1, rare=True)
+    clip_threshold: float = param(1.0, "clip steps whose root mean square is above this", gt=0, rare=True)

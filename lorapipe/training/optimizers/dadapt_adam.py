@@ -28,15 +28,17 @@ class DadaptAdam(Optimizer):
         0.01, "weight decay, multiplied by the learning rate; a weak guard against over-fitting", ge=0, le=1
     )
     decouple: bool = param(
-        True, "decoupled weight decay as in AdamW (true), or L2 regularisation in the gradient (false)"
+        True, "decoupled weight decay as in AdamW (true), or L2 regularisation in the gradient (false)", rare=True
     )
-    use_bias_correction: bool = param(False, "Adam's bias correction of the moments; also slows the first steps")
-    beta1: float = param(0.9, "decay of the moving average of the gradient (first moment); rarely changed", ge=0, lt=1)
+    use_bias_correction: bool = param(
+        False, "Adam's bias correction of the moments; also slows the first steps", rare=True
+    )
+    beta1: float = param(0.9, "decay of the moving average of the gradient (first moment)", ge=0, lt=1, rare=True)
     beta2: float = param(
-        0.999, "decay of the moving average of the squared gradient (second moment); rarely changed", ge=0, lt=1
+        0.999, "decay of the moving average of the squared gradient (second moment)", ge=0, lt=1, rare=True
     )
-    eps: float = param(1e-8, "ε in the denominator √v + ε, for numerical stability; rarely changed", gt=0)
-    d0: float = param(1e-6, "initial estimate d; rarely changed", gt=0, le=1)
+    eps: float = param(1e-8, "ε in the denominator √v + ε, for numerical stability", gt=0, rare=True)
+    d0: float = param(1e-6, "initial estimate d", gt=0, le=1, rare=True)
     growth_rate: float | None = param(
         None, "largest factor by which d may grow in a step: 1.02 is a slow start; empty: no limit", gt=1
     )

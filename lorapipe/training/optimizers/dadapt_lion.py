@@ -27,7 +27,7 @@ class DadaptLion(Optimizer):
         0.01, "weight decay, multiplied by the learning rate; a weak guard against over-fitting", ge=0, le=1
     )
     beta1: float = param(
-        0.9, "weight of the averaged gradient against the newest in a step's direction; rarely changed", ge=0, lt=1
+        0.9, "weight of the averaged gradient against the newest in a step's direction", ge=0, lt=1, rare=True
     )
-    beta2: float = param(0.999, "decay of the moving average of the gradient; rarely changed", ge=0, lt=1)
-    d0: float = param(1e-6, "initial estimate d; rarely changed", gt=0, le=1)
+    beta2: float = param(0.999, "decay of the moving average of the gradient", ge=0, lt=1, rare=True)
+    d0: float = param(1e-6, "initial estimate d", gt=0, le=1, rare=True)

@@ -25,8 +25,8 @@ class DadaptSgd(Optimizer):
     weight_decay: float = param(
         0.0, "weight decay, multiplied by the learning rate; a weak guard against over-fitting", ge=0, le=1
     )
-    momentum: float = param(0.9, "momentum: factor on the previous step; rarely changed", ge=0, lt=1)
-    d0: float = param(1e-6, "initial estimate d; rarely changed", gt=0, le=1)
+    momentum: float = param(0.9, "momentum: factor on the previous step", ge=0, lt=1, rare=True)
+    d0: float = param(1e-6, "initial estimate d", gt=0, le=1, rare=True)
     growth_rate: float | None = param(
         1.1,
         "largest factor by which d may grow in a step. Gradients of a new adapter are nearly zero (up is 0), and "

@@ -28,20 +28,22 @@ class Prodigy(Optimizer):
     )
     weight_decay: float = param(0.01, "weight decay, multiplied by the learning rate", ge=0, le=1)
     decouple: bool = param(
-        True, "decoupled weight decay as in AdamW (true), or L2 regularisation in the gradient (false)"
+        True, "decoupled weight decay as in AdamW (true), or L2 regularisation in the gradient (false)", rare=True
     )
-    use_bias_correction: bool = param(True, "Adam's bias correction of the moments; also slows the first steps")
+    use_bias_correction: bool = param(
+        True, "Adam's bias correction of the moments; also slows the first steps", rare=True
+    )
     safeguard_warmup: bool = param(
         False,
         "leave the learning rate out of the estimate of d; true only with a warm-up, whose small rates mislead it",
     )
-    beta1: float = param(0.9, "decay of the moving average of the gradient (first moment); rarely changed", ge=0, lt=1)
+    beta1: float = param(0.9, "decay of the moving average of the gradient (first moment)", ge=0, lt=1, rare=True)
     beta2: float = param(
-        0.999, "decay of the moving average of the squared gradient (second moment); rarely changed", ge=0, lt=1
+        0.999, "decay of the moving average of the squared gradient (second moment)", ge=0, lt=1, rare=True
     )
-    d0: float = param(1e-6, "initial estimate d; rarely changed", gt=0, le=1)
+    d0: float = param(1e-6, "initial estimate d", gt=0, le=1, rare=True)
     growth_rate: float | None = param(
-        None, "largest factor by which d may grow in a step: 1.02 is a slow start; empty: no limit", gt=1
+        None, "largest factor by which d may grow in a step: 1.02 is a slow start; empty: no limit", gt=1, rare=True
     )
 
     warms_up = property(lambda self: self.safeguard_warmup)

@@ -25,11 +25,15 @@ class ProdigyPlusScheduleFree(Optimizer):
 
     d_coef: float = param(1.0, "factor on the estimate d: the one to change. 0.5–2 is usual", gt=0, le=100)
     weight_decay: float = param(0.0, "weight decay, multiplied by the learning rate", ge=0, le=1)
-    prodigy_steps: int = param(0, "step after which d is frozen; 0: never", ge=0)
-    use_bias_correction: bool = param(False, "Adam's bias correction of the moments; also slows the first steps")
-    use_speed: bool = param(False, "estimate d from how fast the weights move: for trainings whose d does not rise")
-    beta1: float = param(0.9, "decay of the moving average of the gradient (first moment); rarely changed", ge=0, lt=1)
-    beta2: float = param(
-        0.99, "decay of the moving average of the squared gradient (second moment); rarely changed", ge=0, lt=1
+    prodigy_steps: int = param(0, "step after which d is frozen; 0: never", ge=0, rare=True)
+    use_bias_correction: bool = param(
+        False, "Adam's bias correction of the moments; also slows the first steps", rare=True
     )
-    d0: float = param(1e-6, "initial estimate d; rarely changed", gt=0, le=1)
+    use_speed: bool = param(
+        False, "estimate d from how fast the weights move: for trainings whose d does not rise", rare=True
+    )
+    beta1: float = param(0.9, "decay of the moving average of the gradient (first moment)", ge=0, lt=1, rare=True)
+    beta2: float = param(
+        0.99, "decay of the moving average of the squared gradient (second moment)", ge=0, lt=1, rare=True
+    )
+    d0: float = param(1e-6, "initial estimate d", gt=0, le=1, rare=True)

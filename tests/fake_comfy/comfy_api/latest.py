@@ -70,6 +70,11 @@ class io:  # noqa: N801 (as it is called there)
     class ComfyNode:
         hidden: Any = None
 
+        @classmethod
+        def GET_NODE_INFO_V1(cls):  # noqa: N802
+            made = cls.define_schema()
+            return {"name": made.node_id, "display_name": made.display_name}
+
     Boolean = _kind("BOOLEAN", default=None)
     Int = _kind("INT", default=None, min=0, max=2048, control_after_generate=None)
     Float = _kind("FLOAT", default=None, min=0, max=2048, step=None, round=None)

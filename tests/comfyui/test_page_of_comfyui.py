@@ -1,0 +1,150 @@
+"""lorapipe's nodes on ComfyUI's page, in a real browser: what a user sees before, while and after a graph runs.
+
+The page is the one that ComfyUI has; COMFYUI_FRONTEND names a folder with another one, as `pip install --target FOLDER
+comfyui-frontend-package` makes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browsers import in_a_browser
+from graph_page import GraphPage
+from real_comfyui import ComfyUI
+from test_graphs import LINUX, OURS, Place, no_workers_within, pictures, pipeline, workers
+
+from comfy_nodes.workflow import graph, page_format
+from lorapipe.pipeline import loader
+
+pytestmark = [in_a_browser, pytest.mark.timeout(900)]
+TOOLTIP = "document.querySelector('.node-tooltip')?.textContent ?? ''"
+
+
+@pytest.fixture(scope="module", params=["the page that ComfyUI has", "another page"])
+def place(
+    request: pytest.FixtureRequest, comfyui: ComfyUI, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    arguments = []
+    if request.param == "another page":
+        if not (other := os.environ.get("COMFYUI_FRONTEND")):
+            pytest.skip("COMFYUI_FRONTEND is not set")
+        arguments = ["--front-end-root", str(Path(other).absolute() / "comfyui_frontend_package" / "static")]
+    folder = tmp_path_factory.mktemp("page")
+    pictures(folder / "input/penny")
+    with comfyui.serve(folder, OURS, *arguments) as server:
+        yield Place(comfyui, server, folder)
+
+
+@pytest.fixture
+def page(place: Place) -> Iterator[GraphPage]:
+    page = GraphPage(place.server)
+    yield page
+    page.close()
+
+
+def small(place: Place, **how: int) -> dict[str, Any]:
+    """Return a small training, its verdict and its file as a graph in the page's form."""
+    drawn = page_format(graph(loader.load(pipeline(place.folder, place.folder / "input/penny", **how))))
+    text = json.dumps(drawn).replace((place.folder / "input").as_posix() + "/", "")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def test_a_training_is_seen_while_it_runs_afterwards_and_on_other_pages(place: Place, page: GraphPage) -> None:
+    other = GraphPage(place.server)
+    other.open(small(place, steps=5))
+    page.open(small(place, steps=20))
+    page.queue()
+    page.says("penny", "/20 steps", "loss", "s/it", "left")
+    page.wait(lambda: page.has_curve("penny"), "the curve")
+    page.says("file", "penny-", ".safetensors")
+    page.says("grid", "finished in")
+    assert "finished in" in page.text("penny") and page.has_curve("penny") and page.pictures("penny") >= 1
+    assert page.pictures("dataset") == 1 and page.pictures("grid") == 1
+    names = ("dataset", "penny", "grid", "file")
+    told = {name: page.text(name) for name in names}
+    assert not any(other.text(name) for name in names), "another page has the same ids in another graph"
+    page.reload()
+    page.wait(lambda: {name: page.text(name) for name in names} == told, "what the nodes said")
+    page.wait(lambda: page.has_curve("penny") and page.pictures("penny") >= 1, "curve and previews")
+    other.open(page.graph())
+    other.wait(lambda: {name: other.text(name) for name in names} == told, "the same on the other page")
+    other.wait(lambda: other.has_curve("penny") and other.pictures("grid") == 1, "curve and pictures there")
+    other.close()
+
+
+@LINUX
+def test_a_training_goes_on_being_seen_after_a_reload_until_it_is_cancelled(place: Place, page: GraphPage) -> None:
+    page.open(small(place, steps=900, seed=1))
+    page.queue()
+    page.wait(lambda: page.has_curve("penny"), "the curve")
+    page.reload()
+    page.wait(lambda: page.has_curve("penny") and "/900 steps" in page.text("penny"), "the curve after a reload")
+    reached = page.text("penny")
+    page.wait(lambda: page.text("penny") != reached, "another step")
+    began = time.monotonic()
+    page.cancel()
+    page.wait(lambda: "stop" in page.text("penny"), "an answer to Cancel")
+    print(f"the node said so {time.monotonic() - began:.2f} s after Cancel")
+    page.says("penny", "stopped at", "/900", "goes on from")
+    assert no_workers_within(place.server, 5) and not workers(place.server)
+    assert page.has_curve("penny")
+
+
+def test_a_mistake_is_told_on_its_node_as_text(place: Place, page: GraphPage) -> None:
+    page.open(small(place))
+    page.run("widgetOf('penny', 'steps').value = '<b>many</b>';")
+    page.queue()
+    page.says("penny", "steps", "<b>many</b>", "is not a duration")
+
+
+def test_every_setting_of_every_node_is_the_same_after_saving_and_opening(page: GraphPage) -> None:
+    page.open({"nodes": [], "links": [], "version": 0.4})
+    page.run("""
+        const types = Object.keys(LiteGraph.registered_node_types).filter((type) => type.startsWith("Lorapipe"));
+        const other = ({ type, value, options }) => {
+          const words = options?.values ?? [];
+          if (type === "toggle") return !value;
+          if (type === "combo") return words.at(-1) ?? value;
+          if (type === "number") return Math.min(Math.max(value + (options.step2 || 1), options.min), options.max);
+          return type === "button" ? value : `${value}, "ä" \\\\ 1e-4\\n더`;
+        };
+        for (const type of types) {
+          const node = LiteGraph.createNode(type);
+          app.graph.add(node);
+          for (const widget of node.widgets ?? []) widget.value = other(widget);
+        }
+    """)
+    values = "Object.fromEntries(app.graph._nodes.map((node) => "
+    values += "[node.type, (node.widgets ?? []).map((each) => [each.name, each.value ?? null])]))"
+    before = page.value(values)
+    assert len(before) > 50 and any(value == "더" or "더" in str(value) for _, value in before["LorapipeStageTrain"])
+    saved = page.graph()
+    page.open({"nodes": [], "links": [], "version": 0.4})
+    page.open(saved)
+    assert page.value(values) == before
+
+
+def test_the_page_in_korean_has_korean_nodes(place: Place) -> None:
+    page = GraphPage(place.server, "ko")
+    try:
+        page.open({"nodes": [], "links": [], "version": 0.4})
+        page.run("window.made = LiteGraph.createNode('LorapipeStageTrain'); app.graph.add(made); made.pos = [0, 0];")
+        shown = page.value("[made.title, made.inputs[0].label ?? made.inputs[0].localized_name]")
+        assert all(re.search("[가-힣]", text) for text in shown), shown
+        page.wait(lambda: page.value("made.widgets.find((each) => each.name === 'steps').last_y"), "the widget")
+        where = "made.pos[0] + 60, made.pos[1] + made.widgets.find((each) => each.name === 'steps').last_y + 10"
+        page.run("app.canvas.ds.offset = [300, 200]; app.canvas.ds.scale = 1; app.canvas.setDirty(true, true);")
+        x, y = page.value(f"app.canvas.convertOffsetToCanvas([{where}])")
+        left, top = page.value("(({left, top}) => [left, top])(app.canvas.canvas.getBoundingClientRect())")
+        page.browser.do(f"await page.mouse.move({left + x}, {top + y}, {{steps: 3}});")
+        page.wait(lambda: re.search("[가-힣]", page.value(TOOLTIP)), "a Korean tooltip")
+    finally:
+        page.close()
