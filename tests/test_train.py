@@ -266,6 +266,12 @@ def test_weights_that_move_away_from_the_optimizer_end_the_training(dataset: Dat
     steps.close()  # type: ignore[attr-defined]
 
 
+def test_a_choice_with_true_and_false_is_written_as_in_a_document(tmp_path: Path) -> None:
+    told = {"uses": "train", "dataset": "$dataset", "gradient_checkpointing": "yes"}
+    with pytest.raises(InputError, match=r'"yes" is not one of auto, true, false\.'):
+        from_dict(Train, told, tmp_path)
+
+
 def test_compile_is_refused_in_words(tmp_path: Path) -> None:
     told = {"uses": "train", "dataset": "$dataset", "compile": True}
     with pytest.raises(InputError, match=r"compile is no longer there.*graphs: auto"):
