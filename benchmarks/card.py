@@ -30,10 +30,10 @@ from step_time import context, prepared
 
 from lorapipe.models import Checkpoint, Family
 from lorapipe.spec import from_dict
-from lorapipe.stages._train_forecast import memory
 from lorapipe.stages.train import Train
 from lorapipe.training import device as devices
 from lorapipe.training.trainer import Trainer
+from lorapipe.training.training_memory import memory
 
 USUAL = (
     "sd15:512:1",

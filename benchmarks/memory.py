@@ -9,12 +9,14 @@ seconds and no memory.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import full_size
 import torch
 
-from lorapipe.models import Family
+from lorapipe.models import Checkpoint, Family
 from lorapipe.models._stable_diffusion import StableDiffusion
 from lorapipe.models._unet import LatentDiffusion
 from lorapipe.training.adapters.lora import LoRA
@@ -54,8 +56,11 @@ def held(family: type[StableDiffusion]) -> LatentDiffusion:
     return model
 
 
-def kept(model: LatentDiffusion, side: int, checkpointed: bool) -> int:
-    """Return the bytes that the U-Net's forward pass saves for a picture of `side` pixels, without parameters."""
+def kept(model: LatentDiffusion, side: int, checkpointed: bool | Sequence[str]) -> int:
+    """Return the bytes that the U-Net's forward pass saves for a picture of `side` pixels, without parameters.
+
+    `checkpointed` are the blocks that are computed again; True: all.
+    """
     sizes: dict[int, int] = {}
     alive = []
     held = [
@@ -83,6 +88,16 @@ def kept(model: LatentDiffusion, side: int, checkpointed: bool) -> int:
     return sum(sizes.values())
 
 
+def shares(model: LatentDiffusion, family: StableDiffusion, least: float) -> Iterator[tuple[int, float, float]]:
+    """Yield some numbers of blocks that are computed again, and what is kept then: counted, and as estimated."""
+    footprint, side = family.footprint(), 1024
+    assert footprint is not None
+    whole, blocks = kept(model, side, False) / side**2, [*footprint.recomputed]
+    for count in (len(blocks) * part // 8 for part in (2, 4, 6)):
+        saved = sum(footprint.recomputed[path] for path in blocks[:count])
+        yield count, kept(model, side, blocks[:count]) / side**2, whole - (whole - least) * saved
+
+
 def main() -> None:
     """Print the counts."""
     torch.nn.functional.scaled_dot_product_attention = attention
@@ -102,6 +117,8 @@ def main() -> None:
             each = [kept(model, side, checkpointed) / side**2 for side in sides]
             told = "  ".join(f"{side} px {value:8,.0f}" for side, value in zip(sides, each, strict=True))
             print(f"  kept, bytes a pixel, {'checkpointed' if checkpointed else 'whole':12}  {told}")
+        for count, counted, estimated in shares(model, family(checkpoint=Checkpoint(Path())), each[-1]):
+            print(f"  {count:3} blocks computed again: kept {counted:8,.0f}, estimated {estimated:8,.0f}")
         attached.detach()
 
 

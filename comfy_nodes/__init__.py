@@ -10,6 +10,7 @@
     graph_runner  runs a pipeline beside ComfyUI       help_pages   help pages, texts, example graphs
     result_pages  serves the pages of results          saving_nodes  waits for nodes that save pictures
     translations  the texts in other languages         search_words  what finds a node in the page's search
+    installation  compares the installed lorapipe with this folder's version; install.py installs it
     node_outputs  what nodes show, kept for pages that are reloaded or opened elsewhere
     bridge, comfy_folders, node_display, node_outputs   the files that import ComfyUI: nodes, folders, display of progress
 
@@ -24,7 +25,10 @@ WEB_DIRECTORY = "./web"
 
 
 async def comfy_entrypoint() -> Any:
-    """Return the extension with the nodes; ComfyUI's entry point."""
-    from .bridge import extension
+    """Return the extension with the nodes; ComfyUI's entry point. `RuntimeError` says what to install, if need be."""
+    from .installation import check, explained
 
+    with explained():
+        check()
+        from .bridge import extension
     return extension()

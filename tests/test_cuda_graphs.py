@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import families
 import pytest
@@ -228,6 +228,7 @@ def test_freed_gradients_are_noticed() -> None:
 
 CAPTIONS = ("a red hat", "penny, snow", "a hat", "b")
 STEPS = 6
+Checkpoints: TypeAlias = bool | tuple[str, ...]
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +259,7 @@ def updates(model: Model, reading: TextReading) -> Iterator[loop.Update]:
 
 
 def learned(
-    model: Model, adapter: Adapter, reading: TextReading, *, records: bool, checkpoints: bool = False
+    model: Model, adapter: Adapter, reading: TextReading, *, records: bool, checkpoints: Checkpoints = False
 ) -> tuple[list[float], dict[str, torch.Tensor], int, list[str]]:
     """Train denoiser and text encoders; return losses, parameters, replays and what was refused."""
     said: list[str] = []
@@ -268,7 +269,7 @@ def learned(
         parameters = [each for found in handle.parameters().values() for each in found]
         held = Places([*parameters, *model.part(model.denoiser).parameters()])
         recorder = OperationRecorder(parameters)
-        passes = GraphedPasses(model.device, held, 1000, recorder, said.append, checkpoints=checkpoints)
+        passes = GraphedPasses(model.device, held, 1000, recorder, said.append, checkpoints=bool(checkpoints))
         encode = lambda tokens: model.encode_tokens(tokens, reading)  # noqa: E731
         objective = loop.Objective(model, Mse(), MinSnr(), NoiseOptions(perturbation=0.1).draw, 5, encode)
         steps = loop.train(
@@ -280,9 +281,11 @@ def learned(
     return losses, found, recorder.replayed, said
 
 
-CASES: dict[str, tuple[str, Adapter, TextReading, bool]] = {
+SOME_BLOCKS = ("up_blocks.0.resnets.0", "up_blocks.0.attentions.0.transformer_blocks.0")
+CASES: dict[str, tuple[str, Adapter, TextReading, Checkpoints]] = {
     "150 tokens, weighted": ("sd15", LoRA(rank=2), TextReading(150, weighted=True), False),
     "recomputed": ("sdxl", LoRA(rank=2), TextReading(), True),
+    "some recomputed": ("sdxl", LoRA(rank=2), TextReading(), SOME_BLOCKS),
     "transformer": (families.NAME, LoRA(rank=2), TextReading(), False),
     "dropouts": ("sdxl", LoRA(rank=2, dropout=0.2, rank_dropout=0.2, module_dropout=0.2), TextReading(), False),
     "dora": ("sd15", LoRA(rank=2, dora=True), TextReading(), False),

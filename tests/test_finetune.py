@@ -19,7 +19,7 @@ from lorapipe.models import Model
 from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.spec import Duration, Source
-from lorapipe.stages._train_forecast import _disk, memory
+from lorapipe.stages._train_forecast import _disk
 from lorapipe.stages.train import Train
 from lorapipe.training import loop
 from lorapipe.training.adapter_layers.in_place_optimizer import round_stochastically
@@ -32,6 +32,7 @@ from lorapipe.training.noise_options import NoiseOptions
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.optimizers.adamw import AdamW
 from lorapipe.training.param_groups import grouped
+from lorapipe.training.training_memory import memory
 from lorapipe.training.weightings.none import NoWeighting
 
 PARTS = ("unet", "text_encoder")
@@ -312,7 +313,7 @@ def test_the_plan_says_memory_and_disk(tmp_path: Path) -> None:
         train = Train(dataset="unused", adapter=adapter, precision="bf16", text_encoder_lr=0.0)  # type: ignore[arg-type]
         found = memory(train, base, 512 * 512)
         assert found is not None
-        needs[name] = found[0]
+        needs[name] = found
     numbers = 859_520_964
     assert needs["copies"].base == needs["lean"].base == 2 * numbers
     assert needs["copies"].adapter == pytest.approx(numbers * (4 + 4 + 8), rel=1e-3)

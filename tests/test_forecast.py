@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -18,7 +19,6 @@ from lorapipe.models import Activations, Checkpoint
 from lorapipe.models.sd15 import SD15
 from lorapipe.models.sdxl import SDXL
 from lorapipe.spec import Duration, Ref, Source
-from lorapipe.stages._train_forecast import memory
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
 from lorapipe.training.adapter_layers.hypernetwork_nets import ContextNet
@@ -45,6 +45,7 @@ from lorapipe.training.optimizers.lion import Lion
 from lorapipe.training.optimizers.prodigy import Prodigy
 from lorapipe.training.optimizers.sgd_nesterov import SgdNesterov as Sgd
 from lorapipe.training.param_groups import grouped
+from lorapipe.training.training_memory import fewest_blocks, memory, needs
 from lorapipe.training_record import TrainingRecord
 
 
@@ -141,7 +142,32 @@ def test_memory_is_reckoned_for_bases_of_the_published_shape(tmp_path: Path) -> 
     lines = full_size(tmp_path, SD15)
     assert any("on a GPU about" in line and "6 GB card" in line and "measured" in line for line in lines)
     lines = full_size(tmp_path, SDXL, text_encoder_lr=0.0)
+    assert any("gradient_checkpointing: auto computes again" in line and "of 87 blocks on a" in line for line in lines)
+    lines = full_size(tmp_path, SDXL, text_encoder_lr=0.0, gradient_checkpointing=False)
     assert any("with gradient_checkpointing: true" in line for line in lines)
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+def test_no_more_blocks_are_computed_again_than_the_memory_asks_for(family: str, tmp_path: Path) -> None:
+    base = published.base(family, tmp_path)
+    train = Train(dataset=Ref("a"), batch=4, precision="bf16")  # type: ignore[arg-type]
+    whole, least = (memory(replace(train, gradient_checkpointing=each), base, 1024**2) for each in ("auto", True))
+    assert whole is not None and least is not None
+    counts = []
+    for share in (1.0, 0.9, 0.7, 0.5, 0.3, 0.1, 0.0):
+        available = least.total + share * (whole.total - least.total)
+        found = fewest_blocks(train, base, 1024**2, available)
+        assert found is not None and found.fits and found.need.total <= available
+        if found.blocks:
+            footprint = base.footprint()
+            assert footprint is not None
+            fewer = sum(footprint.recomputed[path] for path in found.blocks[:-1])
+            estimate = needs(train, base, 1024**2)
+            assert estimate is not None and estimate(fewer).total > available, "one block less would not fit"
+        counts.append(len(found.blocks))
+    assert counts == sorted(counts) and counts[0] == 0 and counts[-1] == found.total
+    above = fewest_blocks(train, base, 1024**2, least.total - 1)
+    assert above is not None and not above.fits and len(above.blocks) == above.total
 
 
 def test_memory_follows_what_is_asked_for(tmp_path: Path) -> None:
@@ -154,7 +180,7 @@ def test_memory_follows_what_is_asked_for(tmp_path: Path) -> None:
     assert needed(unet, numbers, AdamW8bit.states, side).adapter < plain.adapter
     assert needed(unet, 4 * numbers, 2, side).adapter == 4 * plain.adapter
     assert needed(unet, numbers, 2, 2 * side).pictures == 2 * plain.pictures
-    assert needed(unet, numbers, 2, side, checkpointing=True).total < plain.total
+    assert needed(unet, numbers, 2, side, recomputed=1.0).total < plain.total
     assert needed([*unet, "text_encoder_2"], numbers, 2, side).base > plain.base
     assert needed(unet, numbers, 2, side, bytes_each=4).base == 2 * plain.base
     assert needed(unet, numbers, 2, 400 * side).card() is None
@@ -324,6 +350,6 @@ def test_a_hypernetwork_needs_more_memory_with_larger_networks(tmp_path: Path) -
         train = Train(dataset=Ref("a"), adapter=Hypernetwork(structure=structure), precision="bf16")  # type: ignore[arg-type]
         found = memory(train, base, 512**2)
         assert found is not None
-        pictures.append(found[0].pictures)
+        pictures.append(found.pictures)
     plain = SD15.activations.kept * 512**2
     assert 1.2 * plain < pictures[0] < pictures[1] < 2.5 * plain

@@ -22,7 +22,6 @@ from lorapipe.pipeline.yaml_text import flow
 from lorapipe.rules import Facts, Pictures, problems
 from lorapipe.spec import from_dict
 from lorapipe.stages import Stage
-from lorapipe.stages._train_forecast import memory
 from lorapipe.stages.train import Train
 from lorapipe.starting_settings.caption_facts import CaptionFacts
 from lorapipe.starting_settings.choices import Choices
@@ -30,6 +29,7 @@ from lorapipe.starting_settings.folder_facts import FolderFacts, Group, facts_of
 from lorapipe.starting_settings.picture_facts import PictureFacts
 from lorapipe.starting_settings.stage_drafts import draft
 from lorapipe.starting_settings.wishes import Wishes
+from lorapipe.training.training_memory import memory
 
 ROOT = Path(__file__).parents[1]
 PENNY = ROOT / "pipelines" / "examples" / "penny"
@@ -254,7 +254,7 @@ def test_memory_settings_fit_the_card_by_the_plans_estimate(family: Any, vram: f
     choices = Choices(folder(), Wishes(difficulty="G", vram=vram), base_of(family))
     train: Any = from_dict(Stage, train_of(choices))  # type: ignore[type-abstract]
     needs = memory(train, choices.base, choices.sized[0].resolution ** 2)
-    card = needs[0].card() if needs else None
+    card = needs.card() if needs else None
     assert card is not None and card <= vram
 
 

@@ -61,10 +61,14 @@ def test_no_translation_is_left_over(language: str, translator: Translator) -> N
         for text in table(translator)
         if text not in asked and text not in fillings and not any(_fillings(text, each) for each in asked)
     ]
-    own = {f"{node.id}.{each.name}" for node in NODES.values() for each in (*node.inputs, *node.outputs)}
-    names = [
-        name for name in translator.names if name not in own and name not in {each.partition(".")[2] for each in own}
-    ]
+    own = {
+        name
+        for node in NODES.values()
+        for mark, found in ((".", node.inputs), (">", node.outputs))
+        for each in found
+        for name in (each.name, f"{node.id}{mark}{each.name}")
+    }
+    names = [name for name in translator.names if name not in own]
     left = "\n".join(map(repr, (*texts, *names)))
     assert not left, f"comfy_nodes/translations/{language}.json translates what no node says:\n{left}"
 
@@ -79,12 +83,13 @@ def test_translations_keep_figures_and_code(language: str, translator: Translato
 
 
 def test_names_of_a_node_differ(language: str) -> None:
-    """Two widgets with one name could not be told apart."""
+    """Two widgets, or two outputs, with one name could not be told apart."""
     written = json.loads((FOLDER / f"locales/{language}/nodeDefs.json").read_text("utf-8"))
     same = {
-        id: twice
+        (id, side): twice
         for id, texts in written.items()
-        if (twice := [name for name, count in Counter(_names(texts)).items() if count > 1])
+        for side in ("inputs", "outputs")
+        if (twice := [name for name, count in Counter(_names(texts.get(side, {}))).items() if count > 1])
     }
     assert not same
 
@@ -107,7 +112,7 @@ def _kept(text: str) -> set[str]:
 
 
 def _names(texts: Mapping[str, Any]) -> Iterator[str]:
-    yield from (each["name"] for each in texts.get("inputs", {}).values() if "name" in each)
+    yield from (each["name"] for each in texts.values() if "name" in each)
 
 
 def _leaves(texts: Mapping[str, Any]) -> Iterator[str]:

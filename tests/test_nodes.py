@@ -417,5 +417,6 @@ def test_a_clone_of_the_repository_is_a_pack_too(monkeypatch: pytest.MonkeyPatch
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "a_clone", module)
     spec.loader.exec_module(module)
-    assert module.comfy_entrypoint.__module__ == "a_clone.comfy_nodes"
+    assert module.comfy_nodes.comfy_entrypoint.__module__ == "a_clone.comfy_nodes"
+    assert module.comfy_entrypoint.__module__ == "a_clone"
     assert (ROOT / module.WEB_DIRECTORY / "docs" / "LorapipeStageTrain.md").is_file()

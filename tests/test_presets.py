@@ -15,8 +15,8 @@ from lorapipe.models.sd15 import SD15
 from lorapipe.models.sdxl import SDXL
 from lorapipe.pipeline import loader, presets
 from lorapipe.rules import Facts, Pictures, problems
-from lorapipe.stages._train_forecast import memory
 from lorapipe.stages.train import Train
+from lorapipe.training.training_memory import memory
 
 NAMES = presets.names()
 FAMILIES: dict[str, type[SD15] | type[SDXL]] = {"sd15": SD15, "sdxl": SDXL}
@@ -82,7 +82,7 @@ def test_a_preset_for_a_card_fits_it(name: str, gigabytes: int, folder: Path) ->
     side = {"sdxl-8gb": 832, "sdxl": 1024}.get(name, 512)
     needs = memory(train, base_of(train, stages), side * side)
     assert needs is not None
-    card = needs[0].card()
+    card = needs.card()
     assert card is not None and card <= gigabytes
 
 

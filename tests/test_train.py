@@ -16,12 +16,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lorapipe.errors import InputError, Interrupted, LorapipeError
-from lorapipe.models import Checkpoint
+from lorapipe.models import Activations, Checkpoint
 from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset, Weights
 from lorapipe.pipeline.events import Log, Metric, Preview, Progress
 from lorapipe.rules import Facts, problems
-from lorapipe.spec import Duration, Ref, Source, from_dict
+from lorapipe.spec import Duration, Ref, Source, content, from_dict
 from lorapipe.stages import Stage
 from lorapipe.stages.train import Train
 from lorapipe.training import device, metrics_log
@@ -34,6 +34,7 @@ from lorapipe.training.optimizers.adamw import AdamW
 from lorapipe.training.optimizers.prodigy import Prodigy
 from lorapipe.training.schedulers.cosine import Cosine
 from lorapipe.training.trainer import Trainer
+from lorapipe.training.training_memory import memory
 from lorapipe.training.weightings.as_epsilon import AsEpsilon
 from lorapipe.training.weightings.none import NoWeighting
 from pipelines import pipeline_of
@@ -217,6 +218,33 @@ def test_gradient_checkpointing_changes_memory_not_results(dataset: Dataset, ben
     assert saving == pytest.approx(plain, rel=1e-5)
 
 
+def test_auto_computes_blocks_again_where_the_memory_is_short(
+    dataset: Dataset, bench: tiny.Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device with little memory, and a base whose activations were measured: some blocks, and the same weights."""
+    plain = run(bench, "ample", short(dataset))
+    monkeypatch.setattr(SD15, "_activations", lambda base: Activations(kept=2_000_000, recomputed=100_000))
+    train = short(dataset)
+    whole, least = (
+        memory(dataclasses.replace(train, gradient_checkpointing=each), dataset.base, 64**2) for each in ("auto", True)
+    )
+    assert whole is not None and least is not None
+    monkeypatch.setattr(device, "memory_of", lambda name: (whole.total + least.total) / 2)
+    ours = run(bench, "short", train)
+    [told] = [event.text for event in bench.of(Log) if "computes" in event.text]
+    assert re.search(r"auto computes [1-9]\d* of \d\d blocks again, to fit into \d+\.\d GB", told)
+    assert losses(ours) == losses(plain)
+    assert ours.snapshots[-1].path.read_bytes() == plain.snapshots[-1].path.read_bytes()
+
+
+def test_no_and_automatic_checkpointing_are_the_same_training_to_a_key() -> None:
+    def key(**knobs: object) -> object:
+        return content(from_dict(Train, {"uses": "train", "dataset": "$dataset", **knobs}), lambda value: None)
+
+    assert key() == key(gradient_checkpointing=False) == key(gradient_checkpointing="auto")
+    assert key(gradient_checkpointing=True) == {**key(), "gradient_checkpointing": True}  # type: ignore[dict-item]
+
+
 def test_deterministic_kernels_are_for_the_training_alone(dataset: Dataset, bench: tiny.Bench) -> None:
     """On a CPU all kernels are: the losses are the same, and every operation of a training has such a kernel."""
     train, seen = short(dataset, deterministic=True), []
@@ -236,6 +264,12 @@ def test_weights_that_move_away_from_the_optimizer_end_the_training(dataset: Dat
     with pytest.raises(RuntimeError, match="moved in memory"):
         next(steps)
     steps.close()  # type: ignore[attr-defined]
+
+
+def test_a_choice_with_true_and_false_is_written_as_in_a_document(tmp_path: Path) -> None:
+    told = {"uses": "train", "dataset": "$dataset", "gradient_checkpointing": "yes"}
+    with pytest.raises(InputError, match=r'"yes" is not one of auto, true, false\.'):
+        from_dict(Train, told, tmp_path)
 
 
 def test_compile_is_refused_in_words(tmp_path: Path) -> None:

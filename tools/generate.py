@@ -25,6 +25,7 @@ MADE = "<!-- Written by tools/generate.py. -->"
 GLOSSARY = ROOT / "docs" / "glossary.md"
 IMPORTS = ("<!-- import table: tools/generate.py -->\n", "<!-- end of the import table -->\n")
 IMPORT = ROOT / "docs" / "import.md"
+REQUIREMENTS = ROOT / "comfy_nodes" / "requirements.txt"
 OPTIONS = ("<!-- import options: tools/generate.py -->\n", "<!-- end of the import options -->\n")
 FLAGS = ("<!-- kohya's flags: tools/generate.py -->\n", "<!-- end of kohya's flags -->\n")
 """Markers around a generated table in a hand-written page."""
@@ -168,7 +169,20 @@ def documents() -> Iterator[tuple[Path, str]]:
     yield from reference_pages().items()
     yield ARCHITECTURE, with_table(ARCHITECTURE.read_text(encoding="utf-8"), IMPORTS, import_table())
     yield IMPORT, with_table(IMPORT.read_text(encoding="utf-8"), OPTIONS, option_table())
+    yield REQUIREMENTS, requirements()
     yield GLOSSARY, with_table(GLOSSARY.read_text(encoding="utf-8"), FLAGS, flag_table())
+
+
+def requirements() -> str:
+    """Return what ComfyUI-Manager installs for the nodes: lorapipe's dependencies, except torch, which ComfyUI has."""
+    import tomllib
+
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = {each for each in about["project"]["dependencies"] if not re.match(r"torch\b(?!-)", each)}
+    head = (
+        "# Written by tools/generate.py. Without torch, which ComfyUI has and which stays as it is: see install.py.\n"
+    )
+    return head + "".join(f"{each}\n" for each in sorted(needed, key=str.lower))
 
 
 def write() -> None:

@@ -1,6 +1,7 @@
 """The nodes' texts in other languages: one JSON file for each language, in three tables.
 
-    names     of inputs and outputs: `steps`, or `LorapipeStageEvaluate.steps` where a node means something else by it
+    names     of inputs and outputs: `steps`, or where a node means something else by it, `LorapipeStageEvaluate.steps`, of
+              an output `LorapipeStagePaint>pictures`
     texts     titles, descriptions, tooltips: English text → translation, with `{0}` for what is put in
     phrases   what help pages say besides, in the same form
 
@@ -60,14 +61,14 @@ class Translator:
                 "description": self._text(node.help, f"{node.id}: description"),
                 "inputs": {
                     each.name: {
-                        "name": self._name(node, each.name),
+                        "name": self._name(node, ".", each.name),
                         "tooltip": self._tooltip(each, f"{node.id}.{each.name}: tooltip"),
                     }
                     for each in node.inputs
                 },
                 "outputs": {
                     str(place): {
-                        "name": self._name(node, each.name),
+                        "name": self._name(node, ">", each.name),
                         "tooltip": self._text(each.help, f"{node.id}, output {each.name}: tooltip"),
                     }
                     for place, each in enumerate(node.outputs)
@@ -75,8 +76,9 @@ class Translator:
             }
         )
 
-    def _name(self, node: Node, name: str) -> str | None:
-        return self._noted(self.names.get(f"{node.id}.{name}") or self.names.get(name), name, f"{node.id}: name")
+    def _name(self, node: Node, mark: str, name: str) -> str | None:
+        found = self.names.get(f"{node.id}{mark}{name}") or self.names.get(name)
+        return self._noted(found, name, f"{node.id}: name")
 
     def _text(self, text: str, where: str) -> str | None:
         return self._noted(self.texts(text), text, where) if text else ""

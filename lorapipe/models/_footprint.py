@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Self
 
 Shape = tuple[int, ...]
@@ -62,7 +62,8 @@ class Footprint:
 
     `parameters` is the number of parameters of each part; `inner` and `outer` are its modules. Modules and blocks are those
     of the `Model`, except for the order of the modules. `activations` is None if they were not measured for a base of this
-    shape.
+    shape. `recomputed` has the denoiser's blocks that gradient checkpointing computes again, by path, the largest first,
+    each with its share of the memory that this saves.
     """
 
     denoiser: str
@@ -71,6 +72,7 @@ class Footprint:
     outer: Mapping[str, list[ModuleRef]]
     blocks: int
     activations: Activations | None = None
+    recomputed: Mapping[str, float] = field(default_factory=dict)
 
     def modules(self, part: str) -> list[ModuleRef]:
         """Return the modules of a part that adapters can target, like `Model.modules`."""

@@ -173,6 +173,11 @@ class PartsModel(Model):
         """Return `Model.blocks`, given the denoiser's configuration."""
         return 0
 
+    @classmethod
+    def recomputed_blocks(cls, layers: Mapping[str, Shape], config: Mapping[str, Any]) -> dict[str, float]:
+        """Return `Footprint.recomputed`, given the denoiser's layers and its configuration; {} where it is unknown."""
+        return {}
+
     # ------------------------------------------------------------------------------------------------ words of captions
 
     @property
@@ -266,7 +271,8 @@ def footprint(
     inner = {part: model.module_refs(part, found, configs[part]) for part, found in layers.items()}
     outer = {part: model.outer_refs(part, found) for part, found in layers.items()}
     blocks = model.block_count(configs[model.denoiser])
-    return Footprint(model.denoiser, parameters, inner, outer, blocks, activations)
+    recomputed = model.recomputed_blocks(layers[model.denoiser], configs[model.denoiser])
+    return Footprint(model.denoiser, parameters, inner, outer, blocks, activations, recomputed)
 
 
 def folder_footprint(model: type[PartsModel], folder: Path, activations: Activations | None = None) -> Footprint:

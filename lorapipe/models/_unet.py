@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+RECOMPUTED = r".*?\b(resnets|transformer_blocks)\.\d+(?=\.)"
+"""The modules that diffusers passes to its checkpoint function, in paths of the layers in them."""
 UP_BLOCKS = ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D")
 """The up blocks of SD1.x, diffusers' default."""
 TRANSFORMER = r"\battentions\.\d+\.(proj_in|proj_out|transformer_blocks)\b"
@@ -170,6 +172,20 @@ class LatentDiffusion(PartsModel):
         half, place = original_path(path, config).split(".")[:2]
         down = down_blocks(config)
         return {"input_blocks": int(place), "middle_block": down, "output_blocks": down + 1 + int(place)}[half]
+
+    @classmethod
+    def recomputed_blocks(cls, layers: Mapping[str, Shape], config: Mapping[str, Any]) -> dict[str, float]:
+        """Weigh each block by the values that go into its layers and come out, at every position of its level.
+
+        In full-size models (`benchmarks/memory.py`) transformers save a twentieth more, and resnets, which come last, less.
+        """
+        sizes: dict[str, float] = {}
+        for path, shape in layers.items():
+            block = re.match(RECOMPUTED, path)
+            if block and len(shape) > 1 and not path.endswith(".time_emb_proj") and (stride := _stride(path, config)):
+                sizes[block[0]] = sizes.get(block[0], 0.0) + (shape[0] + shape[1]) / stride**2
+        whole = sum(sizes.values())
+        return {path: size / whole for path, size in sorted(sizes.items(), key=lambda each: -each[1])}
 
     def block(self, path: str) -> int:
         """Return the number of the block that contains a module of the U-Net."""

@@ -39,6 +39,7 @@ class Param(NamedTuple):
     word: str = ""
     rest: str = ""
     rare: bool = False
+    same_result: tuple[object, ...] = ()
 
     @property
     def told(self) -> str:
@@ -86,6 +87,7 @@ def param(
     word: str = "",
     rest: str = "",
     rare: bool = False,
+    same_result: tuple[object, ...] = (),
 ) -> Any:
     """Declare a knob: its default, a sentence a user reads, and its limits.
 
@@ -96,14 +98,18 @@ def param(
     sd-scripts: users who write or search for them find this knob. `word` is a text that may stand in place of a list of
     texts, which then contains that text alone. `rest` names a knob with a list of the same type: a list may be written in
     place of this knob's one value, and all but its first entry are then that knob's. `rare` knobs are rarely changed: forms
-    and references show them after the others, ComfyUI as advanced inputs.
+    and references show them after the others, ComfyUI as advanced inputs. `same_result` are values with the result of the
+    default: like that, they are no part of the content key.
 
     A renamed knob keeps its first name as `key`: content keys contain that name, and it is an alias too. So renaming a
     knob does not invalidate stored results.
     """
     if key and key not in aliases:
         aliases = (*aliases, key)
-    metadata = {"param": Param(help, ge, gt, le, lt, min_items, content, aliases, shelf, kohya, key, word, rest, rare)}
+    declared = Param(
+        help, ge, gt, le, lt, min_items, content, aliases, shelf, kohya, key, word, rest, rare, same_result
+    )
+    metadata = {"param": declared}
     if callable(default) and default is not REQUIRED:
         return dataclasses.field(default_factory=default, kw_only=True, metadata=metadata)
     return dataclasses.field(default=default, kw_only=True, metadata=metadata)

@@ -17,7 +17,7 @@ from lorapipe.spec.problem_cache import ProblemCache
 from lorapipe.spec.reference import REFERENCE, Ref
 from lorapipe.spec.scalars import WORDS, as_scalar, quote_cure, unquoted_cure
 from lorapipe.spec.serialization import show
-from lorapipe.spec.shapes import Scalar, Shape, shape_of
+from lorapipe.spec.shapes import Scalar, Shape, shape_of, written
 from lorapipe.spec.suggestions import suggestion, suggestion_further_out
 from lorapipe.spec.types import Source
 
@@ -141,8 +141,8 @@ class _Parser:
 
     def _choice(self, choices: tuple[Scalar, ...], plain: object, at: Address) -> object:
         if not any(plain == choice and type(plain) is type(choice) for choice in choices):
-            known = [str(choice) for choice in choices]
-            self._refuse(f"{show(plain)} is not one of {', '.join(known)}.", at, near_miss(str(plain), known))
+            known = [*map(written, choices)]
+            self._refuse(f"{show(plain)} is not one of {', '.join(known)}.", at, near_miss(written(plain), known))
         return plain
 
     def _list(self, item: Shape, plain: object, limits: Param, at: Address) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.spec.base import Spec, Value
-from lorapipe.spec.fields import knobs
+from lorapipe.spec.fields import Knob, knobs
 
 PLAIN = frozenset({str, int, float, bool, type(None)})
 """Types that need no conversion and contain no reference; most knobs have one of these."""
@@ -33,9 +33,13 @@ def content(spec: Spec, digest: Callable[[Value], object], *, defaults: bool = F
     chosen = {}
     for knob in knobs(type(spec)):
         value = getattr(spec, knob.name)
-        if knob.param.content and (defaults or value != knob.default()):
+        if knob.param.content and (defaults or not _has_default_result(knob, value)):
             chosen[knob.key] = plain(value, digest, defaults)
     return chosen if spec.registry is None else {spec.tag: spec.key_name, **chosen}
+
+
+def _has_default_result(knob: Knob, value: object) -> bool:
+    return value in knob.param.same_result or bool(value == knob.default())
 
 
 def plain(value: Any, digest: Callable[[Value], object] | None = None, defaults: bool = False) -> Any:

@@ -58,6 +58,11 @@ class Shape(NamedTuple):
             yield from self.item.specs()
 
 
+def written(choice: object) -> str:
+    """Return a choice as a document has it."""
+    return str(choice).lower() if isinstance(choice, bool) else str(choice)
+
+
 def shape_of(kind: object) -> Shape:
     """Return the shape of a type. A union may only add None: a type with several forms must be a `Value`."""
     scalar = SCALARS.get(kind)

@@ -10,6 +10,7 @@ from lorapipe.errors import Problem, listed
 from lorapipe.limits import MOST_PROBLEMS
 from lorapipe.spec.base import JsonObject, sentence
 from lorapipe.spec.serialization import show
+from lorapipe.spec.shapes import written
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -75,6 +76,6 @@ def _message(error: ValidationError) -> str:
         kinds = [wanted] if isinstance(wanted, str) else wanted
         return f"{show(given)} is not {' or '.join(WORDS[each] for each in kinds)}."
     if rule == "enum":
-        choices = listed([str(choice) for choice in wanted])
+        choices = listed([*map(written, wanted)])
         return f"{show(given)} is not {choices if len(wanted) == 1 else f'one of {choices}'}."
     return f"{show(given)} {BOUNDS[rule]} {wanted}." if rule in BOUNDS else f"{error.message}."

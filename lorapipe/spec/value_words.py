@@ -7,7 +7,7 @@ import json
 from lorapipe.spec.base import Param, registry_of
 from lorapipe.spec.fields import Knob
 from lorapipe.spec.serialization import plain
-from lorapipe.spec.shapes import Shape
+from lorapipe.spec.shapes import Shape, written
 
 WORDS = {
     "any": "any",
@@ -37,7 +37,7 @@ def type_words(shape: Shape) -> str:
 def _kind_words(shape: Shape) -> str:
     match shape.kind:
         case "choice":
-            return " | ".join(map(str, shape.choices))
+            return " | ".join(map(written, shape.choices))
         case "list":
             return f"list of {type_words(shape.item)}"
         case "contract":

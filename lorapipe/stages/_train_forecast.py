@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from lorapipe.errors import InputError
-from lorapipe.formats import EMBEDDING
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.demand import Demand
 from lorapipe.spec import Duration
@@ -18,12 +15,17 @@ from lorapipe.stages import Stage
 from lorapipe.stages._train_rules import made_by
 from lorapipe.training.check_steps import BACKWARD, CHECK_PASSES, check_steps
 from lorapipe.training.data.forecast import Forecast, of_manifest
+from lorapipe.training.memory_estimate import CARDS, usable_bytes
 from lorapipe.training.options import TrainingOptions
+from lorapipe.training.training_memory import bytes_of_average, fewest_blocks, memory, needs
 
 if TYPE_CHECKING:
-    from lorapipe.models import Family, Footprint
+    from lorapipe.models import Family
     from lorapipe.training.data.buckets import Pair
     from lorapipe.training.memory_estimate import Need
+
+CARDS_TOLD = 4
+"""Most sizes of cards in a line of the plan: the smallest that are sufficient."""
 
 
 def outlook(train: TrainingOptions, stages: Mapping[str, Stage]) -> Iterator[str]:
@@ -95,54 +97,6 @@ def demand(train: TrainingOptions, stages: Mapping[str, Stage], pictures: int) -
     return Demand(total * train.accumulation, painted, train.snapshots.times(total, per_epoch))
 
 
-def memory(train: TrainingOptions, base: Family, pixels: int) -> tuple[Need, Need] | None:
-    """Estimate the GPU memory of the training, as it is and with gradient checkpointing.
-
-    None if the base's shape or the adapter's size is unknown. `pixels` is the area of the largest picture.
-    """
-    from lorapipe.training.memory_estimate import need
-
-    footprint = base.footprint()
-    if footprint is None or footprint.activations is None:
-        return None
-    rates = train.rates(base.roles)
-    parts = [part for part in rates if part in base.roles]
-    numbers = train.adapter.size(footprint, parts)
-    if not numbers:
-        return None
-    if EMBEDDING in rates:
-        parts = [*{*parts, *(part for part, role in base.roles.items() if role == "text_encoder")}]
-    held, one = _bytes_held(train), _bytes_of_one_step(train, footprint, parts)
-    own = train.adapter.activations(footprint, parts) * 2 / held  # `need` counts in half precision
-    needed = partial(
-        need,
-        footprint,
-        replace(footprint.activations, kept=footprint.activations.kept + round(own)),
-        parts,
-        numbers,
-        train.adapter.bytes_each(train.optimizer.states, held) + _bytes_of_average(train) + one / numbers,
-        pixels * train.batch,
-        bytes_each=held,
-    )
-    return needed(checkpointing=train.gradient_checkpointing), needed(checkpointing=True)
-
-
-def _bytes_held(train: TrainingOptions) -> int:
-    """Return the bytes of each of the base's weights on a GPU."""
-    return 4 if train.precision == "fp32" else 2
-
-
-def _bytes_of_one_step(train: TrainingOptions, footprint: Footprint, parts: Sequence[str]) -> int:
-    """Return the bytes for stepping the largest weight (gradient and update in fp32), if weights are stepped one by one."""
-    refs = [ref for part in parts for ref in footprint.modules(part)] if train.adapter.steps_apart else []
-    return 16 * max((math.prod(ref.shape) for ref in refs), default=0)
-
-
-def _bytes_of_average(train: TrainingOptions) -> int:
-    """Return the bytes of the moving average of each trained number."""
-    return 4 if train.ema is not None else 0
-
-
 def _disk(train: TrainingOptions, base: Family, total: int, per_epoch: float) -> Iterator[str]:
     """Yield a line about disk space, for trainings whose snapshots are as large as the base."""
     if not train.adapter.in_place or (footprint := base.footprint()) is None:
@@ -150,7 +104,7 @@ def _disk(train: TrainingOptions, base: Family, total: int, per_epoch: float) ->
     numbers = train.adapter.size(footprint, [part for part in train.rates(base.roles) if part in base.roles])
     snapshot = numbers * {"fp32": 4, "bf16": 2}[train.adapter.snapshot_dtype]
     weight = 2 if train.adapter.needs_precision == "bf16" else 4
-    state = numbers * (weight + 4 * train.optimizer.states + _bytes_of_average(train))
+    state = numbers * (weight + 4 * train.optimizer.states + bytes_of_average(train))
     count = len(train.snapshots.steps(total, per_epoch))
     many = f"{count} snapshots of {_size(snapshot)}" if count > 1 else f"a snapshot of {_size(snapshot)}"
     whole = _size(count * snapshot + 2 * state)
@@ -162,17 +116,26 @@ def _size(count: float) -> str:
 
 
 def _memory(train: TrainingOptions, base: Family, largest: int) -> Iterator[str]:
-    needs = memory(train, base, largest)
-    if needs is None:
+    if (found := memory(train, base, largest)) is None or (need := needs(train, base, largest)) is None:
         return
-    found, less = needs
     pieces = {"base": found.base, "adapter and optimizer": found.adapter, "pictures": found.pictures}
     told = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in pieces.items())
     card = f"a {found.card()} GB card" if found.card() else "more than any card has"
     how = "estimated from the base's shape; measured trainings took 1 to 5 % less"
     yield f"on a GPU about {found.total / 1e9:.1f} GB ({told}): {card}; {how}"
-    if not train.gradient_checkpointing and less.card() != found.card():
+    if train.gradient_checkpointing == "auto":
+        yield from _on_smaller_cards(train, base, largest, found)
+    elif not train.gradient_checkpointing and (less := need(1.0)).card() != found.card():
         yield f"with gradient_checkpointing: true about {less.total / 1e9:.1f} GB: a {less.card()} GB card"
+
+
+def _on_smaller_cards(train: TrainingOptions, base: Family, largest: int, whole: Need) -> Iterator[str]:
+    """Yield a line that says how many blocks are computed again on cards that are too small for `whole`."""
+    smaller = [size for size in reversed(CARDS) if size < (whole.card() or math.inf)]
+    found = [(size, fewest_blocks(train, base, largest, usable_bytes(size))) for size in smaller]
+    fitting = [f"{blocks} on a {size} GB card" for size, blocks in found if blocks is not None and blocks.fits]
+    if fitting:
+        yield f"gradient_checkpointing: auto computes again {', '.join(fitting[-CARDS_TOLD:])}"
 
 
 def _forecast(dataset: Dataset, stages: Mapping[str, Stage]) -> Forecast | None:

@@ -37,7 +37,7 @@ class TrainingSize:
 
     def need(self, base: Family) -> float | None:
         """Return the bytes on a GPU, as `lorapipe plan` estimates them; None if that is unknown."""
-        from lorapipe.stages._train_forecast import memory
+        from lorapipe.training.training_memory import memory
 
         contract: type[Stage] = Stage  # type: ignore[type-abstract]  # the registry finds the file
         plain: dict[str, object] = {
@@ -46,12 +46,12 @@ class TrainingSize:
             "adapter": {"type": self.adapter, "rank": self.rank},
             "optimizer": self.optimizer,
             "batch": self.batch,
-            "gradient_checkpointing": self.checkpointing,
+            "gradient_checkpointing": self.checkpointing or "auto",
             **({} if self.text_encoder else {"text_encoder_lr": 0}),
         }
         train = cast("TrainingOptions", from_dict(contract, plain))
         found = memory(train, base, self.resolution**2)
-        return None if found is None else found[0].total
+        return None if found is None else found.total
 
     def fits(self, base: Family, vram: float) -> bool:
         """Return whether it fits a card of so many GB; true where the need is unknown."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from lorapipe.errors import InputError, OutOfMemory
 from lorapipe.spec import canonical, to_dict
+from lorapipe.training.memory_estimate import FREE, RUNTIME
 
 if TYPE_CHECKING:
     from lorapipe.models import Family, Model
@@ -77,6 +78,17 @@ def dtype(precision: Precision, device: str) -> str:
             where="precision",
         )
     return precision
+
+
+def memory_of(device: str) -> float | None:
+    """Return the bytes of a device that a training in this process can have; None where that is unknown, as on a CPU."""
+    import torch
+
+    if torch.device(device).type != "cuda":
+        return None
+    free, whole = torch.cuda.mem_get_info(device)
+    ours = torch.cuda.memory_reserved(device) + RUNTIME
+    return float(min(FREE * whole, free + ours))
 
 
 @dataclass(frozen=True)

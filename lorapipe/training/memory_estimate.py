@@ -13,8 +13,15 @@ FREE = 0.94
 """Share of a card's memory that a program can use; desktop and driver take the rest."""
 RUNTIME = 0.85e9
 """Bytes that CUDA and its libraries take (`benchmarks/card.py`: 0.81e9)."""
+BLOCK = 1 / 12
+"""Share of what gradient checkpointing saves that the block which is being computed again takes."""
 MARGIN = 1.08
 """Factor for fragmentation and workspaces of kernels (1.03 to 1.08)."""
+
+
+def usable_bytes(card: float) -> float:
+    """Return the bytes that a program can use of a card of so many GiB."""
+    return card * 2**30 * FREE
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class Need:
 
     def card(self) -> int | None:
         """Return the memory of the smallest sufficient card, in GiB; None if no card is large enough."""
-        return next((size for size in CARDS if size * 2**30 * FREE >= self.total), None)
+        return next((size for size in CARDS if usable_bytes(size) >= self.total), None)
 
 
 def need(
@@ -44,15 +51,14 @@ def need(
     pixels: int,
     *,
     bytes_each: int = 2,
-    checkpointing: bool = False,
+    recomputed: float = 0.0,
 ) -> Need:
     """Estimate a training of `numbers` parameters in these parts; the denoiser is always in memory.
 
     Each takes `bytes_of_number` with its gradient and the optimizer's state (`Adapter.bytes_each`). `pixels` is the number
-    of the largest batch's; the base takes `bytes_each` per weight.
+    of the largest batch's; the base takes `bytes_each` per weight. `recomputed` is the share of what gradient checkpointing
+    can save that it does save: 1 for all blocks.
     """
     base = sum(footprint.parameters[part] for part in {footprint.denoiser, *parts}) * bytes_each
-    kept = activations.recomputed if checkpointing else activations.kept
-    # With checkpointing, the block that is being recomputed is kept too.
-    block = (activations.kept - activations.recomputed) / 12 if checkpointing else 0
-    return Need(base, numbers * bytes_of_number, (kept + block) * pixels * bytes_each / 2)
+    saved = (activations.kept - activations.recomputed) * max(0.0, recomputed - BLOCK)
+    return Need(base, numbers * bytes_of_number, (activations.kept - saved) * pixels * bytes_each / 2)

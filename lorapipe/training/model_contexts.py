@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from lorapipe.models import Model
@@ -42,21 +42,25 @@ def deterministic_kernels(wanted: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def gradient_checkpointing(model: Model, wanted: bool = True) -> Iterator[None]:
-    """Enable gradient checkpointing of the denoiser, if `wanted` (Chen et al. 2016, arXiv:1604.06174).
+def gradient_checkpointing(model: Model, blocks: bool | Collection[str] = True) -> Iterator[None]:
+    """Enable gradient checkpointing of the denoiser's `blocks`, by path; True: of all (Chen et al. 2016, arXiv:1604.06174).
 
-    Its blocks keep only their inputs and recompute the rest in the backward pass. The denoiser's activations are nearly all
-    of a training's memory.
+    They keep only their inputs and recompute the rest in the backward pass. The denoiser's activations are nearly all of a
+    training's memory.
     """
     denoiser = model.part(model.denoiser)
-    if not wanted:
+    if not blocks:
         yield
         return
     import torch
     from torch.utils.checkpoint import checkpoint
 
+    chosen = None if blocks is True else {denoiser.get_submodule(path) for path in blocks}
+
     def checkpointed(module: torch.nn.Module, *args: object) -> object:
         """Keep the generators' states, except in a graph, which cannot and has no dropout then."""
+        if chosen is not None and module not in chosen:
+            return module(*args)
         is_captured = model.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
         return checkpoint(module.__call__, *args, use_reentrant=False, preserve_rng_state=not is_captured)
 

@@ -24,6 +24,7 @@ from lorapipe.training.subjects import Difficulty, Subject
 from lorapipe.training.weightings import Weighting
 
 Graphs: TypeAlias = Literal["auto", "on", "off"]
+Checkpointing: TypeAlias = Literal["auto", True, False]
 RATES: Mapping[str, Role] = {
     "unet_lr": "denoiser",
     "text_encoder_lr": "text_encoder",
@@ -232,9 +233,12 @@ class TrainingOptions(Spec):
         kohya=("mixed_precision", "full_fp16", "full_bf16"),
         rare=True,
     )
-    gradient_checkpointing: bool = param(
-        False,
-        "recompute activations in the backward pass instead of storing them: a fifth of the memory, 1.3 times slower",
+    gradient_checkpointing: Checkpointing = param(
+        "auto",
+        "recompute activations in the backward pass instead of storing them. true: all, a fifth of the memory, 1.3 times "
+        "slower; false: none; auto: those of as few blocks as make the training fit the GPU's memory by the plan's "
+        "estimate, and none on a CPU or where the estimate is unknown",
+        same_result=(False,),
     )
     graphs: Graphs = param(
         "auto",
@@ -342,6 +346,9 @@ class TrainingOptions(Spec):
         chosen = [knob.name for knob in knobs(type(self)) if knob.param.content and knob.name not in APART]
         chosen = [name for name in chosen if name not in LATER or getattr(self, name) is not None]
         settings = {name: plain(getattr(self, name)) for name in chosen} | {"precision": dtype}
+        settings["gradient_checkpointing"] = (
+            self.gradient_checkpointing is True
+        )  # auto depends on the GPU, not its result
         return settings | ({"start_from": self.start_from.path.name} if self.start_from else {})
 
     @property

@@ -23,6 +23,7 @@ from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.training import conditions, loop, snapshots
 from lorapipe.training.adapters import Attachable, Attached
+from lorapipe.training.checkpointing import chosen_blocks
 from lorapipe.training.cuda_graphs import passes_of
 from lorapipe.training.data.batches import Batches
 from lorapipe.training.data.cache import Remembered
@@ -59,7 +60,7 @@ class Adaptation:
     rates: dict[str, float]
     seed: int
     start_from: Path | None
-    gradient_checkpointing: bool
+    gradient_checkpointing: bool | tuple[str, ...]
     graphs: Graphs
     deterministic: bool
 
@@ -155,7 +156,7 @@ class Trainer:
                 options.trained, Format.default(options.adapter.snapshot_format)(), options.adapter.snapshot_dtype,
                 rates, options.seed,
                 options.start_from.path if options.start_from else None,
-                options.gradient_checkpointing, options.graphs, options.deterministic,
+                chosen_blocks(options, pictures, context, compute.device), options.graphs, options.deterministic,
             ),
             optimization=Optimization(
                 options.optimizer, options.scheduler, options.max_grad_norm, options.scale_weight_norms, options.ema
@@ -246,7 +247,7 @@ class Trainer:
             passes=passes_of(
                 self.adaptation.graphs, self.model, adapter, self.adaptation.rates,
                 (self.milestones.last - done) * self.length.accumulation, self.context.emit,
-                checkpoints=self.adaptation.gradient_checkpointing,
+                checkpoints=bool(self.adaptation.gradient_checkpointing),
             ),
         )  # fmt: skip
 

@@ -183,10 +183,10 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.whole_words", *LIGHT
     ),
     "lorapipe.starting_settings": (
-        "lorapipe.starting_settings", "lorapipe.rules", "=lorapipe.stages", "lorapipe.stages._train_forecast",
-        "lorapipe.captioning.tags",
+        "lorapipe.starting_settings", "lorapipe.rules", "=lorapipe.stages", "lorapipe.captioning.tags",
         "lorapipe.evaluation.prompts", "=lorapipe.models", "=lorapipe.pocket", "lorapipe.training.data",
-        "lorapipe.training.subjects", "lorapipe.training.memory_estimate", "lorapipe.user_folders",
+        "lorapipe.training.subjects", "lorapipe.training.memory_estimate", "lorapipe.training.training_memory",
+        "lorapipe.user_folders",
         "lorapipe.watch.folder_names", "lorapipe.pipeline.yaml_text", *SHARED, *LIGHT
     ),
     "lorapipe.caption_analysis": (

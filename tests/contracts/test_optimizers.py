@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
 import io
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lorapipe.errors import InputError
 from lorapipe.spec import knobs
@@ -249,3 +253,86 @@ def test_it_remembers_as_much_as_it_says(name: str) -> None:
         optimizer.zero_grad(set_to_none=False)
     found = sum(storages(list(optimizer.state.values())).values()) / (4 * parameter.numel())
     assert found == pytest.approx(Optimizer.registry.get(name).states, rel=0.1, abs=0.05)
+
+
+# ------------------------------------------------------------------------------------------------ without waiting
+
+WAITING = {"adafactor", "dadapt_sgd", "prodigy_plus_schedule_free", "library"}
+"""Optimizers whose packages read values in every step, or may."""
+
+
+class NoWaiting(TorchDispatchMode):
+    """Fails where a tensor's value is read in Python, for which a GPU would have to be waited for."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func.name() not in ("aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal"), func.name()
+        return func(*args, **(kwargs or {}))
+
+
+def on_gpu(spec: Optimizer, parts: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """Build the class that is used on a GPU, here."""
+    module, _, name = (spec.without_waiting or spec.implementation).partition(":")
+    kind = getattr(importlib.import_module(module), name)
+    rate = 1.0 if spec.adaptive else 1e-2
+    made: torch.optim.Optimizer = kind([{"params": parts, "lr": rate, "name": "unet"}], lr=rate, **spec.keywords())
+    return made
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - WAITING))
+def test_no_step_waits_for_a_gpu(name: str) -> None:
+    """After the first, in which the state is made."""
+    parts, inputs, wanted = problem()
+    flat, spec = flatten(parts), Optimizer.registry.get(name)()
+    optimizer = on_gpu(spec, [flat] if spec.elementwise else parts)
+    learn(optimizer, parts, inputs, wanted, 2)
+    (inputs @ parts[0].T @ parts[1].T - wanted).square().mean().backward()
+    with NoWaiting():
+        optimizer.step()
+
+
+KNOBS: list[tuple[str, dict[str, Any]]] = [
+    ("prodigy", {}),
+    ("prodigy", {"decouple": False, "weight_decay": 0.1, "use_bias_correction": False}),
+    ("prodigy", {"safeguard_warmup": True, "growth_rate": 1.02, "d0": 1e-4}),
+    ("prodigy", {"beta1": 0.0}),
+    ("dadapt_adam", {}),
+    ("dadapt_adam", {"decouple": False, "weight_decay": 0.1, "use_bias_correction": True, "growth_rate": 1.1}),
+    ("dadapt_lion", {}),
+    ("dadapt_lion", {"weight_decay": 0.2, "d0": 1e-4}),
+]
+
+
+@pytest.mark.parametrize(("name", "knobs"), KNOBS)
+def test_steps_without_waiting_are_the_packages_steps(name: str, knobs: dict[str, Any]) -> None:
+    """Estimates, weights and state, also after gradients of zero, and where either goes on with the other's state."""
+    spec, made = Optimizer.registry.get(name)(**knobs), {}
+    for which, build in {"package": lambda parts: spec.build([{"params": parts, "lr": 1.0, "name": "unet"}]),
+                         "ours": lambda parts: on_gpu(spec, parts)}.items():  # fmt: skip
+        parts, inputs, wanted = problem()
+        optimizer = build([flatten(parts)])
+        for _ in range(2):
+            optimizer.step()  # without a gradient
+        learn(optimizer, parts, inputs, wanted, 40)
+        made[which] = optimizer, parts
+    (theirs, expected), (ours, found) = made["package"], made["ours"]
+    near(ours, theirs, found, expected)
+    state = [copy.deepcopy(each.state_dict()) for each in (theirs, ours)]
+    ours.load_state_dict(state[0])
+    theirs.load_state_dict(state[1])
+    for optimizer, parts in ((ours, found), (theirs, expected)):
+        learn(optimizer, parts, inputs, wanted, 10)
+    near(ours, theirs, found, expected)
+
+
+def near(
+    ours: torch.optim.Optimizer,
+    theirs: torch.optim.Optimizer,
+    found: list[torch.nn.Parameter],
+    expected: list[torch.nn.Parameter],
+) -> None:
+    one, other = ours.param_groups[0], theirs.param_groups[0]
+    assert float(one["d"]) == pytest.approx(float(other["d"]), rel=1e-4)
+    assert float(one["d"]) > float(one.get("d0", 1e-6)), "an estimate"
+    assert int(one["k"]) == int(other["k"])
+    for mine, wished in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, wished, rtol=1e-3, atol=1e-5)

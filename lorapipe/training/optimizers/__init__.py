@@ -33,6 +33,9 @@ class Optimizer(Spec, contract="type"):
 
     implementation: ClassVar[str]
     """`package.module:Class`; the class's first argument is the parameter groups."""
+    without_waiting: ClassVar[str] = ""
+    """The class to use in its place on an NVIDIA GPU: the same algorithm, state and arguments, whose step does not wait for
+    the device. Empty: the same class."""
     adaptive: ClassVar[bool] = False
     """True where the optimizer estimates its own step size: learning rates are then factors around 1.0."""
     one_rate: ClassVar[bool] = False
@@ -121,7 +124,8 @@ class Optimizer(Spec, contract="type"):
 
         `InputError` where the library cannot be loaded here or refuses `arguments`.
         """
-        module, _, name = self.implementation.partition(":")
+        on_gpu = self.without_waiting if groups[0]["params"][0].is_cuda else ""
+        module, _, name = (on_gpu or self.implementation).partition(":")
         try:
             kind = getattr(importlib.import_module(module), name)
         except (ImportError, OSError, RuntimeError) as error:  # a library built for another GPU or platform

@@ -18,6 +18,7 @@ class DadaptAdam(Optimizer):
     """
 
     implementation: ClassVar[str] = "dadaptation.dadapt_adam:DAdaptAdam"
+    without_waiting: ClassVar[str] = "lorapipe.training.waitless_optimizers:DAdaptAdam"
     states: ClassVar[float] = 3
     adaptive: ClassVar[bool] = True
     one_rate: ClassVar[bool] = True

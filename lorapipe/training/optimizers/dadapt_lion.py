@@ -17,6 +17,7 @@ class DadaptLion(Optimizer):
     """
 
     implementation: ClassVar[str] = "dadaptation.dadapt_lion:DAdaptLion"
+    without_waiting: ClassVar[str] = "lorapipe.training.waitless_optimizers:DAdaptLion"
     states: ClassVar[float] = 2
     adaptive: ClassVar[bool] = True
     one_rate: ClassVar[bool] = True

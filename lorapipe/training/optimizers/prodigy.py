@@ -18,6 +18,7 @@ class Prodigy(Optimizer):
     """
 
     implementation: ClassVar[str] = "prodigyopt.prodigy:Prodigy"
+    without_waiting: ClassVar[str] = "lorapipe.training.waitless_optimizers:Prodigy"
     states: ClassVar[float] = 4
     adaptive: ClassVar[bool] = True
     one_rate: ClassVar[bool] = True
