@@ -117,7 +117,9 @@ def main() -> None:
             each = [kept(model, side, checkpointed) / side**2 for side in sides]
             told = "  ".join(f"{side} px {value:8,.0f}" for side, value in zip(sides, each, strict=True))
             print(f"  kept, bytes a pixel, {'checkpointed' if checkpointed else 'whole':12}  {told}")
-        for count, counted, estimated in shares(model, family(checkpoint=Checkpoint(Path())), each[-1]):
+        for count, counted, estimated in shares(
+            model, family(checkpoint=Checkpoint(Path("none.safetensors"))), each[-1]
+        ):
             print(f"  {count:3} blocks computed again: kept {counted:8,.0f}, estimated {estimated:8,.0f}")
         attached.detach()
 
