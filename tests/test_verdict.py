@@ -100,6 +100,29 @@ def test_of_equals_none_is_taken_whose_held_out_loss_has_risen() -> None:
     assert (verdict.state, verdict.best) == ("good", cell(320))
 
 
+def test_too_few_held_out_pictures_say_nothing_of_equals() -> None:
+    """As the page says of them; one picture of three that is learnt worse would send users back to a rougher snapshot."""
+    found = results(FLAT_TOP, held_out=[0.095, 0.09, 0.08, 0.07, 0.075])
+    few = {step: replace(probe, held_out=probe.held_out[:3]) for step, probe in found.probes.items()}
+    base = replace(found.probe, held_out=found.probe.held_out[:3])
+    verdict = judge(replace(found, probes=few, probe=base))
+    assert verdict.best == cell(400) and any("too few" in reason for reason in verdict.reasons)
+
+
+def test_the_advice_is_of_these_pictures_and_not_of_a_replicate() -> None:
+    """That later steps over-fit is said only where the last snapshot is worse, as the reasons say it."""
+    said = 0
+    for seed in range(60):
+        luck = random.Random(seed)
+        curve = [(luck.uniform(0.6, 0.95), luck.uniform(0.7, 0.95)) for _ in range(4)]
+        found = results(curve, more={cell(80 * at): scores(*each, 0.3, at) for at, each in enumerate(curve, 1)})
+        verdict = judge(found)
+        if any("over-fit" in advice.what for advice in verdict.advice):
+            said += 1
+            assert any("the last snapshot" in reason.lower() and "is worse" in reason for reason in verdict.reasons)
+    assert said
+
+
 def test_of_equals_the_latest_is_taken_where_the_loss_says_nothing() -> None:
     verdict = judge(results(FLAT_TOP, held_out=[0.07] * 5))
     assert (verdict.state, verdict.best) == ("good", cell(400))

@@ -9,10 +9,10 @@ neighbours at the same strength, a quarter from each side (a triangular kernel: 
 smoothly. Cells whose merit is within one standard error of the highest count as equal to it (the one-standard-error rule:
 Breiman et al. 1984; Hastie et al. 2009, §7.10). Strength 1 is where a LoRA should work, and that it does not takes evidence:
 the strength nearest 1 is chosen that has a cell equal to the highest, however large the error is. Of equals at that strength
-the latest is chosen whose loss on held-out pictures is not clearly above the lowest: training goes on to mend details that
-features of a few pictures do not show, and over-fitting shows in that loss and in the merit. The error is that of the
-*difference* between two cells, whose pictures share prompts and noise one by one: a jackknife over those pairs (Efron &
-Stein 1981).
+the latest is chosen whose loss on held-out pictures, if there are enough, is not clearly above the lowest: training goes
+on to mend details that features of a few pictures do not show, and over-fitting shows in that loss and in the merit. The
+error is that of the *difference* between two cells, whose pictures share prompts and noise one by one: a jackknife over
+those pairs (Efron & Stein 1981).
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from statistics import fmean, stdev
 
 from lorapipe.evaluation.grid_plan import Cell
 
+TELLING = 4
+"""Held-out pictures below this number tell nothing of memorising by their loss."""
 LEAST_MARGIN, MOST_MARGIN = 0.02, 0.10
 """Merits closer than 0.02 are equal to the eye; and of snapshots, however noisy the pictures, a tenth is a difference."""
 GATE = 0.8
@@ -230,14 +232,16 @@ def lowest(probes: Mapping[int, Probe], base: Probe) -> int:
 def order_of_equals(probes: Mapping[int, Probe], base: Probe) -> dict[int, tuple[bool, float]]:
     """By step, which of equal snapshots comes first: the smallest does. Without the steps whose loss is no number.
 
-    With held-out pictures: the latest of those whose loss on them has not clearly risen above the lowest. Without: the
-    loss on the training pictures falls for ever, so it counts only down to nine tenths of its way.
+    With held-out pictures: the latest of those whose loss on them has not clearly risen above the lowest; the latest of
+    all where they are too few to tell. Without: the loss on the training pictures falls for ever, so it counts only down
+    to nine tenths of its way.
     """
     training = {step: loss for step, probe in probes.items() if math.isfinite(loss := fmean(probe.training))}
     if base.held_out:
         held_out = {step: probes[step].held_out for step in training if math.isfinite(fmean(probes[step].held_out))}
         best = min(held_out.values(), key=fmean, default=())
-        return {step: (risen(best, losses), -step) for step, losses in held_out.items()}
+        tells = len(best) >= TELLING
+        return {step: (tells and risen(best, losses), -step) for step, losses in held_out.items()}
     start = fmean(base.training)
     floor = start - 0.9 * (start - min(training.values(), default=start))
     return {step: (False, max(loss, floor)) for step, loss in training.items()}

@@ -102,7 +102,13 @@ def voted(results: Results) -> Vote:
     what, agreement = dict(reversed(agreeing))[best], count / len(votes)
     if agreement < _sure(results):
         best = _nearest_one(results)
-    return Vote(what, best, agreement, others[0][0] if others else state)
+    return Vote(_of_state(results, best, what), best, agreement, others[0][0] if others else state)
+
+
+def _of_state(results: Results, best: Cell, drawn: Finding) -> Finding:
+    """What all pictures say of a chosen cell, where it is of the same state as what a replicate says."""
+    own = finding(replace(results, chosen=best))
+    return own if own.state == drawn.state else drawn
 
 
 def _held(results: Results) -> float:

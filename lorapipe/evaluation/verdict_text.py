@@ -8,14 +8,10 @@ from statistics import fmean
 
 from lorapipe.evaluation.part_strengths import part_reasons
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import Scores, following, identity, margin, merit, risen, worse
+from lorapipe.evaluation.selection import TELLING, Scores, following, identity, margin, merit, risen, worse
 
 BEYOND = 1.25
 """Saturation or contrast this many times outside what the base and the training pictures have is seen as wrong."""
-
-
-FEW = 4
-"""Held-out pictures below this tell nothing of memorising."""
 
 
 def reasons(results: Results) -> tuple[str, ...]:
@@ -63,7 +59,7 @@ def _memory(results: Results) -> Iterator[str]:
     if not results.probe.held_out:
         yield "No pictures were held out, so memorising cannot be told from learning by the loss."
         return
-    if len(results.probe.held_out) < FEW:
+    if len(results.probe.held_out) < TELLING:
         yield f"Only {len(results.probe.held_out)} pictures were held out: too few to tell memorising by the loss."
         return
     losses = {step: probe.held_out for step, probe in sorted(results.probes.items())}

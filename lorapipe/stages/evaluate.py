@@ -46,7 +46,7 @@ class Evaluate(Stage):
 
     menu_title: ClassVar[str] = "Evaluate LoRA"
     search_words: ClassVar[tuple[str, ...]] = ("xy plot", "grid", "compare snapshots", "test lora", "verdict")
-    version: ClassVar[int] = 9
+    version: ClassVar[int] = 10
     libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Report
