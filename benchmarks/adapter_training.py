@@ -76,11 +76,11 @@ KINDS = {
     "boft": Kind({"type": "peft", "method": {"type": "boft"}}),
     "hra": Kind({"type": "peft", "method": {"type": "hra"}}, {"unet_lr": 1e-2, "text_encoder_lr": 2.5e-3}),
     "fourierft": Kind({"type": "peft", "method": {"type": "fourierft"}}, {"unet_lr": 1e-2, "text_encoder_lr": 2.5e-3}),
-    "c3a": Kind({"type": "peft", "method": {"type": "c3a"}}, {"unet_lr": 5e-2, "text_encoder_lr": 1.25e-2}),
+    "c3a": Kind({"type": "peft", "method": {"type": "c3a"}}, {"unet_lr": 1e-1, "text_encoder_lr": 2.5e-2}),
     "miss": Kind({"type": "peft", "method": {"type": "miss", "rank": 16}}),
     "gralora": Kind({"type": "peft", "method": {"type": "gralora"}}),
     "delora": Kind({"type": "peft", "method": {"type": "delora"}}),
-    "hira": Kind({"type": "peft", "method": {"type": "hira"}}),
+    "hira": Kind({"type": "peft", "method": {"type": "hira"}}, {"unet_lr": 1e-2, "text_encoder_lr": 2.5e-3}),
     "embedding": Kind(
         {"type": "embedding", "trigger": "penny", "vectors": 8, "init": "creature"}, {"embedding_lr": 1e-2}
     ),
