@@ -36,6 +36,8 @@ class Optimizer(Spec, contract="type"):
     without_waiting: ClassVar[str] = ""
     """The class to use in its place on an NVIDIA GPU: the same algorithm, state and arguments, whose step does not wait for
     the device. Empty: the same class."""
+    waits: ClassVar[bool] = False
+    """True where its package reads values within a step, or may: a GPU is waited for."""
     adaptive: ClassVar[bool] = False
     """True where the optimizer estimates its own step size: learning rates are then factors around 1.0."""
     one_rate: ClassVar[bool] = False

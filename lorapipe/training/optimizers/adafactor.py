@@ -23,6 +23,7 @@ class Adafactor(Optimizer):
     """
 
     implementation: ClassVar[str] = "transformers.optimization:Adafactor"
+    waits: ClassVar[bool] = True
     states: ClassVar[float] = 0.02
     elementwise: ClassVar[bool] = False
 

@@ -17,6 +17,7 @@ class DadaptSgd(Optimizer):
     """
 
     implementation: ClassVar[str] = "dadaptation.dadapt_sgd:DAdaptSGD"
+    waits: ClassVar[bool] = True
     states: ClassVar[float] = 3
     adaptive: ClassVar[bool] = True
     one_rate: ClassVar[bool] = True

@@ -26,6 +26,7 @@ class Library(Optimizer):
     """
 
     states: ClassVar[float] = 4  # the most of all
+    waits: ClassVar[bool] = True
     elementwise: ClassVar[bool] = False  # some depend on shapes
 
     use: str = param("adan", "the optimizer's name in pytorch-optimizer, in small letters: adan, ademamix, lamb …")

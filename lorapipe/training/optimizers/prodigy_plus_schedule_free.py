@@ -18,6 +18,7 @@ class ProdigyPlusScheduleFree(Optimizer):
     """
 
     implementation: ClassVar[str] = "prodigyplus.prodigy_plus_schedulefree:ProdigyPlusScheduleFree"
+    waits: ClassVar[bool] = True
     states: ClassVar[float] = 1.11
     averages: ClassVar[bool] = True
     adaptive: ClassVar[bool] = True
