@@ -128,6 +128,11 @@ class Registry(Generic[Contract]):
         return loaded
 
 
+def has_entry_points() -> bool:
+    """Whether an installed package adds an implementation to any registry."""
+    return bool(_entry_points())
+
+
 @cache
 def _modules_of(package: str) -> frozenset[str]:
     spec = importlib.util.find_spec(package)
