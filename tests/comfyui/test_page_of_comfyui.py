@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def place(
     folder = tmp_path_factory.mktemp("page")
     pictures(folder / "input/penny")
     with comfyui.serve(folder, OURS, *arguments) as server:
-        yield Place(comfyui, server, folder)
+        yield Place(comfyui, server, folder, arguments)
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_a_training_is_seen_while_it_runs_afterwards_and_on_other_pages(place: P
     page.says("file", "penny-", ".safetensors")
     page.says("picture", "finished in")
     assert "finished in" in page.text("penny") and page.has_curve("penny") and page.pictures("penny") >= 1
-    assert all(page.pictures(name) == 1 for name in ("dataset", "grid", "picture"))
+    page.wait(lambda: all(page.pictures(name) == 1 for name in ("dataset", "grid", "picture")), "the pictures")
     names = ("dataset", "penny", "grid", "file", "picture")
     told = {name: page.text(name) for name in names}
     assert not any(other.text(name) for name in names), "another page has the same ids in another graph"
@@ -84,6 +85,23 @@ def test_a_training_is_seen_while_it_runs_afterwards_and_on_other_pages(place: P
     other.wait(lambda: {name: other.text(name) for name in names} == told, "the same on the other page")
     other.wait(lambda: other.has_curve("penny") and other.pictures("grid") == 1, "curve and pictures there")
     other.close()
+
+
+def test_what_nodes_have_shown_is_there_after_a_restart_of_comfyui(place: Place, tmp_path: Path) -> None:
+    pictures(tmp_path / "input/penny")
+    with place.comfyui.serve(tmp_path, OURS, *place.arguments) as server:
+        page = GraphPage(server)
+        page.open(small(replace(place, folder=tmp_path)))
+        page.queue()
+        page.says("picture", "finished in")
+        saved, told = page.graph(), {name: page.text(name) for name in ("dataset", "penny", "grid", "file", "picture")}
+        page.close()
+    with place.comfyui.serve(tmp_path, OURS, *place.arguments) as server:
+        page = GraphPage(server)
+        page.open(saved)
+        page.wait(lambda: {name: page.text(name) for name in told} == told, "what the nodes said")
+        page.wait(lambda: page.has_curve("penny") and page.pictures("grid") == 1, "curve and pictures")
+        page.close()
 
 
 @LINUX
