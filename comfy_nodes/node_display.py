@@ -65,8 +65,6 @@ class NodeDisplay:
             case Progress():
                 self._bar.update_absolute(event.step, event.total)
                 self.say(f"{head}{words(event)}")
-                if event.stage == self.stage and "loss" in event.values:
-                    self._show_curve(event)
             case Preview():
                 self._preview(Path(event.path), PREVIEW_SIZE)
                 with suppress(OSError):
@@ -77,11 +75,18 @@ class NodeDisplay:
                     self.say(f"{head}{event.text}")
             case Started() | Asked() | Finished() | Failed():
                 self.say(f"{head}{words(event)}")
-                if isinstance(event, Started) and event.stage == self.stage:
-                    self._curve = losses(Ledger(comfy_paths().project).resume_folder(event.key) / METRICS)["average"]
+        if event.stage == self.stage:
+            self._follow(event)
+
+    def _follow(self, event: Event) -> None:
+        """Follow the loss of the node's own stage, from the beginning of a training that goes on from a saved state."""
+        if isinstance(event, Started):
+            self._curve = losses(Ledger(comfy_paths().project).resume_folder(event.key) / METRICS)["average"]
+        elif isinstance(event, Progress) and "loss" in event.values:
+            self._show_curve(event)
 
     def _show_curve(self, event: Progress) -> None:
-        """Show the loss so far; a training that goes on from a saved state repeats what came after it."""
+        """Show the loss so far; steps that are trained again, since they came after the saved state, are replaced."""
         self._curve = [each for each in self._curve if each[0] < event.step]
         self._curve.append((event.step, event.values["loss"]))
         now = time.monotonic()
