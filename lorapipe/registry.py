@@ -128,6 +128,11 @@ class Registry(Generic[Contract]):
         return loaded
 
 
+def has_additions() -> bool:
+    """Return whether an installed package adds to a registry through an entry point."""
+    return bool(_entry_points())
+
+
 @cache
 def _modules_of(package: str) -> frozenset[str]:
     spec = importlib.util.find_spec(package)
