@@ -1,6 +1,7 @@
 """lorapipe's stages as nodes of ComfyUI. This folder, linked or copied to `ComfyUI/custom_nodes/lorapipe`, is a node pack.
 
     describe    specs → nodes, as plain data           widgets      knob values ↔ widget values
+    stored_nodes  these descriptions as nodes.json, which is all that ComfyUI's start reads
     node        the description of a node              graph_nodes  nodes that join lorapipe to the rest of a graph
     links       the values of a graph's links          paths        the folders that a graph may use
     results     results as outputs of their stages     link_values  what a link is
@@ -12,7 +13,8 @@
     translations  the texts in other languages         search_words  what finds a node in the page's search
     installation  compares the installed lorapipe with this folder's version; install.py installs it
     node_outputs  what nodes show, kept for pages that are reloaded or opened elsewhere
-    bridge, comfy_folders, node_display, node_outputs   the files that import ComfyUI: nodes, folders, display of progress
+    bridge, node_execution, comfy_folders, node_display, node_outputs   the files that import ComfyUI: nodes and their
+                execution, folders, display of progress
 
 Importing this package does not import ComfyUI, which calls `comfy_entrypoint` when it is ready.
 """

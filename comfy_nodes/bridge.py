@@ -1,61 +1,32 @@
-"""The bridge to ComfyUI: turns descriptions into nodes of its API, and executes them.
+"""The bridge to ComfyUI: turns descriptions into nodes of its API, and hands them what ComfyUI asks of them.
 
-It uses `comfy_api.latest` (io, ComfyExtension) and `comfy.model_management` of ComfyUI, imported inside functions, so that
-this module can be imported without them; `comfy_folders` and `node_display` use the rest. A stage runs in lorapipe's own
-worker processes; a coroutine here shows their events ten times a second.
+It uses `comfy_api.latest` (io, ComfyExtension) of ComfyUI, imported inside functions, so that this module can be imported
+without it. It imports the descriptions alone: what checks and executes nodes, with their specs, is imported when the first
+graph is queued, which keeps ComfyUI's start short.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from lorapipe.errors import InputError
-from lorapipe.pipeline.artifacts import Artifact, Base, File, to_open
-from lorapipe.pipeline.delivery_log import DeliveryLog
-from lorapipe.pipeline.ledger import Ledger
-from lorapipe.pipeline.tune_options import TuneOptions
-from lorapipe.spec import canonical
-
-from . import describe, graph_nodes, links, node_outputs, result_pages
-from .comfy_folders import CHECKPOINTS, LORAS, comfy_paths, publish, tidy
-from .describe import NAMES, RUNNING
-from .graph_call import GraphCall, Stages, TunedStages
-from .graph_runner import GraphRun, Workers, read_pipeline, read_running
-from .image_tensors import image_tensor
-from .link_values import WAIT_FOR, is_link_value, merged, value_of
-from .node import PICTURES, Input, Node, Prompt
-from .node_display import NodeDisplay, blocked
-from .node_outputs import PAGES, ShownNode, running_prompts
+from . import node_outputs, result_pages, stored_nodes
+from .comfy_folders import comfy_paths
+from .node import PICTURES, Input, Node
 from .paths import EXAMPLES, GraphPaths
-from .result_pages import page_links
-from .results import linked_like, linked_results
-from .run_options import Running
-from .saving_nodes import wait_until_saved
 from .search_words import search_words
-from .validation import Made, check, fingerprint, leads_to, more_follows, named_files, readable, with_old_names
 from .widgets import OTHER_LINKS, Widget
-from .yaml_writer import yaml_text
-
-POLL_SECONDS = 0.1
-QUEUE = "LorapipeQueue"
-"""The node before which stages do not run: their pipeline goes to the queue."""
 
 
 def extension() -> Any:
     """Return the ComfyUI extension with all nodes."""
     from comfy_api.latest import ComfyExtension
 
-    workers, made = Workers(), Made()
     with suppress(Exception):  # without them results are only files, and a reloaded page is empty
         result_pages.serve(lambda: comfy_paths().project)
         node_outputs.serve()
-    classes = [_node_class(node, workers, made) for node in describe.nodes().values()]
+    classes = [_node_class(node) for node in stored_nodes.nodes().values()]
 
     class Lorapipe(ComfyExtension):
         async def get_node_list(self) -> list[Any]:
@@ -64,7 +35,7 @@ def extension() -> Any:
     return Lorapipe()
 
 
-def _node_class(node: Node, workers: Workers, made: Made) -> Any:
+def _node_class(node: Node) -> Any:
     """Return the ComfyUI node class of a description."""
     from comfy_api.latest import io
 
@@ -72,26 +43,21 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
         return schema(node, comfy_paths())
 
     async def execute(cls: Any, **given: Any) -> Any:
-        given = with_old_names(node, given, cls.hidden.prompt, cls.hidden.unique_id)
-        with readable():
-            check(node, given, comfy_paths())  # now with the values of links to its widgets
-            if node.role == "stage":
-                return await _run_stage(node, given, cls.hidden.unique_id, cls.hidden.prompt or {}, workers, made)
-            if node.role == "pipeline":
-                return _write_pipeline(given, ShownNode.running(cls.hidden.unique_id))
-            if node.role == "graph":
-                return await _run_graph_node(node, given, cls.hidden.unique_id, cls.hidden.prompt or {}, workers)
-            return io.NodeOutput(*_in_order(node, links.link_values(node, given, "", comfy_paths().found)))
+        from . import node_execution
+
+        return await node_execution.execute(node, given, cls.hidden.unique_id, cls.hidden.prompt or {})
 
     def validate_inputs(cls: Any, **given: Any) -> bool:
+        from .validation import check, readable
+
         with readable():
             check(node, given, comfy_paths())
         return True
 
     def fingerprint_inputs(cls: Any, **given: Any) -> Any:
-        linked = [name for prompt in running_prompts() for name in linked_like(node, given, prompt)]
-        queued = any(each.get("class_type") == QUEUE for prompt in running_prompts() for each in prompt.values())
-        return [*fingerprint(node, given, comfy_paths(), made), linked, queued]
+        from . import node_execution
+
+        return node_execution.fingerprint(node, given)
 
     def node_info(cls: Any) -> dict[str, Any]:
         """With the words that find the node: a field of newer releases' schemas, which the page of any release may read."""
@@ -175,153 +141,3 @@ def _with_widget(each: Input, widget: Widget, common: Mapping[str, Any], where: 
                 common["default"] = EXAMPLES[0] if widget.shelf == PICTURES else next(iter(options), None)
             return io.Combo.Input(each.name, options=options, **common)
     return io.String.Input(each.name, **common, multiline=widget.multiline, dynamic_prompts=False)
-
-
-# -------------------------------------------------------------------------------------------------------------- execution
-
-
-async def _run_stage(
-    node: Node, given: Mapping[str, object], unique_id: str, prompt: Prompt, workers: Workers, made: Made
-) -> Any:
-    """Run a node's stage and the stages that it needs; existing results are reused."""
-    from comfy_api.latest import io
-
-    where, name = comfy_paths(), links.stage_name(node, given, unique_id)
-    values_out = links.link_values(node, given, name, where.found)
-    if leads_to(prompt, unique_id, QUEUE):
-        ShownNode.running(unique_id).say("its pipeline goes to lorapipe's queue")
-        return io.NodeOutput(*(values_out.get(each.name, blocked()) for each in node.outputs))
-    if given.get(WAIT_FOR) is not None:
-        await wait_until_saved(prompt, unique_id)
-    stages = values_out[node.outputs[0].name]["stages"]
-    running = read_running(value_of(given[RUNNING]) if given.get(RUNNING) else {})
-    display = NodeDisplay(unique_id, name)
-    artifacts = await _made(stages, running, display, workers, keep=more_follows(prompt, unique_id))
-    artifact = artifacts[name]
-    files: list[Path] = to_open(artifact)
-    values: dict[str, Any] = dict(values_out)
-    listed = ""
-    if isinstance(artifact, File) and artifact.path.is_file():
-        listed, published = publish(artifact.path, CHECKPOINTS if isinstance(artifact, Base) else LORAS)
-        files.append(published)
-        for old in tidy(published, running.keep_versions, named_files(prompt)):
-            display.told.append(f"removed the older {old.name} (keep_versions)")
-    values |= dict.fromkeys(NAMES, listed) | _tensors(node, linked_results(node, unique_id, prompt, artifact))
-    made.note(node, given, files)
-    ui = display.close(artifact, listed, files, page_links(files, where.project))
-    return io.NodeOutput(*_in_order(node, values), ui=ui)
-
-
-def _tensors(node: Node, results: Mapping[str, object]) -> dict[str, object]:
-    """Return results for ComfyUI: pictures as tensors."""
-    found = dict(results)
-    for each in node.outputs:
-        value = results.get(each.name)
-        if each.socket == "IMAGE" and value is not None:
-            found[each.name] = [*map(image_tensor, value)] if isinstance(value, list) else image_tensor(value)
-        elif each.is_list and value is None and each.name in results:
-            found[each.name] = []
-    return found
-
-
-async def _made(
-    stages: Mapping[str, Any], running: Running, display: NodeDisplay, workers: Workers, keep: bool
-) -> dict[str, Artifact]:
-    """Run stages, with what they need; existing results are reused. Return the artifacts by stage name."""
-    where = comfy_paths()
-    if any((where.project / example).as_posix() in canonical(stages).decode() for example in EXAMPLES):
-        await asyncio.to_thread(where.draw_examples)
-    where.project.mkdir(parents=True, exist_ok=True)
-    make_room = _unload if running.unload_models else lambda: None
-    run = GraphRun(read_pipeline(stages, where.project), running, workers, keep=keep, make_room=make_room)
-    return await _with_display(run, display)
-
-
-async def _tuned(stages: Stages, options: TuneOptions, display: NodeDisplay, workers: Workers) -> TunedStages:
-    """Run stages in rounds, as their verdict says."""
-    from lorapipe.tuning.rounds import begun
-
-    where = comfy_paths()
-    pipeline = replace(read_pipeline(stages, where.project), tune=options)
-    pipeline = replace(pipeline, name=begun(pipeline).of.stage)
-    run = GraphRun(pipeline, Running(), workers, keep=False, make_room=_unload)
-    artifacts = await _with_display(run, display)
-    display.say("\n".join(display.told[-2:]))
-    return TunedStages(run.tuned_stages, artifacts, run.tuned_files, display.told)
-
-
-async def _run_graph_node(
-    node: Node, given: Mapping[str, object], unique_id: str, prompt: Prompt, workers: Workers
-) -> Any:
-    """Run a node that joins lorapipe to the rest of the graph; `make` gives it the artifacts of stages."""
-    from comfy_api.latest import io
-
-    async def make(stages: Mapping[str, Any], stage: str) -> Mapping[str, Artifact]:
-        display = NodeDisplay(unique_id, stage)
-        return await _made(stages, Running(), display, workers, keep=more_follows(prompt, unique_id))
-
-    async def tune(stages: Stages, options: TuneOptions) -> TunedStages:
-        return await _tuned(stages, options, NodeDisplay(unique_id, ""), workers)
-
-    on_page = ShownNode.running(unique_id)
-    call = GraphCall(given, unique_id, prompt, comfy_paths(), make, tune, on_page.say)
-    shown = await graph_nodes.execute(node, call)
-    ui: dict[str, list[Any]] = {**shown.ui, PAGES: list(page_links(shown.files, comfy_paths().project))}
-    on_page.show(ui)
-    return io.NodeOutput(*_in_order(node, shown.values), ui=ui)
-
-
-async def _with_display(run: GraphRun, display: NodeDisplay) -> dict[str, Artifact]:
-    """Show the run's events until it is over. The first cancel lets the stage save its state, the second kills it."""
-    from comfy.model_management import InterruptProcessingException, throw_exception_if_processing_interrupted
-
-    cancelled: BaseException | None = None
-    while not run.is_over or not run.events.empty():
-        try:
-            if run.events.empty():
-                await asyncio.sleep(POLL_SECONDS)
-            else:
-                display.show(run.events.get())
-            throw_exception_if_processing_interrupted()
-        except (InterruptProcessingException, asyncio.CancelledError) as error:
-            cancelled = cancelled or error
-            run.stop()
-            with suppress(Exception):
-                display.say("stopping as soon as the stage has saved its work; cancel again to stop at once")
-        except Exception:  # a display error must not end a training
-            logging.getLogger(__name__).exception("lorapipe: an event could not be shown")
-    if cancelled is not None:
-        display.stopped()
-        raise cancelled
-    return run.artifacts()
-
-
-def _unload() -> None:
-    from comfy import model_management
-
-    model_management.unload_all_models()
-    model_management.soft_empty_cache()
-
-
-def _write_pipeline(given: Mapping[str, object], on_page: ShownNode) -> Any:
-    from comfy_api.latest import io
-
-    where = comfy_paths()
-    ends = [value for name, value in given.items() if name != "file" and value is not None]
-    linked = [value for value in ends if is_link_value(value)]
-    if len(linked) < len(ends):
-        raise InputError("last: link it to the output of a lorapipe stage.")
-    stages = merged(linked)
-    read_pipeline(stages, where.project)
-    text = yaml_text(stages)
-    path = Path(where.found(describe.PIPELINE.input("file"), str(given.get("file") or "") or "pipeline.yaml"))
-    if path.suffix not in (".yaml", ".yml"):
-        raise InputError(f"file: {path.name} does not end in .yaml.", cure="Name a pipeline file, such as cat.yaml.")
-    DeliveryLog(Ledger(where.project)).put_text(text, path, "a graph")
-    ui = {"text": [text, f"written to {path}"]}
-    on_page.show(ui)
-    return io.NodeOutput(text, ui=ui)
-
-
-def _in_order(node: Node, values: Mapping[str, object]) -> list[Any]:
-    return [values[each.name] for each in node.outputs]

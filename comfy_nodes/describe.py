@@ -23,13 +23,11 @@ from lorapipe.spec.value_words import value_words
 from lorapipe.stages import Stage
 
 from . import graph_nodes, results
-from .link_values import STAGE_NAME, WAIT_FOR
+from .link_values import RUNNING, STAGE_NAME, WAIT_FOR
 from .node import PICTURES, Input, Node, Output
 from .run_options import Running
 from .widgets import Widget, widget
 
-RUNNING = "running"
-"""An input of every stage's node besides its knobs and `STAGE_NAME`."""
 LORA_NAME, CHECKPOINT_NAME = "lora_name", "ckpt_name"
 NAMES = (LORA_NAME, CHECKPOINT_NAME)
 """Outputs that are a file's name in a list of ComfyUI's, as the inputs of its loaders are called."""
@@ -70,7 +68,7 @@ def _of_spec(kind: str, name: str, cls: type[Spec], renamed_to: str) -> Node:
         role="stage" if is_stage else "union",
         inputs=_inputs(cls, _of_stage(cls) if is_stage else ()),
         outputs=_outputs(cls.makes) if issubclass(cls, Stage) else (Output(kind, f"LORAPIPE_{kind.upper()}"),),
-        spec=cls,
+        spec_name=_spec_name(cls),
         name=renamed_to or name,
         deprecated=bool(renamed_to),
         search_words=cls.search_words,
@@ -92,7 +90,7 @@ def _of_groups() -> Iterator[Node]:
             role="group",
             inputs=_inputs(group),
             outputs=(Output(name, _socket_of(shape_of(group))),),
-            spec=group,
+            spec_name=_spec_name(group),
         )
 
 
@@ -271,6 +269,11 @@ PIPELINE = Node(
     ),
     outputs=(Output("yaml", "STRING", "The text of the file."),),
 )
+
+
+def _spec_name(cls: type[Spec]) -> str:
+    """Return where a spec is; in this package relative to it, since ComfyUI imports the package by another name."""
+    return f"{cls.__module__.removeprefix(__package__)}:{cls.__qualname__}"
 
 
 def _camel(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Files for ComfyUI that are generated from the descriptions: help pages, English texts, example graphs.
+"""Files for ComfyUI that are generated from the descriptions: help pages, texts, example graphs, the descriptions as JSON.
 
 `lorapipe schema --write` writes them; a test compares them with the specs.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 from lorapipe.pipeline import loader
 
-from . import translations
+from . import stored_nodes, translations
 from .describe import nodes
 from .node import Input, Node
 from .translations import Translator
@@ -64,7 +64,7 @@ def example_graph(file: Path) -> dict[str, Any]:
 
 def write(folder: Path) -> None:
     """Write all files, and remove the pages of nodes that no longer exist."""
-    made = files()
+    made = {**files(), stored_nodes.FILE.name: stored_nodes.text()}
     for name, file in examples().items():
         shown = example_graph(file)
         made[f"{EXAMPLES}/{name}.json"] = json.dumps(shown, ensure_ascii=False, indent=1) + "\n"

@@ -15,6 +15,8 @@ from lorapipe.errors import InputError
 LinkValue = dict[str, Any]
 STAGE_NAME = "stage_name"
 """The input of a stage's node that names it in the pipeline."""
+RUNNING = "running"
+"""The input of a stage's node that says where and how it runs."""
 WAIT_FOR = "wait_for"
 """The input of a stage's node that reads pictures: it runs after the nodes that save what is linked here."""
 

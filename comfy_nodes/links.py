@@ -10,8 +10,7 @@ from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.stage_options import NAMES as OPTIONS
 from lorapipe.stages import Stage
 
-from .describe import RUNNING
-from .link_values import STAGE_NAME, WAIT_FOR, LinkValue, is_link_value, merged, value_of
+from .link_values import RUNNING, STAGE_NAME, WAIT_FOR, LinkValue, is_link_value, merged, value_of
 from .node import OURS, Input, Node
 from .widgets import ABSENT
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from lorapipe.spec import Spec, sentence
@@ -12,6 +14,8 @@ from .widgets import Widget
 
 OURS = "LORAPIPE_"
 """How the types of lorapipe's own sockets begin."""
+STAGES = "LorapipeStage"
+"""How the ids of the nodes of stages begin."""
 PICTURES = "pictures"
 """The shelf of picture folders; the other shelves are kinds of models."""
 Prompt = Mapping[str, Mapping[str, Any]]
@@ -67,7 +71,8 @@ class Node:
     role: Literal["stage", "union", "group", "list", "pipeline", "graph"]
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
-    spec: type[Spec] | None = None
+    spec_name: str = ""
+    """The module and the class of the spec whose knobs it sets: `lorapipe.training.adapters.lora:Lora`. Empty: none."""
     name: str = ""
     deprecated: bool = False
     is_end: bool = False
@@ -76,6 +81,12 @@ class Node:
     """Whether its inputs get all items of a list at once."""
     search_words: tuple[str, ...] = ()
     """What else finds it in the page's search, in English; `locales/*/search.json` has further languages."""
+
+    @cached_property
+    def spec(self) -> type[Spec] | None:
+        """The spec whose knobs it sets, imported on first use; None if there is none."""
+        module, _, name = self.spec_name.partition(":")
+        return getattr(importlib.import_module(module, __package__), name) if name else None
 
     def input(self, name: str) -> Input:
         """Return an input by its name, or by a name of an earlier release."""

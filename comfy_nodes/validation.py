@@ -15,10 +15,9 @@ from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.pipeline_reader import name_complaint
 from lorapipe.spec import Spec, canonical, knobs, parse_spec
 
-from . import describe, links
-from .describe import RUNNING
-from .link_values import STAGE_NAME, is_link_value
-from .node import Node, Prompt
+from . import links
+from .link_values import RUNNING, STAGE_NAME, is_link_value
+from .node import STAGES, Node, Prompt
 from .paths import EXAMPLES, OUTPUT, GraphPaths, state
 
 
@@ -148,8 +147,7 @@ class Made:
 
 def more_follows(prompt: Prompt, unique_id: str) -> bool:
     """Whether another stage depends on this node, so that its worker should stay warm."""
-    known = describe.nodes()
-    return any((node := known.get(kind)) is not None and node.role == "stage" for kind in _after(prompt, unique_id))
+    return any(kind.startswith(STAGES) for kind in _after(prompt, unique_id))
 
 
 def leads_to(prompt: Prompt, unique_id: str, kind: str) -> bool:

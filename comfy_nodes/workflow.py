@@ -16,9 +16,9 @@ from lorapipe.pipeline.stage_options import NAMES as OPTIONS
 from lorapipe.pipeline.stage_options import StageOptions
 from lorapipe.spec import Knob, Ref, Spec, knobs, plain
 
-from .describe import LIST_INPUTS, RUNNING, list_name, nodes, socket_of
+from .describe import LIST_INPUTS, list_name, nodes, socket_of
 from .graph_layout import CORRIDOR, TITLE, Cell, Placed, Point, arrange
-from .link_values import STAGE_NAME
+from .link_values import RUNNING, STAGE_NAME
 from .node import Input, Node
 from .run_options import Running
 

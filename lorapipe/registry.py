@@ -128,8 +128,8 @@ class Registry(Generic[Contract]):
         return loaded
 
 
-def has_additions() -> bool:
-    """Return whether an installed package adds to a registry through an entry point."""
+def has_entry_points() -> bool:
+    """Whether an installed package adds an implementation to any registry."""
     return bool(_entry_points())
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 HELP = "say what the captions of a folder teach: frequencies, what always occurs, misspellings, odd ones"
 TICK = 0.3
 """Seconds between looks at whether the editor is to stop."""
+NICE = 10
+"""How far the editor's server stands back, as of `nice`: the browser draws first, thumbnails are made beside it."""
 SETTINGS = {
     "trigger": "the trigger word; by default the first tag that nearly all captions have",
     "max_tokens": "tokens of a caption that are read, as in the training: 75 (default), 150 or 225",
@@ -104,6 +108,7 @@ def _edit(root: Path, settings: TagSettings) -> int:
     from lorapipe.tag_editor.thumbnails import delete_old_thumbnails
     from lorapipe.terminal import Printer
 
+    _lower_priority()
     folder = EditedFolder(root, _contents(root))
     scan = PictureScan(folder, settings.resolution)
     printer = Printer(sys.stdout)
@@ -115,6 +120,13 @@ def _edit(root: Path, settings: TagSettings) -> int:
             time.sleep(TICK)
         scan.close()
     return INTERRUPTED
+
+
+def _lower_priority() -> None:
+    """Let the browser go before what is looked at in the background, where the system can be asked to."""
+    if sys.platform != "win32":
+        with suppress(OSError):
+            os.nice(NICE)
 
 
 def _analysis(root: Path, settings: TagSettings) -> CaptionAnalysis:

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 from lorapipe.atomic import write_text
 from lorapipe.errors import Interrupted, Unanswered
 from lorapipe.pipeline.events import Event
-from lorapipe.registry import has_additions
+from lorapipe.registry import has_entry_points
 
 T = TypeVar("T")
 QUESTION, ANSWER = "question.json", "answer.txt"
@@ -32,7 +32,7 @@ class ModelCache:
     @classmethod
     def of_worker(cls) -> Self:
         """Return the cache of a process that runs stages alone; what other packages add may want any library."""
-        return cls(owns_process=not has_additions())
+        return cls(owns_process=not has_entry_points())
 
     def get(self, key: str, build: Callable[[], T]) -> T:
         """Return the value kept under `key`, or build it; the old one is released first, so that memory never holds two."""

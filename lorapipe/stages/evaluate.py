@@ -18,7 +18,8 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.demand import Demand
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Source, param
-from lorapipe.stages import Stage, _prompt_syntax
+from lorapipe.stages import Stage
+from lorapipe.stages import _sampler_knobs as knobs
 from lorapipe.stages._evaluation_events import emit_metrics
 from lorapipe.stages._further_bases import base_name, encoded_by, on_several_bases
 from lorapipe.stages._sampler_inputs import READING, asked_prompts, sampling_options, words_added
@@ -41,7 +42,7 @@ SURER = 2
 
 
 @dataclass(frozen=True)
-class Evaluate(Stage):
+class Evaluate(knobs.PromptChecks):
     """Sample every snapshot at several strengths from fixed noise, compare, and say which to use and what to change."""
 
     menu_title: ClassVar[str] = "Evaluate LoRA"
@@ -64,7 +65,7 @@ class Evaluate(Stage):
         min_items=1,
         word=prompts.AUTO,
     )
-    negative_prompt: str = param("", "things that the pictures should not show")
+    negative_prompt: str = knobs.negative_prompt()
     pictures: int = param(2, "pictures for each prompt in each cell; more make the verdict more certain", ge=1, le=64)
     surer: Literal["never", "auto"] = param(
         "never",
@@ -72,7 +73,7 @@ class Evaluate(Stage):
         "up to four times the pictures",
         rare=True,
     )
-    seed: int = param(0, "seed of each prompt's first picture; the other pictures have the next numbers", ge=0)
+    seed: int = knobs.seed()
     strengths: tuple[float, ...] = param(
         (0.5, 1.0, 1.5),
         "strengths at which the LoRA is applied; a good one works at 1. Others show whether the training was too much "
@@ -94,7 +95,7 @@ class Evaluate(Stage):
     snapshots: int = param(
         6, "largest number of snapshots to sample, evenly spaced, always with the last one", ge=1, le=1000
     )
-    steps: int = param(25, "sampling steps of a picture", ge=1, le=1000)
+    steps: int = knobs.steps()
     cfg: float | None = param(
         None,
         "scale of classifier-free guidance: 5–7 for Stable Diffusion; empty: 7, and 4 for pocket",
@@ -109,20 +110,11 @@ class Evaluate(Stage):
         le=50,
         rare=True,
     )
-    sampler: Literal["dpm++", "ddim", "euler"] = param(
-        "dpm++", "the solver: dpm++ (2M Karras), ddim or euler", kohya=("sample_sampler",), rare=True
-    )
+    sampler: knobs.SolverName = knobs.sampler()
     size: Resolution | None = param(
         None, "size of the pictures in pixels: 512, or 512x768 (width x height); by default the base's native size"
     )
-    batch: int = param(
-        4,
-        "pictures sampled at once; more is faster on a GPU and needs more memory",
-        ge=1,
-        le=256,
-        content=False,
-        rare=True,
-    )
+    batch: int = knobs.batch()
     clip: Source | None = param(
         None,
         "a CLIP model folder (transformers): adds its similarities to the report. The verdict uses the base's own features",
@@ -149,11 +141,7 @@ class Evaluate(Stage):
         shelf="embeddings",
         rare=True,
     )
-    precision: Precision = param(
-        "auto",
-        "number type of the base in memory. auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU",
-        rare=True,
-    )
+    precision: Precision = knobs.precision()
 
     def problems(self) -> Iterator[Problem]:
         seen = set[str]()
@@ -200,14 +188,6 @@ class Evaluate(Stage):
         usual, most = (self._most_pictures(stages, self.pictures * times) for times in (1, 2**self._rounds))
         more = f"; where that leaves it unsure, up to {most} (surer: auto)" if self._rounds else ""
         yield f"at most {usual} pictures of {self.steps} steps{more}"
-
-    def notices(self) -> Iterator[Problem]:
-        return _prompt_syntax.notices(self.prompts, "prompts")
-
-    def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
-        from lorapipe.stages._trigger import behind, never_said
-
-        return never_said(self.prompts, "prompts", behind(self, stages), stages)
 
     def run(self, context: Context) -> Report:
         own = cast("Family", self.weights.model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.atomic import replacing, write_text
 from lorapipe.errors import InputError, Problem
@@ -13,7 +13,8 @@ from lorapipe.pipeline.artifacts import Artifact, Pictures, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.demand import Demand
 from lorapipe.spec import param
-from lorapipe.stages import Stage, _prompt_syntax
+from lorapipe.stages import Stage
+from lorapipe.stages import _sampler_knobs as knobs
 from lorapipe.stages._sampler_inputs import READING, sampling_options
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.device import Precision
@@ -33,7 +34,7 @@ ACROSS = 4
 
 
 @dataclass(frozen=True)
-class Paint(Stage):
+class Paint(knobs.PromptChecks):
     """Paint pictures of prompts with weights, or with the base alone, as evaluate samples them: no measures, no choice."""
 
     menu_title: ClassVar[str] = "Paint pictures"
@@ -52,25 +53,19 @@ class Paint(Stage):
     strength: float | None = param(
         None, "strength of the weights; empty: what evaluate recommends, 1 for a train stage", gt=0, le=4
     )
-    negative_prompt: str = param("", "things that the pictures should not show")
+    negative_prompt: str = knobs.negative_prompt()
     pictures: int = param(1, "pictures of each prompt", ge=1, le=256)
-    seed: int = param(0, "seed of each prompt's first picture; the other pictures have the next numbers", ge=0)
-    steps: int = param(25, "sampling steps of a picture", ge=1, le=1000)
+    seed: int = knobs.seed()
+    steps: int = knobs.steps()
     cfg: float | None = param(
         None, "scale of classifier-free guidance; empty: 7 for Stable Diffusion, and 4 for pocket", ge=1, le=50
     )
-    sampler: Literal["dpm++", "ddim", "euler"] = param(
-        "dpm++", "the solver: dpm++ (2M Karras), ddim or euler", kohya=("sample_sampler",)
-    )
+    sampler: knobs.SolverName = knobs.sampler()
     size: Resolution | None = param(
         None, "size of the pictures in pixels: 512, or 512x768 (width x height); by default that of the training"
     )
-    batch: int = param(
-        4, "pictures sampled at once; more is faster on a GPU and needs more memory", ge=1, le=256, content=False
-    )
-    precision: Precision = param(
-        "auto", "number type of the base in memory. auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU"
-    )
+    batch: int = knobs.batch()
+    precision: Precision = knobs.precision()
 
     def problems(self) -> Iterator[Problem]:
         if self.weights is None and self.base is None:
@@ -78,14 +73,6 @@ class Paint(Stage):
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
         return Demand(painted=self.pictures * len(self.prompts) * -(-self.steps // 100))
-
-    def notices(self) -> Iterator[Problem]:
-        return _prompt_syntax.notices(self.prompts, "prompts")
-
-    def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
-        from lorapipe.stages._trigger import behind, never_said
-
-        return never_said(self.prompts, "prompts", behind(self, stages), stages)
 
     def run(self, context: Context) -> Pictures:
         from lorapipe import formats

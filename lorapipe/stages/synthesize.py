@@ -17,7 +17,8 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.demand import Demand
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Source, param
-from lorapipe.stages import Stage, _prompt_syntax
+from lorapipe.stages import Stage
+from lorapipe.stages import _sampler_knobs as knobs
 from lorapipe.stages._merge_inputs import AdapterWeight
 from lorapipe.stages._picture_folder import PictureFolder
 from lorapipe.stages._sampler_inputs import READING, asked_prompts, sampling_options, words_added
@@ -47,7 +48,7 @@ CFG = 6.0
 
 
 @dataclass(frozen=True)
-class Synthesize(Stage):
+class Synthesize(knobs.PromptChecks):
     """Paint pictures with weights, score them against true pictures, and choose the best that differ, to train on."""
 
     menu_title: ClassVar[str] = "Synthesize pictures"
@@ -81,11 +82,11 @@ class Synthesize(Stage):
         min_items=1,
         word=prompts.AUTO,
     )
-    negative_prompt: str = param("", "things that the pictures should not show")
+    negative_prompt: str = knobs.negative_prompt()
     pictures: int = param(
         4, "pictures for each prompt at each strength and in each style, to choose from", ge=1, le=256
     )
-    seed: int = param(0, "seed of each prompt's first picture; the other pictures have the next numbers", ge=0)
+    seed: int = knobs.seed()
     strengths: tuple[float, ...] = param(
         (),
         "strengths at which the weights are applied; empty: what evaluate recommends, 1 for a train stage",
@@ -132,7 +133,7 @@ class Synthesize(Stage):
     most_fall: float = param(
         0.2, "with after: the largest share of its pictures' likeness that may be lost", ge=0, lt=1, rare=True
     )
-    steps: int = param(25, "sampling steps of a picture", ge=1, le=1000)
+    steps: int = knobs.steps()
     cfg: float | None = param(
         None,
         "scale of classifier-free guidance. Higher burns the colours, and a training learns that; empty: 6, and 4 for "
@@ -140,20 +141,11 @@ class Synthesize(Stage):
         ge=1,
         le=50,
     )
-    sampler: Literal["dpm++", "ddim", "euler"] = param(
-        "dpm++", "the solver: dpm++ (2M Karras), ddim or euler", kohya=("sample_sampler",), rare=True
-    )
+    sampler: knobs.SolverName = knobs.sampler()
     size: Resolution | None = param(
         None, "size of the pictures in pixels: 512, or 512x768 (width x height); by default that of the training"
     )
-    batch: int = param(
-        4,
-        "pictures sampled at once; more is faster on a GPU and needs more memory",
-        ge=1,
-        le=256,
-        content=False,
-        rare=True,
-    )
+    batch: int = knobs.batch()
     kind: Literal["auto", "subject", "style"] = param(
         "auto",
         "what was trained, as in evaluate: a subject, or a style. auto: a subject, if the pictures share a part",
@@ -165,11 +157,7 @@ class Synthesize(Stage):
         shelf="embeddings",
         rare=True,
     )
-    precision: Precision = param(
-        "auto",
-        "number type of the base in memory. auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU",
-        rare=True,
-    )
+    precision: Precision = knobs.precision()
 
     def problems(self) -> Iterator[Problem]:
         if self.weights is None and self.base is None and self.against is None:
@@ -194,14 +182,6 @@ class Synthesize(Stage):
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         painted = self.demand(stages, 0).painted // -(-self.steps // 100)
         yield f"at most {painted} pictures of {self.steps} steps, of which {self.choose} are chosen"
-
-    def notices(self) -> Iterator[Problem]:
-        return _prompt_syntax.notices(self.prompts, "prompts")
-
-    def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
-        from lorapipe.stages._trigger import behind, never_said
-
-        return never_said(self.prompts, "prompts", behind(self, stages), stages)
 
     def run(self, context: Context) -> Pictures:
         from lorapipe.evaluation.candidates import best_that_differ, mean_likeness

@@ -255,7 +255,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe": ("lorapipe.api",),
     "lorapipe.api": ("lorapipe.tuning", *ENGINE),
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
-    "comfy_nodes.bridge": ("comfy_nodes", "=lorapipe.stages", "lorapipe.tuning.rounds", *ENGINE),
+    "comfy_nodes.node_execution": ("comfy_nodes", "=lorapipe.stages", "lorapipe.tuning.rounds", *ENGINE),
     "comfy_nodes.graph_runner": (
         "comfy_nodes", "lorapipe.tuning.rounds", "lorapipe.tuning.run_class", "lorapipe.tuning.tuned_files",
         "lorapipe.tuning.tuner", *ENGINE
@@ -299,6 +299,7 @@ KNOW_COMFYUI = (
     "comfy_nodes.bridge",
     "comfy_nodes.comfy_folders",
     "comfy_nodes.node_display",
+    "comfy_nodes.node_execution",
     "comfy_nodes.node_outputs",
     "comfy_nodes.graph_nodes.",
     "comfy_nodes.image_tensors",

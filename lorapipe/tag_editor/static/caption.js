@@ -103,7 +103,7 @@ export class CaptionPanel {
   /** The thumbnail at once, which the gallery has loaded; the large picture where the user stays at it. */
   #view(picture) {
     const large = `views/${picture.index}`;
-    const view = h("img", { src: this.viewed === large ? large : `thumbs/${picture.index}/${picture.time}`, alt: picture.name, class: "view" });
+    const view = h("img", { src: this.viewed === large ? large : `thumbs/${picture.index}/${picture.time}`, alt: picture.name, decoding: "async", class: "view" });
     clearTimeout(this.waiting);
     this.waiting = setTimeout(() => {
       this.viewed = large;

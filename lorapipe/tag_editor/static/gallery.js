@@ -7,6 +7,9 @@ const AROUND = 2; // rows above and below those in view
 const CAPTION = 52; // pixels of a caption below its picture
 const GAP = 8;
 
+/** Do something once the frame that is being prepared is on the screen. */
+const afterFrame = (act) => requestAnimationFrame(() => setTimeout(act));
+
 export class Gallery {
   constructor(element, store, { onCurrent, onSelection }) {
     this.element = element;
@@ -86,7 +89,8 @@ export class Gallery {
   }
 
   #cell(picture) {
-    const image = h("img", { src: `thumbs/${picture.index}/${picture.time}`, alt: "", decoding: "async", draggable: "false" });
+    const image = h("img", { alt: "", decoding: "async", draggable: "false" });
+    afterFrame(() => (image.src = `thumbs/${picture.index}/${picture.time}`)); // captions and places first
     const broken = h("span", { class: "broken", hidden: true }, picture.name);
     image.addEventListener("error", () => ((image.hidden = true), (broken.hidden = false)));
     const cell = h("div", { class: "cell", role: "option", id: `cell-${picture.index}` }, h("div", { class: "mat" }, image, broken), h("p", {}));
