@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -40,9 +40,11 @@ THOUSAND = "stages:\n  a: {uses: words, folder: texts}\n" + "".join(
 TWO = "stages:\n  a: {uses: words, folder: texts}\n  b: {uses: count, text: $a}\n"
 
 
-def cpu_seconds(words: list[str], folder: Path, says: str = "") -> float:
+def cpu_seconds(
+    words: list[str], folder: Path, says: str = "", packages: Sequence[Path] = (ROOT, ROOT / "tests" / "toys")
+) -> float:
     """Return user + system time of a command and its children; its output must contain `says`."""
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "toys")])
+    path = os.pathsep.join(map(str, packages))
     environment = {**os.environ, "PYTHONPATH": path, "XDG_CACHE_HOME": str(folder / ".user-cache")}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # whoever sets it compiles everything at every start
     with tempfile.TemporaryFile() as output:

@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from lorapipe.atomic import write_text
 from lorapipe.errors import Interrupted, Unanswered
 from lorapipe.pipeline.events import Event
+from lorapipe.registry import has_entry_points
 
 T = TypeVar("T")
 QUESTION, ANSWER = "question.json", "answer.txt"
@@ -18,11 +19,20 @@ QUESTION, ANSWER = "question.json", "answer.txt"
 
 
 class ModelCache:
-    """Keeps one expensive object between the stages of a worker: the last base model."""
+    """Keeps one expensive object between the stages of a worker: the last base model.
 
-    def __init__(self) -> None:
+    `owns_process`: nothing but lorapipe's stages runs in this process, so that they may choose how libraries are imported.
+    """
+
+    def __init__(self, *, owns_process: bool = False) -> None:
+        self.owns_process = owns_process
         self._key: str | None = None
         self._value: Any = None
+
+    @classmethod
+    def of_worker(cls) -> Self:
+        """Return the cache of a process that runs stages alone; what other packages add may want any library."""
+        return cls(owns_process=not has_entry_points())
 
     def get(self, key: str, build: Callable[[], T]) -> T:
         """Return the value kept under `key`, or build it; the old one is released first, so that memory never holds two."""

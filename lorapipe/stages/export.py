@@ -140,7 +140,9 @@ class Export(Stage):
 
     def run(self, context: Context) -> File:
         from lorapipe import formats
+        from lorapipe.training.model_libraries import import_model_libraries
 
+        import_model_libraries(context.model_cache)
         snapshot = self.weights.snapshots[-1]
         model = cast("Family", self.weights.model).load("cpu")  # loads no weights
         names = model.kohya_names()

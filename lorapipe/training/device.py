@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from lorapipe.errors import InputError, OutOfMemory
 from lorapipe.spec import canonical, to_dict
 from lorapipe.training.memory_estimate import FREE, RUNTIME
+from lorapipe.training.model_libraries import import_model_libraries
 
 if TYPE_CHECKING:
     from lorapipe.models import Family, Model
@@ -107,6 +108,7 @@ class Compute:
 
     def model(self, base: Family, models: ModelCache) -> Model:
         """Return the base model on this device, from `models` if an earlier stage has loaded it."""
+        import_model_libraries(models)
         key = canonical([to_dict(base), self.device, self.dtype]).decode()
         return models.get(key, lambda: base.load(self.device, self.dtype))
 

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from lorapipe.errors import LorapipeError
-from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.context import Context, ModelCache
 from lorapipe.pipeline.events import Log
 from lorapipe.supervised_thread import SupervisedThread
 from lorapipe.training.data_parallel import SINGLE, DataParallel, abort, process_group
@@ -165,7 +165,9 @@ def _main(work: Work, place: ProcessRank, pipe: Connection) -> None:
     SupervisedThread("first", lambda: _exit_with_first(pipe)).start()
     out = place.rendezvous.parent / f"rank-{place.rank}"
     out.mkdir()
-    context = Context(out, place.resume, place.cache, lambda event: None, lambda: False, place.device)
+    context = Context(
+        out, place.resume, place.cache, lambda event: None, lambda: False, place.device, ModelCache.of_worker()
+    )
     try:
         pipe.send(READY)
         with process_group(place.rank, place.world_size, place.device, place.rendezvous) as parallel:

@@ -37,7 +37,7 @@ SHARED = (
 )
 ENGINE = (
     "lorapipe.pipeline", "lorapipe.registry", "lorapipe.atomic", "lorapipe.file_signatures", "lorapipe.fsync",
-    "lorapipe.regular_files", "lorapipe.supervised_thread", "lorapipe.user_folders", *LIGHT
+    "lorapipe.library_imports", "lorapipe.regular_files", "lorapipe.supervised_thread", "lorapipe.user_folders", *LIGHT
 )  # fmt: skip
 JOBS = ("lorapipe.job_queue", "lorapipe.watch", "lorapipe.page")
 FRONT = (
@@ -54,6 +54,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.limits": (),
     "lorapipe.errors": ("lorapipe.limits",),
     "lorapipe.registry": ("lorapipe.errors",),
+    "lorapipe.library_imports": (),
+    "lorapipe.training.model_libraries": ("lorapipe.library_imports",),
     "lorapipe.spec": ("lorapipe.registry", "lorapipe.regular_files", *LIGHT),
     "lorapipe.pipeline": ("=lorapipe.stages", *ENGINE),
     "lorapipe.training.diffusion": (),
@@ -271,7 +273,8 @@ TABLE: dict[str, tuple[str, ...]] = {
 
 TORCH_FREE = (
     "limits", "errors", "file_signatures", "regular_files", "code_pages", "common_characters", "supervised_thread",
-    "user_folders", "series", "captioning", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands",
+    "library_imports", "user_folders",
+    "series", "captioning", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands",
     "terminal", "run_display", "rules", "settings_reference", "settings_search", "kohya_flags", "config_import", "__main__",
 )  # fmt: skip
 """Modules that may import no third-party packages but `SMALL_PACKAGES` and their own `CLIENTS`."""

@@ -200,7 +200,7 @@ def perform_in(folder: str, model_cache: ModelCache | None = None) -> None:
         job = _read_job(place / "job.json")
         Path(job.attempt).mkdir(parents=True, exist_ok=True)
         with logged_to(job.log):
-            outcome = perform(job, events.write, _stopping(place), model_cache or ModelCache())
+            outcome = perform(job, events.write, _stopping(place), model_cache or ModelCache.of_worker())
     except (LorapipeError, OSError) as error:
         outcome = Failed(cause="error", message=in_words(error))
     events.write_outcome(outcome)

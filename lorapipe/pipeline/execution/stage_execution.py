@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError, Interrupted, Unanswered
+from lorapipe.library_imports import uncollected
 from lorapipe.pipeline.artifact_json import decode, encode
 from lorapipe.pipeline.context import Context, ModelCache
 from lorapipe.pipeline.events import Event, Failed, Log, Progress, Started
@@ -89,7 +90,7 @@ def _guarded(stage: Stage) -> AbstractContextManager[None]:
     Import torch first if the stage will use it: the state of a module that is not imported cannot be saved.
     """
     if stage.needs_device:
-        with suppress(ImportError):
+        with suppress(ImportError), uncollected():
             importlib.import_module("torch")
     return restored()
 

@@ -35,7 +35,7 @@ def main() -> None:
     driver = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace", newline="\n")
     stop, jobs = threading.Event(), queue.SimpleQueue[Job | None]()
     SupervisedThread("driver", lambda: _read_driver(sys.stdin, stop, jobs)).start()
-    lock, model_cache = threading.Lock(), ModelCache()
+    lock, model_cache = threading.Lock(), ModelCache.of_worker()
 
     def tell(message: Message) -> None:
         with lock, suppress(OSError):

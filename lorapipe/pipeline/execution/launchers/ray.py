@@ -44,7 +44,7 @@ class Actor:
     def __init__(self) -> None:
         from lorapipe.pipeline.context import ModelCache
 
-        self._warm = ModelCache()
+        self._warm = ModelCache.of_worker()
 
     def perform(self, folder: str) -> None:
         """Run the job in a folder."""
