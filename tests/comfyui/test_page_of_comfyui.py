@@ -18,13 +18,14 @@ from typing import Any
 import pytest
 from browsers import in_a_browser
 from graph_page import GraphPage
-from real_comfyui import ComfyUI
+from real_comfyui import ROOT, ComfyUI
 from test_graphs import LINUX, OURS, Place, no_workers_within, pictures, pipeline, workers
 
 from comfy_nodes.workflow import graph, page_format
 from lorapipe.pipeline import loader
 
 pytestmark = [in_a_browser, pytest.mark.timeout(900)]
+EMPTY = {"nodes": [], "links": [], "version": 0.4, "last_node_id": 0, "last_link_id": 0}
 TOOLTIP = "document.querySelector('.node-tooltip')?.textContent ?? ''"
 
 
@@ -130,7 +131,7 @@ def test_a_mistake_is_told_on_its_node_as_text(place: Place, page: GraphPage) ->
 
 
 def test_every_setting_of_every_node_is_the_same_after_saving_and_opening(page: GraphPage) -> None:
-    page.open({"nodes": [], "links": [], "version": 0.4})
+    page.open(EMPTY)
     page.run("""
         const types = Object.keys(LiteGraph.registered_node_types).filter((type) => type.startsWith("Lorapipe"));
         const other = ({ type, value, options }) => {
@@ -151,15 +152,67 @@ def test_every_setting_of_every_node_is_the_same_after_saving_and_opening(page: 
     before = page.value(values)
     assert len(before) > 50 and any(value == "더" or "더" in str(value) for _, value in before["LorapipeStageTrain"])
     saved = page.graph()
-    page.open({"nodes": [], "links": [], "version": 0.4})
+    page.open(EMPTY)
     page.open(saved)
     assert page.value(values) == before
+
+
+def test_rare_settings_are_hidden_unless_they_act(page: GraphPage) -> None:
+    page.open(EMPTY)
+    page.run("window.made = LiteGraph.createNode('LorapipeStageTrain'); app.graph.add(made);")
+    shown = "made.widgets.filter((each) => made.isWidgetVisible(each)).map((each) => each.name)"
+    usual, height = page.value(shown), page.value("made.size[1]")
+    assert {"unet_lr", "steps", "stage_name"} <= {*usual} and not {"ema", "precision", "allow"} & {*usual}
+    page.run(
+        "const ema = made.widgets.find(({name}) => name === 'ema'); ema.value = '0.99'; ema.callback?.(ema.value);"
+    )
+    assert page.value(shown) == [*usual, "ema"]
+    page.wait(lambda: height < page.value("made.size[1]") < height + 60, "room for one more row")
+    page.run("made.toggleAdvanced();")
+    assert {"ema", "precision", "allow"} <= {*page.value(shown)}
+    page.run("made.toggleAdvanced();")
+    saved = page.graph()
+    page.open(EMPTY)
+    page.open(saved)
+    page.run("window.made = app.graph._nodes[0];")
+    page.wait(lambda: page.value(shown) == [*usual, "ema"], "the changed setting")
+
+
+def test_a_switch_of_an_older_release_that_is_a_choice_now_keeps_its_meaning(page: GraphPage) -> None:
+    page.open(EMPTY)
+    page.run("app.graph.add(LiteGraph.createNode('LorapipeStageTrain'));")
+    saved = page.graph()
+    (node,) = saved["nodes"]
+    place = [*node["properties"]["lorapipe"]].index("gradient_checkpointing")
+    node["properties"]["lorapipe"]["gradient_checkpointing"] = node["widgets_values"][place] = False
+    page.open(saved)
+    page.run("window.sent = Object.values((await app.graphToPrompt()).output)[0].inputs;")
+    assert page.value("sent.gradient_checkpointing") == "false"
+    assert page.value("sent.steps") == node["properties"]["lorapipe"]["steps"]
+
+
+def test_the_notes_of_an_example_are_in_the_pages_language_unless_they_were_edited(place: Place) -> None:
+    example = json.loads((ROOT / "comfy_nodes/example_workflows/first_lora.json").read_text("utf-8"))
+    notes = "app.graph._nodes.filter((each) => each.type === 'MarkdownNote').map((each) => each.widgets[0].value)"
+    korean = GraphPage(place.server, "ko")
+    korean.open(example)
+    korean.wait(lambda: korean.value(notes)[0].startswith("### 1 · 그림"), "a Korean note")
+    saved = korean.graph()
+    korean.run("app.graph._nodes.find((each) => each.type === 'MarkdownNote').widgets[0].value = 'mine';")
+    korean.open(korean.graph())
+    korean.wait(lambda: korean.value(notes)[1].startswith("### 2 · 학습"), "another Korean note")
+    assert korean.value(notes)[0] == "mine"
+    korean.close()
+    english = GraphPage(place.server)
+    english.open(saved)
+    english.wait(lambda: english.value(notes)[0].startswith("### 1 · Pictures"), "an English note")
+    english.close()
 
 
 def test_the_page_in_korean_has_korean_nodes(place: Place) -> None:
     page = GraphPage(place.server, "ko")
     try:
-        page.open({"nodes": [], "links": [], "version": 0.4})
+        page.open(EMPTY)
         page.run("window.made = LiteGraph.createNode('LorapipeStageTrain'); app.graph.add(made); made.pos = [0, 0];")
         shown = page.value("[made.title, made.inputs[0].label ?? made.inputs[0].localized_name]")
         assert all(re.search("[가-힣]", text) for text in shown), shown
