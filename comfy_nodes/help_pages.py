@@ -56,10 +56,19 @@ def examples() -> dict[str, Path]:
 
 
 def example_graph(file: Path) -> dict[str, Any]:
-    """Return the graph of an example in the page's format, with the notes of `NAME.md`: a section for each stage."""
-    _, *sections = file.with_suffix(".md").read_text(encoding="utf-8").split("\n## ")
-    notes = {name: text.strip() for name, _, text in (each.partition("\n") for each in sections)}
+    """Return the graph of an example in the page's format, with the notes of `NAME.md`, in other languages `NAME.ko.md`."""
+    notes: dict[str, dict[str, str]] = {}
+    for language in ("en", *translations.languages()):
+        written = file.with_suffix(".md" if language == "en" else f".{language}.md")
+        for stage, text in _sections(written).items():
+            notes.setdefault(stage, {})[language] = text
     return page_format(graph(loader.load(file)), notes)
+
+
+def _sections(file: Path) -> dict[str, str]:
+    """Return the sections of a Markdown file by their headings; none if there is no file."""
+    _, *sections = (file.read_text(encoding="utf-8") if file.is_file() else "").split("\n## ")
+    return {name: text.strip() for name, _, text in (each.partition("\n") for each in sections)}
 
 
 def write(folder: Path) -> None:

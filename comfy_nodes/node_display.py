@@ -14,9 +14,11 @@ from typing import Any
 
 from lorapipe.pipeline.artifacts import Artifact, Weights, to_open
 from lorapipe.pipeline.event_text import duration, figures, number, words
-from lorapipe.pipeline.events import Asked, Event, Failed, Finished, Log, Planned, Preview, Progress, Started
+from lorapipe.pipeline.events import METRICS, Asked, Event, Failed, Finished, Log, Planned, Preview, Progress, Started
+from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.run_state import RunState
 
+from .comfy_folders import comfy_paths
 from .node_outputs import CURVE, PAGES, Output, ShownNode
 from .results import curve, losses, previews
 
@@ -63,8 +65,6 @@ class NodeDisplay:
             case Progress():
                 self._bar.update_absolute(event.step, event.total)
                 self.say(f"{head}{words(event)}")
-                if event.stage == self.stage and "loss" in event.values:
-                    self._show_curve(event)
             case Preview():
                 self._preview(Path(event.path), PREVIEW_SIZE)
                 with suppress(OSError):
@@ -75,8 +75,19 @@ class NodeDisplay:
                     self.say(f"{head}{event.text}")
             case Started() | Asked() | Finished() | Failed():
                 self.say(f"{head}{words(event)}")
+        if event.stage == self.stage:
+            self._follow(event)
+
+    def _follow(self, event: Event) -> None:
+        """Follow the loss of the node's own stage, from the beginning of a training that goes on from a saved state."""
+        if isinstance(event, Started):
+            self._curve = losses(Ledger(comfy_paths().project).resume_folder(event.key) / METRICS)["average"]
+        elif isinstance(event, Progress) and "loss" in event.values:
+            self._show_curve(event)
 
     def _show_curve(self, event: Progress) -> None:
+        """Show the loss so far; steps that are trained again, since they came after the saved state, are replaced."""
+        self._curve = [each for each in self._curve if each[0] < event.step]
         self._curve.append((event.step, event.values["loss"]))
         now = time.monotonic()
         if now - self._curve_sent >= CURVE_SECONDS:
@@ -87,7 +98,7 @@ class NodeDisplay:
         """Say that the stage has stopped, and how it goes on."""
         own = self._run.stages.get(self.stage)
         at = f" at {own.progress.step}/{own.progress.total}" if own is not None and own.progress is not None else ""
-        self.say(f"stopped{at}. Queue it again: it goes on from its last saved state.")
+        self._node.say(f"stopped{at}. Queue it again: it goes on from its last saved state.", is_last=True)
 
     def close(self, artifact: Artifact, listed: str, files: list[Path], pages: list[str]) -> Output:
         """Show what is left on the node, and return it: pictures, text, the loss of a training, its pages."""
@@ -99,10 +110,10 @@ class NodeDisplay:
             "text": self.lines(files),
             PAGES: pages,
         }
-        points = losses(artifact)["average"] if isinstance(artifact, Weights) else []
+        points = losses(artifact.log)["average"] if isinstance(artifact, Weights) else []
         if points:
             shown[CURVE] = [curve(points, f"loss {number(points[-1][1])}")]
-        self._node.show(shown)
+        self._node.show(shown, is_last=True)
         return shown
 
     def lines(self, files: list[Path]) -> list[str]:

@@ -152,7 +152,7 @@ async def _run_graph_node(node: Node, given: Mapping[str, object], unique_id: st
     call = GraphCall(given, unique_id, prompt, comfy_paths(), make, tune, on_page.say)
     shown = await graph_nodes.execute(node, call)
     ui: dict[str, list[Any]] = {**shown.ui, PAGES: list(page_links(shown.files, comfy_paths().project))}
-    on_page.show(ui)
+    on_page.show(ui, is_last=True)
     return io.NodeOutput(*_in_order(node, shown.values), ui=ui)
 
 
@@ -204,7 +204,7 @@ def _write_pipeline(given: Mapping[str, object], on_page: ShownNode) -> Any:
         raise InputError(f"file: {path.name} does not end in .yaml.", cure="Name a pipeline file, such as cat.yaml.")
     DeliveryLog(Ledger(where.project)).put_text(text, path, "a graph")
     ui = {"text": [text, f"written to {path}"]}
-    on_page.show(ui)
+    on_page.show(ui, is_last=True)
     return io.NodeOutput(text, ui=ui)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,9 +95,12 @@ MOST_POINTS = 300
 Points = list[tuple[float, float]]
 
 
-def losses(weights: Weights) -> dict[str, Points]:
-    """Return the loss of each step and its moving average, as (step, loss); no points if it was not recorded."""
-    rows = [json.loads(line) for line in _text(weights.log).splitlines()]
+def losses(log: Path | None) -> dict[str, Points]:
+    """Return the loss of each step and its moving average, as (step, loss), of a training's log; nothing without one."""
+    rows = []
+    for line in _text(log).splitlines():
+        with suppress(ValueError):  # a training that was killed has not written its last line to the end
+            rows.append(json.loads(line))
     names = {"loss": "loss", "average": "loss/average"}
     return {
         shown: [(float(row["step"]), float(row[name])) for row in rows if row.get(name) is not None]
@@ -114,7 +118,7 @@ def curve(points: Points, caption: str) -> dict[str, object]:
 def _loss_curve(weights: Weights) -> Image:
     from lorapipe.drawing.line_chart import line_chart
 
-    return line_chart({name: points for name, points in losses(weights).items() if points}, title="steps →")
+    return line_chart({name: points for name, points in losses(weights.log).items() if points}, title="steps →")
 
 
 def previews(weights: Weights) -> list[Path]:

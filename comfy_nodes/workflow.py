@@ -140,8 +140,12 @@ def api_format(placed: list[Placed]) -> dict[str, Any]:
     }
 
 
-def page_format(placed: list[Placed], notes: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the graph in the format of ComfyUI's page, with notes in Markdown above the nodes of these stages."""
+def page_format(placed: list[Placed], notes: Mapping[str, Mapping[str, str]] | None = None) -> dict[str, Any]:
+    """Return the graph in the format of ComfyUI's page.
+
+    `notes` are texts in Markdown above the nodes of stages: stage → language → text. The graph has the English one, and
+    lorapipe's script shows that of the page's language.
+    """
     by_id = {each.id: each for each in placed}
     links: list[list[Any]] = []
     bends: list[tuple[Point, ...]] = []
@@ -153,8 +157,8 @@ def page_format(placed: list[Placed], notes: Mapping[str, str] | None = None) ->
             bends.append(each.bends.get(name, ()))
     last = max((each.id for each in placed), default=0)
     written = [
-        _note(last + number, text, [each for each in placed if each.name == name])
-        for number, (name, text) in enumerate((notes or {}).items(), start=1)
+        _note(last + number, texts, [each for each in placed if each.name == name])
+        for number, (name, texts) in enumerate((notes or {}).items(), start=1)
     ]
     return {
         "last_node_id": last + len(written),
@@ -168,7 +172,7 @@ def page_format(placed: list[Placed], notes: Mapping[str, str] | None = None) ->
     }
 
 
-def _note(id: int, text: str, below: list[Placed]) -> dict[str, Any]:
+def _note(id: int, texts: Mapping[str, str], below: list[Placed]) -> dict[str, Any]:
     """Return a note above nodes, as wide as they are."""
     left, top = (min(each.at[axis] for each in below) for axis in (0, 1))
     width = max(each.at[0] + each.size[0] for each in below) - left
@@ -182,8 +186,8 @@ def _note(id: int, text: str, below: list[Placed]) -> dict[str, Any]:
         "mode": 0,
         "inputs": [],
         "outputs": [],
-        "properties": {},
-        "widgets_values": [text],
+        "properties": {"lorapipe_texts": dict(texts)},
+        "widgets_values": [texts["en"]],
         "color": "#223",
         "bgcolor": "#335",
     }

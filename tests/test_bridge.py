@@ -15,15 +15,16 @@ from typing import Any
 
 import pytest
 
-from comfy_nodes import bridge, comfy_folders, describe, links, node_outputs, results, validation
+from comfy_nodes import bridge, comfy_folders, describe, links, node_display, node_outputs, results, validation
 from comfy_nodes.describe import nodes
 from comfy_nodes.graph_runner import Workers
 from comfy_nodes.run_options import Running
 from lorapipe import api
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.pipeline import loader
-from lorapipe.pipeline.events import Reused
+from lorapipe.pipeline.events import METRICS, Progress, Reused, Started
 from lorapipe.pipeline.execution.launchers._subprocess import Process
+from lorapipe.pipeline.ledger import Ledger
 from lorapipe.registry import Registry
 from lorapipe.spec import Spec, from_dict, knobs, param, to_dict
 from lorapipe.spec.schema import json_schema
@@ -212,15 +213,45 @@ def test_what_the_nodes_of_a_pages_graph_show_is_kept_for_all_pages_with_that_gr
     assert kept["type"] == "LorapipeStageCount" and kept["output"]["lorapipe_curve"]
     assert {name: kept["output"][name] for name in ui} == ui and not node_outputs.KEPT.of("another")
     assert {(data["graph"], client) for _, data, client in comfy.modules["server"].EVENTS} == {("the-graph", None)}
+    node_outputs.KEPT.graphs.clear()  # as after a restart of ComfyUI
+    assert node_outputs.KEPT.of("the-graph") == {"2": kept, **node_outputs.KEPT.of("the-graph")}
+    node_outputs.KEPT.add("the-graph", "1", "LorapipeStageWords", {"text": ["again"]})
+    assert node_outputs.KEPT.of("the-graph")["2"] == kept
 
 
-def test_only_the_graphs_that_ran_last_are_kept() -> None:
-    kept = node_outputs.NodeOutputs()
+def test_the_curve_of_a_resumed_training_begins_where_the_training_began(comfy: Comfy) -> None:
+    folder = Ledger(comfy.project).resume_folder("a" * 64)
+    folder.mkdir(parents=True)
+    rows = [f'{{"step": {step}, "loss": 9.0, "loss/average": {1 / step}}}\n' for step in (1, 2, 3, 4)]
+    (folder / METRICS).write_text("".join(rows) + '{"step": 5, "lo', encoding="utf-8")
+    display = node_display.NodeDisplay("7", "penny")
+    display.show(Started("penny", key="a" * 64))
+    display.show(Progress("penny", step=4, total=9, values={"loss": 0.2}))  # what follows the saved state is repeated
+    outputs = [data["output"] for _, data, _ in comfy.modules["server"].EVENTS]
+    (curve,) = [each["lorapipe_curve"] for each in outputs if "lorapipe_curve" in each][-1]
+    assert curve["points"] == [[1, 1], [2, 0.5], [3, 1 / 3], [4, 0.2]]
+
+
+def test_a_picture_that_is_gone_is_not_shown_again(comfy: Comfy) -> None:
+    (comfy.base / "output/grids").mkdir()
+    (comfy.base / "output/grids/grid.png").touch()
+    pictures = [{"filename": f"{name}.png", "subfolder": "grids", "type": "output"} for name in ("grid", "gone")]
+    shown = {"1": {"type": "LorapipeStageEvaluate", "output": {"text": ["a"], "images": pictures}}}
+    assert node_outputs._with_files(shown)["1"]["output"] == {"text": ["a"], "images": pictures[:1]}
+
+
+def test_only_the_graphs_that_ran_last_are_kept(tmp_path: Path) -> None:
+    kept = node_outputs.NodeOutputs(lambda: tmp_path)
     for number in range(node_outputs.MOST_GRAPHS + 1):
         kept.add(str(number), "1", "LorapipeStageTrain", {"text": ["a"]})
         kept.add("1", "1", "LorapipeStageTrain", {"images": []})
     kept.add("1", "1", "LorapipeStageExport", {"text": ["b"]})
     assert not kept.of("0") and kept.of("1")["1"] == {"type": "LorapipeStageExport", "output": {"text": ["b"]}}
+    for number in range(1, node_outputs.MOST_GRAPHS + 1):
+        kept.save(str(number), "1")
+    kept.add("one more", "1", "LorapipeStageTrain", {"text": ["a"]})
+    kept.save("one more", "1")
+    assert len([*tmp_path.iterdir()]) == node_outputs.MOST_GRAPHS
 
 
 def test_a_curve_of_many_steps_is_thinned_and_keeps_its_end() -> None:

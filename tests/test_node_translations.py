@@ -52,6 +52,15 @@ def test_every_text_of_every_node_is_translated(language: str, translator: Trans
     assert not lacking, f"comfy_nodes/translations/{language}.json lacks:\n" + "\n".join(lacking)
 
 
+def test_every_note_of_the_examples_is_translated_with_the_same_code(language: str) -> None:
+    for name, file in help_pages.examples().items():
+        notes = [each for each in help_pages.example_graph(file)["nodes"] if each["type"] == "MarkdownNote"]
+        assert notes
+        for texts in (each["properties"]["lorapipe_texts"] for each in notes):
+            assert language in texts, f"{name}.{language}.md lacks the section of {texts['en']}"
+            assert {*LITERAL.findall(texts["en"])} == {*LITERAL.findall(texts[language])}
+
+
 def test_no_translation_is_left_over(language: str, translator: Translator) -> None:
     """A text that changed in English shows up twice: the new one lacks a translation, the old one is left over."""
     asked = english()

@@ -18,6 +18,8 @@ from lorapipe.spec import JsonDocument, Param
 
 VERSION = 1
 """The version of the event format; bump when readers must change."""
+METRICS = "metrics.jsonl"
+"""The file of a training's metrics, a line for each step: in its result and, while it trains, in its resume folder."""
 
 
 @dataclass(frozen=True)

@@ -199,8 +199,12 @@ class Ledger:
 
     def has_checkpoint(self, key: str) -> bool:
         """Whether an earlier attempt has left something to resume from."""
-        resume = self.work / short(key) / RESUME
+        resume = self.resume_folder(key)
         return resume.is_dir() and any(resume.iterdir())
+
+    def resume_folder(self, key: str) -> Path:
+        """Return the folder with what an earlier attempt has left to resume from, if there is any."""
+        return self.work / short(key) / RESUME
 
     def publish(self, identity: Identity, artifact: Json, origin: Origin) -> Result:
         """Turn a finished attempt into the result of its key; the lock of the key must be held.

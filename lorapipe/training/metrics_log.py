@@ -19,8 +19,8 @@ import torch
 
 from lorapipe.atomic import write_bytes
 from lorapipe.errors import LorapipeError
+from lorapipe.pipeline.events import METRICS
 
-FILE = "metrics.jsonl"
 AVERAGE = "loss/average"
 EMA_DECAY = 0.98
 """Decay of the exponential moving average (EMA) of the loss: it covers about the last fifty steps."""
@@ -73,7 +73,7 @@ class MetricsLog:
     @property
     def path(self) -> Path:
         """The file with a JSON line for each step."""
-        return self.folder / FILE
+        return self.folder / METRICS
 
     def add(self, step: int, values: Mapping[str, float | torch.Tensor]) -> None:
         """Add the metrics of a step; tensors stay on the device until `write`."""

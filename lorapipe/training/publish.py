@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from lorapipe.atomic import PART_SUFFIX, write_text
 from lorapipe.checksum import is_whole_png
-from lorapipe.pipeline.events import Log
+from lorapipe.pipeline.events import METRICS, Log
 from lorapipe.training import metrics_log
 
 if TYPE_CHECKING:
     from lorapipe.pipeline.context import Context
 
-PUBLISHED = ("snapshots", "previews", "tensorboard", metrics_log.FILE)
+PUBLISHED = ("snapshots", "previews", "tensorboard", METRICS)
 """Files and folders of a training that are published."""
 
 
@@ -29,7 +29,7 @@ def publish_training(context: Context, snapshots: Collection[Path]) -> None:
         if not is_whole_png(picture):
             context.emit(Log(text=f"the preview {picture.name} is damaged and was left out", level="warning"))
             picture.unlink()
-    write_text(metrics_log.table(metrics_log.read(context.resume / metrics_log.FILE)), context.out / "metrics.csv")
+    write_text(metrics_log.table(metrics_log.read(context.resume / METRICS)), context.out / "metrics.csv")
     for name in PUBLISHED:
         if (context.resume / name).exists():
             link_or_copy(context.resume / name, context.out / name)

@@ -21,6 +21,7 @@ from lorapipe.formats import Format
 from lorapipe.models import Family, Model
 from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.events import METRICS
 from lorapipe.training import conditions, loop, snapshots
 from lorapipe.training.adapters import Attachable, Attached
 from lorapipe.training.checkpointing import chosen_blocks
@@ -273,7 +274,7 @@ class Trainer:
             ),
             dataset=self.dataset,
             training=out / "training.json",
-            log=out / "metrics.jsonl",
+            log=out / METRICS,
             state=keep_state(self.context) if end is not None else None,
         )
 

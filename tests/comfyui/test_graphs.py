@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class Place:
     comfyui: ComfyUI
     server: Server
     folder: Path
+    arguments: list[str] = field(default_factory=list)
+    """The arguments that the server was started with."""
 
     @property
     def project(self) -> Path:
@@ -255,6 +257,7 @@ def test_cancelling_stops_within_a_step_and_the_next_run_goes_on(place: Place) -
     again = watch(place.server, sent, stop)
     assert any("resumes where it stopped" in text for text in again.said("penny"))
     assert min(value for node, value, _ in again.progress if node == "penny" and value) >= 3
+    assert again.curves["penny"][0][0] == 1, "its curve is that of all steps"
 
 
 @LINUX

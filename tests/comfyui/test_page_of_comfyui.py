@@ -11,19 +11,21 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from browsers import in_a_browser
 from graph_page import GraphPage
-from real_comfyui import ComfyUI
+from real_comfyui import ROOT, ComfyUI
 from test_graphs import LINUX, OURS, Place, no_workers_within, pictures, pipeline, workers
 
 from comfy_nodes.workflow import graph, page_format
 from lorapipe.pipeline import loader
 
 pytestmark = [in_a_browser, pytest.mark.timeout(900)]
+EMPTY = {"nodes": [], "links": [], "version": 0.4, "last_node_id": 0, "last_link_id": 0}
 TOOLTIP = "document.querySelector('.node-tooltip')?.textContent ?? ''"
 
 
@@ -39,7 +41,7 @@ def place(
     folder = tmp_path_factory.mktemp("page")
     pictures(folder / "input/penny")
     with comfyui.serve(folder, OURS, *arguments) as server:
-        yield Place(comfyui, server, folder)
+        yield Place(comfyui, server, folder, arguments)
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ def test_a_training_is_seen_while_it_runs_afterwards_and_on_other_pages(place: P
     page.says("file", "penny-", ".safetensors")
     page.says("picture", "finished in")
     assert "finished in" in page.text("penny") and page.has_curve("penny") and page.pictures("penny") >= 1
-    assert all(page.pictures(name) == 1 for name in ("dataset", "grid", "picture"))
+    page.wait(lambda: all(page.pictures(name) == 1 for name in ("dataset", "grid", "picture")), "the pictures")
     names = ("dataset", "penny", "grid", "file", "picture")
     told = {name: page.text(name) for name in names}
     assert not any(other.text(name) for name in names), "another page has the same ids in another graph"
@@ -84,6 +86,23 @@ def test_a_training_is_seen_while_it_runs_afterwards_and_on_other_pages(place: P
     other.wait(lambda: {name: other.text(name) for name in names} == told, "the same on the other page")
     other.wait(lambda: other.has_curve("penny") and other.pictures("grid") == 1, "curve and pictures there")
     other.close()
+
+
+def test_what_nodes_have_shown_is_there_after_a_restart_of_comfyui(place: Place, tmp_path: Path) -> None:
+    pictures(tmp_path / "input/penny")
+    with place.comfyui.serve(tmp_path, OURS, *place.arguments) as server:
+        page = GraphPage(server)
+        page.open(small(replace(place, folder=tmp_path)))
+        page.queue()
+        page.says("picture", "finished in")
+        saved, told = page.graph(), {name: page.text(name) for name in ("dataset", "penny", "grid", "file", "picture")}
+        page.close()
+    with place.comfyui.serve(tmp_path, OURS, *place.arguments) as server:
+        page = GraphPage(server)
+        page.open(saved)
+        page.wait(lambda: {name: page.text(name) for name in told} == told, "what the nodes said")
+        page.wait(lambda: page.has_curve("penny") and page.pictures("grid") == 1, "curve and pictures")
+        page.close()
 
 
 @LINUX
@@ -112,7 +131,7 @@ def test_a_mistake_is_told_on_its_node_as_text(place: Place, page: GraphPage) ->
 
 
 def test_every_setting_of_every_node_is_the_same_after_saving_and_opening(page: GraphPage) -> None:
-    page.open({"nodes": [], "links": [], "version": 0.4})
+    page.open(EMPTY)
     page.run("""
         const types = Object.keys(LiteGraph.registered_node_types).filter((type) => type.startsWith("Lorapipe"));
         const other = ({ type, value, options }) => {
@@ -133,15 +152,67 @@ def test_every_setting_of_every_node_is_the_same_after_saving_and_opening(page: 
     before = page.value(values)
     assert len(before) > 50 and any(value == "더" or "더" in str(value) for _, value in before["LorapipeStageTrain"])
     saved = page.graph()
-    page.open({"nodes": [], "links": [], "version": 0.4})
+    page.open(EMPTY)
     page.open(saved)
     assert page.value(values) == before
+
+
+def test_rare_settings_are_hidden_unless_they_act(page: GraphPage) -> None:
+    page.open(EMPTY)
+    page.run("window.made = LiteGraph.createNode('LorapipeStageTrain'); app.graph.add(made);")
+    shown = "made.widgets.filter((each) => made.isWidgetVisible(each)).map((each) => each.name)"
+    usual, height = page.value(shown), page.value("made.size[1]")
+    assert {"unet_lr", "steps", "stage_name"} <= {*usual} and not {"ema", "precision", "allow"} & {*usual}
+    page.run(
+        "const ema = made.widgets.find(({name}) => name === 'ema'); ema.value = '0.99'; ema.callback?.(ema.value);"
+    )
+    assert page.value(shown) == [*usual, "ema"]
+    page.wait(lambda: height < page.value("made.size[1]") < height + 60, "room for one more row")
+    page.run("made.toggleAdvanced();")
+    assert {"ema", "precision", "allow"} <= {*page.value(shown)}
+    page.run("made.toggleAdvanced();")
+    saved = page.graph()
+    page.open(EMPTY)
+    page.open(saved)
+    page.run("window.made = app.graph._nodes[0];")
+    page.wait(lambda: page.value(shown) == [*usual, "ema"], "the changed setting")
+
+
+def test_a_switch_of_an_older_release_that_is_a_choice_now_keeps_its_meaning(page: GraphPage) -> None:
+    page.open(EMPTY)
+    page.run("app.graph.add(LiteGraph.createNode('LorapipeStageTrain'));")
+    saved = page.graph()
+    (node,) = saved["nodes"]
+    place = [*node["properties"]["lorapipe"]].index("gradient_checkpointing")
+    node["properties"]["lorapipe"]["gradient_checkpointing"] = node["widgets_values"][place] = False
+    page.open(saved)
+    page.run("window.sent = Object.values((await app.graphToPrompt()).output)[0].inputs;")
+    assert page.value("sent.gradient_checkpointing") == "false"
+    assert page.value("sent.steps") == node["properties"]["lorapipe"]["steps"]
+
+
+def test_the_notes_of_an_example_are_in_the_pages_language_unless_they_were_edited(place: Place) -> None:
+    example = json.loads((ROOT / "comfy_nodes/example_workflows/first_lora.json").read_text("utf-8"))
+    notes = "app.graph._nodes.filter((each) => each.type === 'MarkdownNote').map((each) => each.widgets[0].value)"
+    korean = GraphPage(place.server, "ko")
+    korean.open(example)
+    korean.wait(lambda: korean.value(notes)[0].startswith("### 1 · 그림"), "a Korean note")
+    saved = korean.graph()
+    korean.run("app.graph._nodes.find((each) => each.type === 'MarkdownNote').widgets[0].value = 'mine';")
+    korean.open(korean.graph())
+    korean.wait(lambda: korean.value(notes)[1].startswith("### 2 · 학습"), "another Korean note")
+    assert korean.value(notes)[0] == "mine"
+    korean.close()
+    english = GraphPage(place.server)
+    english.open(saved)
+    english.wait(lambda: english.value(notes)[0].startswith("### 1 · Pictures"), "an English note")
+    english.close()
 
 
 def test_the_page_in_korean_has_korean_nodes(place: Place) -> None:
     page = GraphPage(place.server, "ko")
     try:
-        page.open({"nodes": [], "links": [], "version": 0.4})
+        page.open(EMPTY)
         page.run("window.made = LiteGraph.createNode('LorapipeStageTrain'); app.graph.add(made); made.pos = [0, 0];")
         shown = page.value("[made.title, made.inputs[0].label ?? made.inputs[0].localized_name]")
         assert all(re.search("[가-힣]", text) for text in shown), shown

@@ -28,6 +28,8 @@ class Watched:
     executed: list[str] = field(default_factory=list)
     cached: list[str] = field(default_factory=list)
     texts: list[tuple[str, str]] = field(default_factory=list)
+    curves: dict[str, list[list[float]]] = field(default_factory=dict)
+    """Node → the points of its loss curve."""
     progress: list[tuple[str, int, int]] = field(default_factory=list)
     previews: int = 0
     outputs: dict[str, Any] = field(default_factory=dict)
@@ -71,6 +73,8 @@ def _note(seen: Watched, kind: str, data: Any) -> None:
     match kind:
         case "lorapipe.shown":
             seen.texts += [(data["node"], text) for text in data["output"].get("text", ())]
+            for curve in data["output"].get("lorapipe_curve", ()):
+                seen.curves[data["node"]] = curve["points"]
         case "preview":
             seen.previews += 1
         case _ if data.get("prompt_id") != seen.id:

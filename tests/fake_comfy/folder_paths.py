@@ -28,6 +28,10 @@ def get_temp_directory():
     return str(BASE / "temp")
 
 
+def get_directory_by_type(kind):
+    return str(BASE / kind) if kind in ("input", "output", "temp") else None
+
+
 def get_folder_paths(kind):
     return folder_names_and_paths[kind][0][:]
 

@@ -2,6 +2,11 @@
 // Ours are saved by name as well, and read by name, or by the name that a setting had in an earlier release.
 import { app } from "../../../scripts/app.js";
 
+// A switch of an earlier release may be a choice now, whose values are texts.
+function asOf(widget, value) {
+  return widget.type === "combo" && typeof value === "boolean" ? String(value) : value;
+}
+
 app.registerExtension({
   name: "lorapipe.settings_by_name",
   beforeRegisterNodeDef(nodeType, nodeData) {
@@ -24,7 +29,7 @@ app.registerExtension({
         const options = settings[widget.name]?.[1];
         if (!options) continue;
         const name = [widget.name, ...(options.lorapipe_aliases ?? [])].find((each) => each in kept);
-        if (name !== undefined) widget.value = kept[name];
+        if (name !== undefined) widget.value = asOf(widget, kept[name]);
         else if (options.default !== undefined) widget.value = options.default;
       }
     };
