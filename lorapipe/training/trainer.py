@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Self, cast
 
@@ -48,6 +48,7 @@ from lorapipe.training.resume_state import Checkpoints, Trainable
 from lorapipe.training.schedulers import Scheduler
 from lorapipe.training.snapshots import SnapshotWriter
 from lorapipe.training.training_continuation import adopt_state, end_of, keep_state
+from lorapipe.training.working_copy import with_copies
 from lorapipe.training_record import TrainingRecord
 
 
@@ -245,12 +246,16 @@ class Trainer:
             scaler=trainable.scaler,
             constrain=partial(_after_step, adapter, how.max_weight_norm, trainable),
             parallel=parallel,
-            passes=passes_of(
-                self.adaptation.graphs, self.model, adapter, self.adaptation.rates,
-                (self.milestones.last - done) * self.length.accumulation, self.context.emit,
-                checkpoints=bool(self.adaptation.gradient_checkpointing),
-            ),
+            passes=self._passes(adapter, trainable, (self.milestones.last - done) * self.length.accumulation),
+        )
+
+    def _passes(self, adapter: Attached, trainable: Trainable, expected: int) -> loop.Passes:
+        """Return what runs the passes, of which there will be `expected`."""
+        passes = passes_of(
+            self.adaptation.graphs, self.model, adapter, self.adaptation.rates, expected, self.context.emit,
+            checkpoints=bool(self.adaptation.gradient_checkpointing),
         )  # fmt: skip
+        return with_copies(passes, adapter, chain.from_iterable(trainable.parameters.values()), self.model.dtype)
 
     def publish(self) -> Weights:
         """Publish all files of the completed training."""

@@ -164,6 +164,15 @@ class LayersAttached(Attached):
             for name, tensor in site.layer.trained().items()
         }
 
+    def copyable(self, dtype: torch.dtype) -> frozenset[int]:
+        layers = (layer for layer in self.layers.values() if layer.may_have_copies(dtype))
+        return frozenset(id(tensor) for layer in layers for tensor in layer.trained().values())
+
+    def use_copies(self, copies: Mapping[int, torch.Tensor]) -> None:
+        for layer in self.layers.values():
+            found = [copies[id(tensor)] for tensor in layer.trained().values() if id(tensor) in copies]
+            layer.copies = tuple(found) if len(found) == len(layer.trained()) else ()
+
     def learned(self) -> AdapterWeights:
         def module(layer: AdapterLayer) -> ModuleWeights:
             tensors = {

@@ -42,6 +42,8 @@ class AdapterLayer(torch.nn.Module):
     """Dropout of the update's rows (for LoRA: ranks)."""
     module_dropout: float = 0.0
     """Chance that a step leaves the whole update out."""
+    copies: tuple[Tensor, ...] = ()
+    """Copies of `trained`, which passes with gradients read in its place (`lorapipe.training.working_copy`); () for none."""
 
     def __init__(self, base: torch.nn.Module, width: Width) -> None:
         super().__init__()
@@ -63,6 +65,10 @@ class AdapterLayer(torch.nn.Module):
     def trained(self) -> dict[str, torch.nn.Parameter]:
         """Return those of `tensors` that are trained: neither flags nor frozen."""
         return Algorithm.of(self.algorithm).trained(self.tensors())
+
+    def may_have_copies(self, dtype: torch.dtype) -> bool:
+        """Return whether `forward` reads the trained tensors once, and only cast to `dtype`; it then heeds `copies`."""
+        return False
 
     def adopt(self, fixed: Mapping[str, Tensor]) -> None:
         """Take over the flags and frozen tensors of existing weights; `InputError` where they are others than its own."""

@@ -158,13 +158,18 @@ class LoraLayer(AdapterLayer):
         if not self._is_fused:
             output: torch.Tensor = base(input)
             return output + self.update(input).to(output.dtype)
-        matrices = base.weight, base.bias, self.lora_down.weight, self.lora_up.weight
+        has_copies = bool(self.copies) and torch.is_grad_enabled()
+        down, up = self.copies if has_copies else (self.lora_down.weight, self.lora_up.weight)
+        matrices = base.weight, base.bias, down, up
         left = self._factor(input), self._dropout_now
         if isinstance(base, torch.nn.Linear):
             fused: torch.Tensor = _Linear.apply(input, *matrices, *left)
         else:
             fused = _Conv2d.apply(input, *matrices, *left, base.stride, base.padding, base.dilation)
         return fused
+
+    def may_have_copies(self, dtype: torch.dtype) -> bool:
+        return self._is_fused and self.weight.dtype == dtype
 
     def narrow(self) -> Narrow | None:
         scale = self.width.alpha / self.width.rank

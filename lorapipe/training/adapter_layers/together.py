@@ -11,6 +11,7 @@ from lorapipe.formats import EMBEDDING, AdapterWeights
 from lorapipe.training.adapters import Attachable, Attached
 
 if TYPE_CHECKING:
+    import torch
     from torch.nn import Parameter
 
     from lorapipe.models import Model
@@ -49,6 +50,13 @@ class TogetherAttached(Attached):
 
     def rate_factors(self) -> dict[int, float]:
         return {name: factor for adapter in self._adapters for name, factor in adapter.rate_factors().items()}
+
+    def copyable(self, dtype: torch.dtype) -> frozenset[int]:
+        return frozenset().union(*(adapter.copyable(dtype) for adapter in self._adapters))
+
+    def use_copies(self, copies: Mapping[int, torch.Tensor]) -> None:
+        for adapter in self._adapters:
+            adapter.use_copies(copies)
 
     def learned(self) -> AdapterWeights:
         all_learned = [adapter.learned() for adapter in self._adapters]

@@ -148,6 +148,14 @@ class Attached(ABC):
         """Wrap the optimizer for the training loop; `max_grad_norm` (0: no clipping) is for steps in the backward pass."""
         return optimizer
 
+    def copyable(self, dtype: torch.dtype) -> frozenset[int]:
+        """Return the `id`s of the parameters that a pass reads once, and only cast to `dtype`."""
+        return frozenset()
+
+    def use_copies(self, copies: Mapping[int, torch.Tensor]) -> None:
+        """Let passes with gradients read these tensors in place of parameters: `id` of a `copyable` one → its copy."""
+        return
+
     def refresh(self) -> None:
         """Update what depends on `parameters` after other code has changed them."""
         return
