@@ -11,6 +11,7 @@ from lorapipe.models import Activations, Checkpoint
 from lorapipe.models._folder_detection import text_width
 from lorapipe.models._model_detection import REFINER_WIDTH, SD2_WIDTH, SDXL_WIDTH, context_width, has_unet, text_layout
 from lorapipe.models._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
+from lorapipe.models._unet import LatentDiffusion
 
 WIDTH = 768
 """Width of the text embeddings that the U-Net takes."""
@@ -29,11 +30,18 @@ CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
 """The published configuration of SD1.x (Rombach et al. 2022)."""
 
 
+class SD15Model(LatentDiffusion):
+    """SD1.x, half of whose work are convolutions."""
+
+    channels_last = ("unet",)
+
+
 @dataclass(frozen=True)
 class SD15(StableDiffusion):
     """Stable Diffusion 1.x: U-Net of 860 M parameters, CLIP ViT-L text encoder, 512 px."""
 
     search_words: ClassVar[tuple[str, ...]] = ("checkpoint", "base model", "stable diffusion 1.5")
+    model: ClassVar[type[LatentDiffusion]] = SD15Model
     known: ClassVar[Mapping[str, Mapping[str, Any]]] = CONFIGURATION
     kind: ClassVar[str] = "an SD1.x checkpoint"
     activations: ClassVar[Activations] = Activations(kept=3540, recomputed=588)

@@ -96,7 +96,7 @@ class FinetunedWeights(Attached):
         modules = {}
         for place, named in self._weights.items():
             algorithm, short = SHORT[is_norm(self._layers[place])]
-            tensors = {short[name]: _difference(weight).to(dtype) for name, weight in named.items()}
+            tensors = {short[name]: _difference(weight).to(dtype).contiguous() for name, weight in named.items()}
             modules[place] = ModuleWeights(algorithm, tensors, 1.0)
         return AdapterWeights(modules)
 

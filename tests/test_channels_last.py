@@ -1,0 +1,76 @@
+"""A base whose convolutions lie with channels last trains as one whose do not, within rounding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from contracts.test_adapters import NAMES, made
+
+from lorapipe.formats import AdapterWeights
+from lorapipe.models import Model, Saving
+from lorapipe.models.sd15 import SD15
+from lorapipe.training import loop
+from lorapipe.training.losses.mse import Mse
+from lorapipe.training.noise_options import NoiseOptions
+from lorapipe.training.optimizers.sgd_nesterov import SgdNesterov
+from lorapipe.training.param_groups import grouped
+from lorapipe.training.weightings.min_snr import MinSnr
+
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> SD15:
+    return SD15.tiny(tmp_path_factory.mktemp("base"))
+
+
+def in_channels_last(model: Model) -> Model:
+    """Lay a model as `part` does on a GPU."""
+    torch.nn.Module.to(model.part("unet"), memory_format=torch.channels_last)
+    return model
+
+
+def losses_and_weights(model: Model, name: str) -> tuple[list[float], AdapterWeights]:
+    attached = made(name).attach(model, ["unet"], 1)
+    trainable = grouped(attached, {"unet": 1e-2}, SgdNesterov(), model)
+    chance, condition = torch.Generator().manual_seed(3), model.encode_text(["a red hat", "b"])
+    updates = [
+        loop.Update(step, [loop.MicroBatch(torch.randn(2, 4, 8, 8, generator=chance), lambda: condition)])
+        for step in range(STEPS)
+    ]
+    objective = loop.Objective(model, Mse(), MinSnr(), NoiseOptions().draw, 5)
+    losses = []
+    for step in loop.train(updates, objective, trainable.optimizer, lambda step: 1.0):
+        losses.append(float(step.loss))
+        if trainable.addresses is not None:
+            trainable.addresses.check()
+    learned = attached.learned()
+    attached.detach()
+    return losses, learned
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("embedding", "trilora")])
+def test_every_adapter_trains_alike(base: SD15, name: str) -> None:
+    losses, weights = losses_and_weights(base.load("cpu"), name)
+    ours, learned = losses_and_weights(in_channels_last(base.load("cpu")), name)
+    assert ours == pytest.approx(losses, rel=1e-5)
+    assert learned.modules.keys() == weights.modules.keys()
+    for place, module in learned.modules.items():
+        for short, tensor in module.tensors.items():
+            assert tensor.is_contiguous()
+            torch.testing.assert_close(tensor, weights.modules[place].tensors[short], rtol=1e-4, atol=5e-6)
+
+
+def test_it_is_the_convolutions_weights_that_lie_otherwise(base: SD15) -> None:
+    weights = in_channels_last(base.load("cpu")).part("unet").conv_in.weight
+    assert not weights.is_contiguous() and weights.is_contiguous(memory_format=torch.channels_last)
+    assert base.load("cpu").part("unet").conv_in.weight.is_contiguous(), "on a CPU it is slower"
+
+
+def test_a_saved_checkpoint_is_the_same(base: SD15, tmp_path: Path) -> None:
+    saving = Saving({}, "fp32", lambda digest: {})
+    for name, model in (("plain", base.load("cpu")), ("last", in_channels_last(base.load("cpu")))):
+        model.save_checkpoint(tmp_path / f"{name}.safetensors", "single_file", saving)
+    assert (tmp_path / "plain.safetensors").read_bytes() == (tmp_path / "last.safetensors").read_bytes()
