@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,11 +52,37 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return getattr(val, "__name__", None) if callable(val) else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow half."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --exhaustive."""
+    parser.addoption("--exhaustive", action="store_true", help="all cases of tests that usually run one in n of theirs")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the slow half, and leave out what `one_in` leaves to an exhaustive run."""
     for item in items:
         if item.path.stem in SLOW:
             item.add_marker(pytest.mark.slow)
+    if not config.getoption("exhaustive"):
+        left_out = {id(item) for item in cases_left_out(items)}
+        config.hook.pytest_deselected(items=[item for item in items if id(item) in left_out])
+        items[:] = [item for item in items if id(item) not in left_out]
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of garbage collection, a second each of which a search would cost."""
+    gc.collect()
+    gc.freeze()
+
+
+def cases_left_out(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    """Yield all cases of a `one_in(n)` test but the first, the n-th after it, and so on: the same ones in every process."""
+    places = Counter[str]()
+    for item in items:
+        if mark := item.get_closest_marker("one_in"):
+            test = item.nodeid.partition("[")[0]
+            if places[test] % mark.args[0]:
+                yield item
+            places[test] += 1
 
 
 @pytest.fixture(autouse=True)

@@ -72,6 +72,7 @@ def used(model: Model, adapter: Adapter | WeightsAdapter, weights: AdapterWeight
     return found
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_trained_stopped_resumed_exported_and_used(
     kind: str, dataset: Dataset, bench: tiny.Bench, model: Model, tmp_path: Path

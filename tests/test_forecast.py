@@ -251,7 +251,7 @@ def sizes(adapter: Adapter, folder: Path) -> tuple[int, int]:
 
 
 def tensors_alive() -> int:
-    """Return the bytes of all tensors that exist in this process."""
+    """Return the bytes of all tensors that tests have made in this process."""
     gc.collect()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of deprecated modules' lazy attributes

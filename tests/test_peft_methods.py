@@ -117,6 +117,7 @@ def test_a_strength_scales_the_change_of_every_weight(name: str, model: Model) -
     assert torch.allclose(used(model, learned, 0.5), merged, atol=1e-5)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", METHODS)
 def test_it_is_trained_stopped_resumed_exported_and_continued(
     name: str, dataset: Dataset, bench: tiny.Bench, model: Model, tmp_path: Path
@@ -157,6 +158,7 @@ def test_it_is_trained_stopped_resumed_exported_and_continued(
     assert not torch.allclose(used(model, formats.open(further.snapshots[-1].path, names)), changed, atol=moved / 1e4)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", METHODS)
 def test_other_programs_get_a_lora_or_the_difference(
     name: str, dataset: Dataset, bench: tiny.Bench, model: Model, tmp_path: Path

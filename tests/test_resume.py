@@ -162,6 +162,7 @@ def of_form(form: str, dataset: Dataset) -> Train:
     return of_kind(kind, dataset, **knobs, steps=Duration(STEPS), snapshots=Interval(4))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("form", FORMS)
 def test_every_kind_goes_on_where_it_was_killed(
     form: str, dataset: Dataset, bench: tiny.Bench, killer: subprocess.Popen[str]

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,30 +26,30 @@ ELSEWHERE = {"family": {"lorapipe/models/small_flow.py": ROOT / "tests" / "famil
 COPIED = ("lorapipe", "comfy_nodes", "tests", "tools", "pyproject.toml", "schemas", "pipelines", "__init__.py")
 EVERY_KIND = ("tests/contracts/test_specs.py", "tests/contracts/test_imports.py")
 TESTS = {
-    "adapter": ("tests/contracts/test_adapters.py", *EVERY_KIND),
-    "family": ("tests/contracts/test_families.py", *EVERY_KIND),
-    "format": ("tests/test_formats.py", *EVERY_KIND),
-    "loss": ("tests/contracts/test_losses.py", *EVERY_KIND),
-    "measure": ("tests/contracts/test_measures.py", *EVERY_KIND),
-    "optimizer": ("tests/contracts/test_optimizers.py", *EVERY_KIND),
-    "scheduler": ("tests/contracts/test_schedulers.py", *EVERY_KIND),
-    "stage": EVERY_KIND,
-    "weighting": ("tests/contracts/test_weightings.py", *EVERY_KIND),
+    "adapter": ("tests/contracts/test_adapters.py",),
+    "family": ("tests/contracts/test_families.py",),
+    "format": ("tests/test_formats.py",),
+    "loss": ("tests/contracts/test_losses.py",),
+    "measure": ("tests/contracts/test_measures.py",),
+    "optimizer": ("tests/contracts/test_optimizers.py",),
+    "scheduler": ("tests/contracts/test_schedulers.py",),
+    "stage": (),
+    "weighting": ("tests/contracts/test_weightings.py",),
 }
-"""Contract tests of each kind: those with the sample's name in theirs, and those over all names at once."""
-OF_ALL = "all_that_need_no_clip or measures_hold_on_every_family"
+"""Contract tests of each kind, beside those of every kind: those with the sample's name in theirs."""
+ALL_AT_ONCE = {"measure": ("all_that_need_no_clip", "measures_hold_on_every_family")}
+"""Contract tests of a kind that are of all its names at once."""
 
 
 @dataclass(frozen=True)
 class Addition:
-    """An added sample: its registered `name`, the number of new lines, and of lines changed in existing files."""
+    """An added sample: its registered `name`, new lines, lines changed in existing files, and contract tests passed."""
 
     kind: str
     name: str
     new: int
     touched: int
     passed: int
-    failures: str = ""
 
 
 def kinds() -> list[str]:
@@ -62,22 +63,37 @@ def sample(kind: str) -> dict[Path, Path]:
     return files | {Path(place): file for place, file in ELSEWHERE.get(kind, {}).items()}
 
 
-def add(kind: str, copy: Path) -> Addition:
-    """Add a kind's sample to a new copy of the code at `copy`, and run its contract tests there."""
+def add(kinds: Sequence[str], copy: Path) -> tuple[list[Addition], str]:
+    """Add a sample of each kind to a new copy of the code at `copy`, and run all their contract tests there.
+
+    Returns the additions, and pytest's output if a test failed.
+    """
     for name in COPIED:
         source = ROOT / name
         ignored = shutil.ignore_patterns("__pycache__", "additions")
         shutil.copytree(source, copy / name, ignore=ignored) if source.is_dir() else shutil.copy(source, copy / name)
-    files = sample(kind)
-    new = [place for place in files if not (ROOT / place).exists()]
-    touched = sum(_changed(ROOT / place, file) for place, file in files.items() if place not in new)
-    for place, file in files.items():
+    for place, file in (item for kind in kinds for item in sample(kind).items()):
         (copy / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, copy / place)
-    name = next(file.stem for file in new if file.parts[0] == "lorapipe" and not file.stem.startswith("_"))
-    passed, failures = _contract_tests(kind, name, copy)
+    names = {kind: _name(kind) for kind in kinds}
+    passed, failures = _contract_tests(names, copy)
+    return [_addition(kind, names[kind], copy, passed) for kind in kinds], failures
+
+
+def _new(kind: str) -> list[Path]:
+    return [place for place in sample(kind) if not (ROOT / place).exists()]
+
+
+def _name(kind: str) -> str:
+    return next(file.stem for file in _new(kind) if file.parts[0] == "lorapipe" and not file.stem.startswith("_"))
+
+
+def _addition(kind: str, name: str, copy: Path, passed: Sequence[str]) -> Addition:
+    new = _new(kind)
     lines = sum(len((copy / file).read_text(encoding="utf-8").splitlines()) for file in new)
-    return Addition(kind, name, lines, touched, passed, failures)
+    touched = sum(_changed(ROOT / place, file) for place, file in sample(kind).items() if place not in new)
+    own = [test for test in passed if any(each in test for each in (name, *ALL_AT_ONCE.get(kind, ())))]
+    return Addition(kind, name, lines, touched, len(own))
 
 
 def _changed(before: Path, after: Path) -> int:
@@ -86,38 +102,27 @@ def _changed(before: Path, after: Path) -> int:
     return sum(1 for line in difflib.ndiff(*texts) if line[:1] in "+-")
 
 
-def _contract_tests(kind: str, name: str, copy: Path) -> tuple[int, str]:
-    """Return the number of passed tests with the sample's name, and pytest's output if one failed."""
+def _contract_tests(names: Mapping[str, str], copy: Path) -> tuple[list[str], str]:
+    """Return the passed tests that concern the samples, and pytest's output if one failed."""
     environment = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     environment.pop("PYTEST_XDIST_WORKER", None)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-n0",
-        "-p",
-        "no:cacheprovider",
-        *TESTS[kind],
-        "-k",
-        f"{name} or {OF_ALL}",
-    ]
+    files = dict.fromkeys(file for kind in names for file in (*TESTS[kind], *EVERY_KIND))
+    wanted = " or ".join(each for kind, name in names.items() for each in (name, *ALL_AT_ONCE.get(kind, ())))
+    command = [sys.executable, "-m", "pytest", "-n0", "-rA", "-p", "no:cacheprovider", *files, "-k", wanted]
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, encoding="utf-8")
-    passed = re.search(r"(\d+) passed", done.stdout)
-    return int(passed[1]) if passed else 0, "" if done.returncode == 0 else done.stdout + done.stderr
+    passed = re.findall(r"^PASSED (.+)$", done.stdout, re.MULTILINE)
+    return passed, "" if done.returncode == 0 else done.stdout + done.stderr
 
 
 def main() -> int:
     """Print a line for each sample; return 1 if one changes lines elsewhere or fails its contract."""
     print(f"{'kind':10} {'sample':14} {'new lines':>9} {'touched elsewhere':>18} {'contract tests passed':>22}")
-    bad = 0
-    for kind in sys.argv[1:] or kinds():
-        with tempfile.TemporaryDirectory() as place:
-            done = add(kind, Path(place))
-        print(f"{kind:10} {done.name:14} {done.new:9} {done.touched:18} {done.passed:22}", flush=True)
-        if done.failures or done.touched:
-            bad += 1
-            print(done.failures[-3000:])
-    return 1 if bad else 0
+    with tempfile.TemporaryDirectory() as place:
+        added, failures = add(sys.argv[1:] or kinds(), Path(place))
+    for done in added:
+        print(f"{done.kind:10} {done.name:14} {done.new:9} {done.touched:18} {done.passed:22}")
+    print(failures[-3000:], end="")
+    return 1 if failures or any(done.touched for done in added) else 0
 
 
 if __name__ == "__main__":

@@ -302,6 +302,7 @@ def test_a_pass_is_the_same_operations_each_time(
     assert bool(watch.reasons) == (name in READ_IN_PYTHON), watch.reasons
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("knob", ["dropout", "rank_dropout", "module_dropout"])
 def test_dropouts_act_in_training_alone(model: Model, adapter: Adapter, knob: str) -> None:
     """Sampling has no dropout; dropout masks differ between steps, and change the mean output little."""

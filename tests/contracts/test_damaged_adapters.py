@@ -190,6 +190,7 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.one_in(2)
 def test_every_key_of_a_file_is_needed_whole_and_of_its_shape(kind: str, model: Model, tmp_path: Path) -> None:
     found = [*forms(learnt(kind, model), model)]
     assert found

@@ -82,6 +82,7 @@ def answer(model: Model, path: Path | None) -> torch.Tensor:
     return found
 
 
+@pytest.mark.one_in(2)
 def test_both_learn_and_a_stopped_training_ends_as_an_unbroken_one(
     name: str, dataset: Dataset, trained: Weights, bench: tiny.Bench, model: Model
 ) -> None:
@@ -112,6 +113,7 @@ def learnt(weights: formats.AdapterWeights) -> Mapping[str, torch.Tensor]:
     }
 
 
+@pytest.mark.one_in(2)
 def test_a_training_goes_on_from_both(
     name: str, dataset: Dataset, trained: Weights, bench: tiny.Bench, model: Model
 ) -> None:
@@ -127,6 +129,7 @@ def test_a_training_goes_on_from_both(
     assert float((answer(model, second) - whole).norm()) <= 0.02 * float((whole - base).norm())
 
 
+@pytest.mark.one_in(2)
 def test_it_is_exported_in_one_file_or_in_two(
     name: str, trained: Weights, bench: tiny.Bench, model: Model, tmp_path: Path
 ) -> None:
