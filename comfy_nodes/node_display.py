@@ -14,7 +14,19 @@ from typing import Any
 
 from lorapipe.pipeline.artifacts import Artifact, Weights, to_open
 from lorapipe.pipeline.event_text import duration, figures, number, words
-from lorapipe.pipeline.events import METRICS, Asked, Event, Failed, Finished, Log, Planned, Preview, Progress, Started
+from lorapipe.pipeline.events import (
+    METRICS,
+    Asked,
+    Event,
+    Failed,
+    Finished,
+    Log,
+    Planned,
+    Preview,
+    Progress,
+    Reused,
+    Started,
+)
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.run_state import RunState
 
@@ -23,6 +35,8 @@ from .node_outputs import CURVE, PAGES, Output, ShownNode
 from .results import curve, losses, previews
 
 PREVIEW_SIZE = 512
+MOST_TOLD = 5
+"""Lines of a reused result's log that are shown."""
 CURVE_SECONDS = 1.0
 """How often the loss so far is sent."""
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
@@ -79,11 +93,14 @@ class NodeDisplay:
             self._follow(event)
 
     def _follow(self, event: Event) -> None:
-        """Follow the loss of the node's own stage, from the beginning of a training that goes on from a saved state."""
-        if isinstance(event, Started):
-            self._curve = losses(Ledger(comfy_paths().project).resume_folder(event.key) / METRICS)["average"]
-        elif isinstance(event, Progress) and "loss" in event.values:
-            self._show_curve(event)
+        """Follow the node's own stage: what its log told, and the loss, from its beginning where it was stopped before."""
+        match event:
+            case Started():
+                self._curve = losses(Ledger(comfy_paths().project).resume_folder(event.key) / METRICS)["average"]
+            case Progress() if "loss" in event.values:
+                self._show_curve(event)
+            case Reused():
+                self.told += Ledger(comfy_paths().project).log_of(event.key)[-MOST_TOLD:]
 
     def _show_curve(self, event: Progress) -> None:
         """Show the loss so far; steps that are trained again, since they came after the saved state, are replaced."""
@@ -100,14 +117,14 @@ class NodeDisplay:
         at = f" at {own.progress.step}/{own.progress.total}" if own is not None and own.progress is not None else ""
         self._node.say(f"stopped{at}. Queue it again: it goes on from its last saved state.", is_last=True)
 
-    def close(self, artifact: Artifact, listed: str, files: list[Path], pages: list[str]) -> Output:
+    def close(self, artifact: Artifact, listed: str, published: list[Path], pages: list[str]) -> Output:
         """Show what is left on the node, and return it: pictures, text, the loss of a training, its pages."""
         self._listed = listed
         for picture in pictures_of(artifact) if self._has_previews else []:
             self._preview(picture, None)  # else the last preview would stay
         shown: dict[str, list[Any]] = {
             "images": [_image(file) for file in pictures_of(artifact)],
-            "text": self.lines(files),
+            "text": self.lines(published),
             PAGES: pages,
         }
         points = losses(artifact.log)["average"] if isinstance(artifact, Weights) else []
@@ -116,9 +133,11 @@ class NodeDisplay:
         self._node.show(shown, is_last=True)
         return shown
 
-    def lines(self, files: list[Path]) -> list[str]:
-        """Return the final text: the name in ComfyUI's list, what the stage told, its end, and its files."""
-        return [each for each in (self._listed, *self.told, self._end, *map(str, files)) if each]
+    def lines(self, published: list[Path]) -> list[str]:
+        """Return the final text: the name in ComfyUI's list, what the stage told, its end, its files below `outputs/`."""
+        own = self._run.stages.get(self.stage)
+        files = (*(own.files if own is not None else ()), *map(str, published))
+        return [each for each in (self._listed, *self.told, self._end, *files) if each]
 
     @property
     def _end(self) -> str:

@@ -87,17 +87,17 @@ async def _run_stage(node: Node, given: Mapping[str, object], unique_id: str, pr
     display = NodeDisplay(unique_id, name)
     artifacts = await _made(stages, running, display, keep=more_follows(prompt, unique_id))
     artifact = artifacts[name]
-    files: list[Path] = to_open(artifact)
     values: dict[str, Any] = dict(values_out)
-    listed = ""
+    listed, published = "", list[Path]()
     if isinstance(artifact, File) and artifact.path.is_file():
-        listed, published = publish(artifact.path, CHECKPOINTS if isinstance(artifact, Base) else LORAS)
-        files.append(published)
-        for old in tidy(published, running.keep_versions, named_files(prompt)):
+        listed, copy = publish(artifact.path, CHECKPOINTS if isinstance(artifact, Base) else LORAS)
+        published.append(copy)
+        for old in tidy(copy, running.keep_versions, named_files(prompt)):
             display.told.append(f"removed the older {old.name} (keep_versions)")
     values |= dict.fromkeys(NAMES, listed) | _tensors(node, linked_results(node, unique_id, prompt, artifact))
+    files = [*to_open(artifact), *published]
     MADE.note(node, given, files)
-    ui = display.close(artifact, listed, files, page_links(files, where.project))
+    ui = display.close(artifact, listed, published, page_links(files, where.project))
     return io.NodeOutput(*_in_order(node, values), ui=ui)
 
 

@@ -173,7 +173,8 @@ def page_format(placed: list[Placed], notes: Mapping[str, Mapping[str, str]] | N
 
 
 def _note(id: int, texts: Mapping[str, str], below: list[Placed]) -> dict[str, Any]:
-    """Return a note above nodes, as wide as they are."""
+    """Return a note above nodes, as wide as they are; the heading of its text is its title."""
+    heading, _, text = texts["en"].partition("\n\n")
     left, top = (min(each.at[axis] for each in below) for axis in (0, 1))
     width = max(each.at[0] + each.size[0] for each in below) - left
     return {
@@ -186,8 +187,9 @@ def _note(id: int, texts: Mapping[str, str], below: list[Placed]) -> dict[str, A
         "mode": 0,
         "inputs": [],
         "outputs": [],
+        "title": heading.strip("# "),
         "properties": {"lorapipe_texts": dict(texts)},
-        "widgets_values": [texts["en"]],
+        "widgets_values": [text],
         "color": "#223",
         "bgcolor": "#335",
     }

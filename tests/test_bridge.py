@@ -24,7 +24,8 @@ from lorapipe.errors import InputError, LorapipeError
 from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import METRICS, Progress, Reused, Started
 from lorapipe.pipeline.execution.launchers._subprocess import Process
-from lorapipe.pipeline.ledger import Ledger
+from lorapipe.pipeline.keys import short
+from lorapipe.pipeline.ledger import LOG, Ledger
 from lorapipe.registry import Registry
 from lorapipe.spec import Spec, from_dict, knobs, param, to_dict
 from lorapipe.spec.schema import json_schema
@@ -230,6 +231,17 @@ def test_the_curve_of_a_resumed_training_begins_where_the_training_began(comfy: 
     outputs = [data["output"] for _, data, _ in comfy.modules["server"].EVENTS]
     (curve,) = [each["lorapipe_curve"] for each in outputs if "lorapipe_curve" in each][-1]
     assert curve["points"] == [[1, 1], [2, 0.5], [3, 1 / 3], [4, 0.2]]
+
+
+def test_a_reused_result_tells_again_what_was_told_when_it_was_made(comfy: Comfy) -> None:
+    folder = Ledger(comfy.project).store / short("b" * 64)
+    folder.mkdir(parents=True)
+    (folder / LOG).write_text("a warning\n" * 9 + "good: Use step 600.\n", encoding="utf-8")
+    display = node_display.NodeDisplay("7", "grid")
+    display.show(Reused("grid", key="b" * 64, files=("/project/outputs/grid/report.html",)))
+    lines = display.lines([])
+    assert lines[-3:] == ["good: Use step 600.", "reused: nothing has changed", "/project/outputs/grid/report.html"]
+    assert len(lines) < 9
 
 
 def test_a_picture_that_is_gone_is_not_shown_again(comfy: Comfy) -> None:

@@ -96,12 +96,7 @@ def voted(results: Results) -> Vote:
     found = finding(results)
     if len({*results.prompt_of}) < 2 or not results.pooled or found.state == "broken":
         return Vote(found, results.best, 1.0, found.state)
-    rng = Random(0)
-    draws = [results, *(results.resampled(rng) for _ in range(REPLICATES))]
-    lowered = [each.best.strength < results.usual_strength for each in draws]
-    if fmean(lowered) < SURE_OF_LOWERING:
-        pairs = zip(draws, lowered, strict=True)
-        draws = [replace(each, chosen=_at_usual_strength(each)) if is_lowered else each for each, is_lowered in pairs]
+    draws = _drawn(results)
     votes = [(each.best, finding(each)) for each in draws]
     (state, count), *others = Counter(each.state for _, each in votes).most_common()
     agreeing = [vote for vote in votes if vote[1].state == state]
@@ -110,6 +105,17 @@ def voted(results: Results) -> Vote:
     if agreement < _sure(results):
         best = _nearest_one(results)
     return Vote(_of_state(results, best, what), best, agreement, others[0][0] if others else state)
+
+
+def _drawn(results: Results) -> list[Results]:
+    """The results, and as they might have been; of those below strength 1 at that strength, if they are not nearly all."""
+    rng = Random(0)
+    draws = [results, *(results.resampled(rng) for _ in range(REPLICATES))]
+    lowered = [each.best.strength < results.usual_strength for each in draws]
+    if fmean(lowered) >= SURE_OF_LOWERING:
+        return draws
+    pairs = zip(draws, lowered, strict=True)
+    return [replace(each, chosen=_at_usual_strength(each)) if is_lowered else each for each, is_lowered in pairs]
 
 
 def _of_state(results: Results, best: Cell, drawn: Finding) -> Finding:

@@ -202,6 +202,12 @@ class Ledger:
         resume = self.resume_folder(key)
         return resume.is_dir() and any(resume.iterdir())
 
+    def log_of(self, key: str) -> list[str]:
+        """Return the lines that a stage has printed when it made a result; none if there is no log."""
+        with suppress(OSError):
+            return (self.store / short(key) / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+        return []
+
     def resume_folder(self, key: str) -> Path:
         """Return the folder with what an earlier attempt has left to resume from, if there is any."""
         return self.work / short(key) / RESUME

@@ -258,7 +258,7 @@ class Evaluate(knobs.PromptChecks):
             adapter=adapter,
             snapshots={each.step: each.path for each in self.weights.snapshots},
             plan=plan,
-            grid=GridSampler(Sampler(model, options), images, self.batch, counter, context.check),
+            grid=GridSampler(Sampler(model, options, context.emit), images, self.batch, counter, context.check),
             prober=prober,
             clip=clip,
             training=training_pictures(manifest, scene),

@@ -73,7 +73,7 @@ def test_a_training_is_seen_while_it_runs_afterwards_and_on_other_pages(place: P
     page.says("penny", "/20 steps", "loss", "s/it", "left")
     page.wait(lambda: page.has_curve("penny"), "the curve")
     page.says("file", "penny-", ".safetensors")
-    page.says("picture", "finished in")
+    page.says("picture", "finished in", "sheet.png")
     assert "finished in" in page.text("penny") and page.has_curve("penny") and page.pictures("penny") >= 1
     page.wait(lambda: all(page.pictures(name) == 1 for name in ("dataset", "grid", "picture")), "the pictures")
     names = ("dataset", "penny", "grid", "file", "picture")
@@ -94,7 +94,7 @@ def test_what_nodes_have_shown_is_there_after_a_restart_of_comfyui(place: Place,
         page = GraphPage(server)
         page.open(small(replace(place, folder=tmp_path)))
         page.queue()
-        page.says("picture", "finished in")
+        page.says("picture", "finished in", "sheet.png")
         saved, told = page.graph(), {name: page.text(name) for name in ("dataset", "penny", "grid", "file", "picture")}
         page.close()
     with place.comfyui.serve(tmp_path, OURS, *place.arguments) as server:
@@ -193,19 +193,20 @@ def test_a_switch_of_an_older_release_that_is_a_choice_now_keeps_its_meaning(pag
 
 def test_the_notes_of_an_example_are_in_the_pages_language_unless_they_were_edited(place: Place) -> None:
     example = json.loads((ROOT / "comfy_nodes/example_workflows/first_lora.json").read_text("utf-8"))
-    notes = "app.graph._nodes.filter((each) => each.type === 'MarkdownNote').map((each) => each.widgets[0].value)"
+    notes = "app.graph._nodes.filter((each) => each.type === 'MarkdownNote')"
+    notes += ".map((each) => `${each.title}: ${each.widgets[0].value}`)"
     korean = GraphPage(place.server, "ko")
     korean.open(example)
-    korean.wait(lambda: korean.value(notes)[0].startswith("### 1 · 그림"), "a Korean note")
+    korean.wait(lambda: korean.value(notes)[0].startswith("1 · 그림: **데이터셋"), "a Korean note")
     saved = korean.graph()
     korean.run("app.graph._nodes.find((each) => each.type === 'MarkdownNote').widgets[0].value = 'mine';")
     korean.open(korean.graph())
-    korean.wait(lambda: korean.value(notes)[1].startswith("### 2 · 학습"), "another Korean note")
-    assert korean.value(notes)[0] == "mine"
+    korean.wait(lambda: korean.value(notes)[1].startswith("2 · 학습: **LoRA"), "another Korean note")
+    assert korean.value(notes)[0] == "1 · 그림: mine"
     korean.close()
     english = GraphPage(place.server)
     english.open(saved)
-    english.wait(lambda: english.value(notes)[0].startswith("### 1 · Pictures"), "an English note")
+    english.wait(lambda: english.value(notes)[0].startswith("1 · Pictures: **Prepare"), "an English note")
     english.close()
 
 

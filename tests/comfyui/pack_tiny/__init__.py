@@ -54,7 +54,7 @@ class TinySD15(comfy.supported_models.SD15):
     """SD1.x of any width."""
 
     @classmethod
-    def matches(cls, unet_config: Any, state_dict: Any = None) -> bool:
+    def matches(cls, unet_config: Any, state_dict: Any = None, **others: Any) -> bool:
         """Is it a narrow U-Net with convolutions around its transformer blocks?"""
         narrow = unet_config.get("model_channels", PUBLISHED) < PUBLISHED
         return narrow and not unet_config["use_linear_in_transformer"] and unet_config["adm_in_channels"] is None
@@ -69,7 +69,7 @@ class TinySD2(comfy.supported_models.SD20):
     """SD2 of any width."""
 
     @classmethod
-    def matches(cls, unet_config: Any, state_dict: Any = None) -> bool:
+    def matches(cls, unet_config: Any, state_dict: Any = None, **others: Any) -> bool:
         """Is it a narrow U-Net with Linear layers around its transformer blocks?"""
         narrow = unet_config.get("model_channels", PUBLISHED) < PUBLISHED
         return narrow and unet_config["use_linear_in_transformer"] and unet_config["adm_in_channels"] is None
@@ -85,7 +85,7 @@ class TinySDXL(comfy.supported_models.SDXL):
     """SDXL of any width."""
 
     @classmethod
-    def matches(cls, unet_config: Any, state_dict: Any = None) -> bool:
+    def matches(cls, unet_config: Any, state_dict: Any = None, **others: Any) -> bool:
         """Is it a narrow U-Net that is told of a picture's shape?"""
         narrow = unet_config.get("model_channels", PUBLISHED) < PUBLISHED
         return narrow and unet_config["use_linear_in_transformer"] and unet_config["adm_in_channels"] is not None
