@@ -2,11 +2,15 @@
 
     python benchmarks/graphs.py                                  # SD1.5 batch 1 and 4, SDXL with checkpointing
     python benchmarks/graphs.py sd15:512:1:text --steps 50
+    python benchmarks/graphs.py grid                             # 96 pictures of 512 px, beside diffusers' pipeline
     python benchmarks/graphs.py --dry                            # the pocket base on the CPU: that it runs, no figures
 
 A case is written as in `card.py`. Each is trained three times from the same seed: without graphs, again without (how far
 two such trainings are apart), and with `graphs: on`. Told are wall time a step, the share of it in which the GPU computes,
 the peak of tensors in memory, and how far the losses are apart; then the goals, and whether they are met.
+
+`grid` samples as `evaluate` does, with the network's calls as graphs that are captured within the time, and in turn with
+diffusers' StableDiffusionPipeline as its users call it: all parts in bf16, the same solver, steps, guidance and batch.
 """
 
 from __future__ import annotations
@@ -26,7 +30,9 @@ from card import forget, knobs_of, most
 from step_time import context, prepared
 
 from lorapipe import pocket
-from lorapipe.models import Checkpoint, Family
+from lorapipe.evaluation.sampler import Sampler, SamplingOptions
+from lorapipe.models import Checkpoint, Family, Model
+from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.spec import from_dict
 from lorapipe.stages.train import Train
@@ -38,6 +44,9 @@ GOALS = {"sd15:512:1": 0.2, "sd15:512:4": 0.3, "sdxl:1024:1:checkpointing": 0.2}
 BUSY, MEMORY, LOSSES = 0.9, 0.3, 2.0
 """Share of the time in which the GPU computes, at least; GB more in memory, at most; distance of the losses over that of two
 trainings without graphs, at most."""
+GRID, SPEED = "grid", 2.0
+"""The case that samples, and its goal: pictures a second over diffusers', at least."""
+PICTURES, BATCH, SAMPLING_STEPS, CFG = 96, 8, 25, 7.0
 WARM_UP, PROFILED, TURNS = 10, 3, 5
 DRY = "sd15:64:2"
 
@@ -155,10 +164,82 @@ def compare(case: str, options: argparse.Namespace, device: str) -> bool:
     return all(goals.values())
 
 
+def sampled_by_us(model: Model, side: int, pictures: int) -> float:
+    """Sample a grid cell's pictures with `Sampler`; return the seconds."""
+    recipe = SamplingOptions((side, side), SAMPLING_STEPS, CFG)
+    start = synchronised()
+    sampler = Sampler(model, recipe, lambda event: print(event))
+    sampler.read(["penny"], batches=-(-pictures // BATCH))
+    for first in range(0, pictures, BATCH):
+        seeds = range(first, min(first + BATCH, pictures))
+        sampler.pictures(["penny"] * len(seeds), seeds, lambda: None)
+    return synchronised() - start
+
+
+def diffusers_pipeline(model: Model) -> Any:
+    """Return diffusers' pipeline of a model of its own, which is changed: all parts in its dtype and usual layout."""
+    from diffusers import StableDiffusionPipeline
+
+    parts: Any = {name: model.part(name) for name in ("unet", "vae", "text_encoder")}
+    for module in parts.values():
+        torch.nn.Module.to(module, model.dtype, memory_format=torch.contiguous_format)
+    (text,) = model.texts  # type: ignore[attr-defined]
+    pipeline = StableDiffusionPipeline(
+        **parts, tokenizer=model.tokenizer(text), scheduler=model.scheduler(),  # type: ignore[attr-defined]
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def sampled_by_diffusers(pipeline: Any, model: Model, side: int, pictures: int) -> float:
+    """Sample as many with diffusers' pipeline; return the seconds."""
+    shape = model.latent_shape((side, side))
+    pipeline.scheduler = model.diffusion.solver("dpm++", SAMPLING_STEPS, model.device, shape).scheduler
+    start = synchronised()
+    for first in range(0, pictures, BATCH):
+        count = min(BATCH, pictures - first)
+        pipeline(["penny"] * count, num_inference_steps=SAMPLING_STEPS, guidance_scale=CFG, height=side, width=side)
+    return synchronised() - start
+
+
+def compare_grid(options: argparse.Namespace, device: str) -> bool:
+    """Measure a grid's pictures a second beside diffusers'; return whether the goal is met."""
+    checkpoint = pocket.BASE if options.dry else options.work / "sd15"
+    if not options.dry and not (checkpoint / "scheduler").exists():
+        full_size.build("sd15", checkpoint)
+    base = SD15(checkpoint=Checkpoint(checkpoint))
+    dtype = devices.dtype("auto", device)
+    ours, theirs = base.load(device, dtype), base.load(device, dtype)
+    pipeline, side, count = (
+        diffusers_pipeline(theirs),
+        64 if options.dry else 512,
+        2 * BATCH if options.dry else PICTURES,
+    )
+    runs: dict[str, list[float]] = {"ours": [], "diffusers": []}
+    for turn in range(1 if options.dry else 4):
+        seconds = {
+            "ours": sampled_by_us(ours, side, count),
+            "diffusers": sampled_by_diffusers(pipeline, theirs, side, count),
+        }
+        if turn or options.dry:  # the first loads kernels
+            for which, found in seconds.items():
+                runs[which].append(found)
+    if options.dry:
+        print(f"{GRID:28} runs")
+        return True
+    speeds = {which: count / statistics.median(found) for which, found in runs.items()}
+    for which, speed in speeds.items():
+        print(f"{GRID:28} {which:9} {speed:6.2f} pictures a second")
+    ratio = speeds["ours"] / speeds["diffusers"]
+    print(f"{GRID:28} {ratio:.2f} times diffusers': {'' if ratio >= SPEED else 'NOT '}as wished")
+    return ratio >= SPEED
+
+
 def main() -> int:
     """Compare each case; return 1 if a goal is not met."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", default=GOALS)
+    parser.add_argument("cases", nargs="*", default=[*GOALS, GRID])
     parser.add_argument("--steps", type=int, default=10, help="of each of the five turns")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lorapipe-full-size")
     parser.add_argument("--dry", action="store_true", help="the pocket base on any device: that it runs, no figures")
@@ -167,7 +248,10 @@ def main() -> int:
     if not options.dry and not device.startswith("cuda"):
         parser.error("there is no GPU; --dry only tries whether it runs")
     print(torch.cuda.get_device_name() if device.startswith("cuda") else "CPU: no figures", "torch", torch.__version__)
-    met = [compare(case, options, device) for case in ([DRY] if options.dry else options.cases)]
+    met = [
+        compare_grid(options, device) if case == GRID else compare(case, options, device)
+        for case in ([DRY, GRID] if options.dry else options.cases)
+    ]
     return 0 if all(met) or options.dry else 1
 
 

@@ -68,7 +68,7 @@ class GridSampler:
 
     def at(self, cfg: float) -> GridSampler:
         """The same at another guidance, into a folder of its own."""
-        sampler = Sampler(self.sampler.model, replace(self.sampler.recipe, cfg=cfg))
+        sampler = Sampler(self.sampler.model, replace(self.sampler.recipe, cfg=cfg), self.sampler.emit)
         images = replace(self.images, folder=self.images.folder / f"cfg-{cfg:g}")
         return replace(self, sampler=sampler, images=images)
 
@@ -100,7 +100,7 @@ class GridSampler:
         missing = images.missing(cell, self.batch)
         self.counter.add(len(images.slots) - sum(map(len, missing)), sampled=False)
         if missing:
-            self.sampler.read(images.prompts)
+            self.sampler.read(images.prompts, len(missing))
         for slots in missing:
             prompts = [images.prompts[slot.prompt] for slot in slots]
             seeds = [images.noise_seed(slot) for slot in slots]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lorapipe.evaluation.graphed_denoiser import GraphedDenoiser
 from lorapipe.models import TextReading
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from lorapipe.models import Condition, Model
+    from lorapipe.pipeline.events import Event
     from lorapipe.training.diffusion import Solver, SolverName
 
 
@@ -55,17 +57,32 @@ class Start:
 
 
 class Sampler:
-    """Samples pictures of one recipe. Makes nothing that outlives it but the model's own parts."""
+    """Samples pictures of one recipe. Makes nothing that outlives it but the model's own parts.
 
-    def __init__(self, model: Model, recipe: SamplingOptions) -> None:
+    `emit` is told if the network cannot be a CUDA graph; `denoiser` asks the network, by default as one where it can be.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        recipe: SamplingOptions,
+        emit: Callable[[Event], None] = lambda event: None,
+        denoiser: GraphedDenoiser | None = None,
+    ) -> None:
         self.model = model
         self.recipe = recipe
+        self.emit = emit
+        self._denoiser = denoiser or GraphedDenoiser(model, emit)
         self._conditions: dict[str, Condition] = {}
 
-    def read(self, prompts: Sequence[str]) -> None:
-        """Encode the prompts with the text encoder as it is now; call again when the adapter has changed."""
+    def read(self, prompts: Sequence[str], batches: int = 1) -> None:
+        """Encode the prompts with the text encoder as it is now; call again when the adapter has changed.
+
+        `batches` is how often pictures will be asked for before that.
+        """
         import torch
 
+        self._denoiser.expect(batches * self.recipe.steps)
         texts, recipe = list(dict.fromkeys([*prompts, self.recipe.negative])), self.recipe
         reading = TextReading(self._longest(texts), recipe.clip_skip, recipe.weighted)
         with torch.inference_mode():
@@ -107,10 +124,12 @@ class Sampler:
             check()
             both = torch_cat([latents, latents]) if guided else latents
             both = solver.scaled(both, timestep)
-            output = model.predict(both, timestep.expand(len(both)), condition)
+            output = self._denoiser(both, timestep.expand(len(both)), condition)
             if guided:
                 without, with_prompt = output.chunk(2)
                 output = without + recipe.cfg * (with_prompt - without)
+            else:
+                output = output.clone()  # solvers may keep it beyond the next call
             latents = solver.step(output, timestep, latents)
         return latents
 

@@ -47,7 +47,7 @@ class Evaluate(knobs.PromptChecks):
 
     menu_title: ClassVar[str] = "Evaluate LoRA"
     search_words: ClassVar[tuple[str, ...]] = ("xy plot", "grid", "compare snapshots", "test lora", "verdict")
-    version: ClassVar[int] = 10
+    version: ClassVar[int] = 11
     libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Report
@@ -258,7 +258,7 @@ class Evaluate(knobs.PromptChecks):
             adapter=adapter,
             snapshots={each.step: each.path for each in self.weights.snapshots},
             plan=plan,
-            grid=GridSampler(Sampler(model, options), images, self.batch, counter, context.check),
+            grid=GridSampler(Sampler(model, options, context.emit), images, self.batch, counter, context.check),
             prober=prober,
             clip=clip,
             training=training_pictures(manifest, scene),

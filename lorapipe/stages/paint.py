@@ -112,7 +112,9 @@ class Paint(knobs.PromptChecks):
         record = TrainingRecord.load(self.weights.training) if self.weights and self.weights.training else None
         images = ImageStore(context.resume / "pictures", self.prompts, self.pictures, self.seed)
         counter = PictureCounter(len(images.slots), context.emit)
-        return GridSampler(Sampler(model, self._options(record)), images, self.batch, counter, context.check)
+        return GridSampler(
+            Sampler(model, self._options(record), context.emit), images, self.batch, counter, context.check
+        )
 
     def _options(self, record: TrainingRecord | None) -> SamplingOptions:
         native = self._base.native_size()

@@ -227,7 +227,7 @@ class Synthesize(knobs.PromptChecks):
         true = TruePictures.of(self._true_set, record)
         model = Compute.of(context.device, self.precision).model(self._base, context.model_cache)
         learned = self._learned(model)
-        sampler = Sampler(model, self._options(record, true))
+        sampler = Sampler(model, self._options(record, true), context.emit)
         images = ImageStore(context.resume / "pictures", self._asked(record, true, context), self.pictures, self.seed)
         start = (
             None if self.denoise is None else partial(painted_over, true.pictures, sampler, self.denoise, self.pictures)

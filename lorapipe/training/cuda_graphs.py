@@ -103,10 +103,11 @@ def _uncollected() -> Iterator[None]:
 
 @dataclass
 class _Batch:
-    """The static buffers of a signature; what replays its pass, once captured, and the addresses that this has."""
+    """The static buffers of a signature: inputs and, once known, what the pass returns; what replays it, once captured, and
+    the addresses that this has."""
 
     inputs: dict[str, Tensor]
-    loss: Tensor
+    result: Tensor | None = None
     passes: int = 0
     replay: Work | None = None
     addresses: tuple[int, ...] = ()
@@ -135,7 +136,7 @@ class GraphedPasses:
         self._passes = 0
 
     def __call__(self, run: Pass, inputs: Inputs) -> Tensor:
-        """Run a pass; the loss that is returned is overwritten by the next pass of the same signature."""
+        """Run a pass; what is returned is overwritten by the next pass of the same signature."""
         if any(tensor.requires_grad for tensor in inputs.values()):  # buffers would cut autograd's graph
             self.refuse("the text encoder runs before the pass")
             return run(placed(inputs, self._device))
@@ -145,7 +146,9 @@ class GraphedPasses:
             self.refuse(MOVED)
 
         def work() -> None:
-            batch.loss.copy_(run(batch.inputs))
+            found = run(batch.inputs)
+            batch.result = torch.empty_like(found) if batch.result is None else batch.result
+            batch.result.copy_(found)
 
         if self._pays(batch):
             self._record(work, batch)
@@ -156,7 +159,8 @@ class GraphedPasses:
         else:
             with self._recorder.beside() if self._recorder is not None else nullcontext():
                 work()
-        return batch.loss
+        assert batch.result is not None
+        return batch.result
 
     def release(self) -> bool:
         """Free all graphs and capture no more; return whether there were any."""
@@ -183,7 +187,7 @@ class GraphedPasses:
                 name: torch.empty(tensor.shape, dtype=tensor.dtype, device=self._device)
                 for name, tensor in inputs.items()
             }
-            batch = self._batches[signature] = _Batch(buffers, torch.zeros((), device=self._device))
+            batch = self._batches[signature] = _Batch(buffers)
         for name, tensor in inputs.items():
             is_to_device = self._device.type == "cuda" and tensor.device.type == "cpu"
             batch.inputs[name].copy_(tensor.pin_memory() if is_to_device else tensor, non_blocking=is_to_device)
@@ -217,6 +221,11 @@ class GraphedPasses:
             batch.addresses = self._held.now()
 
 
+def recorder_on(device: torch.device) -> Recorder | None:
+    """Return what captures on an NVIDIA GPU; None on other devices."""
+    return CudaRecorder(device) if device.type == "cuda" else None
+
+
 def passes_of(
     option: Graphs,
     model: Model,
@@ -246,8 +255,7 @@ def passes_of(
     modules = [model.part(part) for part in (model.denoiser, *(model.text_encoders if is_live else ()))]
     tensors = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
     held = Places([*tensors, *chain.from_iterable(adapter.parameters().values())])
-    recorder = CudaRecorder(model.device) if is_cuda else None
-    passes = GraphedPasses(model.device, held, expected, recorder, told, checkpoints=checkpoints)
+    passes = GraphedPasses(model.device, held, expected, recorder_on(model.device), told, checkpoints=checkpoints)
     if not adapter.may_be_flat:
         passes.refuse(IN_PLACE)
     return passes

@@ -28,8 +28,8 @@ class Previews:
     def paint(self, step: int) -> None:
         """Generate the previews after `step`. A failed preview only logs a warning."""
         try:
-            sampler = Sampler(self.model, self.options)
-            sampler.read(self.prompts)
+            sampler = Sampler(self.model, self.options, self.context.emit)
+            sampler.read(self.prompts, len(self.prompts))
             for seed, prompt in enumerate(self.prompts):
                 picture = sampler.pictures([prompt], [seed], self.context.check)[0]
                 path = self.context.resume / "previews" / f"step-{step:06d}-{seed + 1}.png"

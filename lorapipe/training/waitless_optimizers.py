@@ -216,3 +216,48 @@ class DAdaptLion(dadaptation.DAdaptLion):
         for group in groups:
             group.update(numbers)
         return None
+
+
+class DAdaptSGD(dadaptation.DAdaptSGD):
+    """SGD with D-Adaptation  (Defazio & Mishchenko 2023, arXiv:2301.07733)."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
+        groups, first = self.param_groups, self.param_groups[0]
+        if closure is not None or any(group["log_every"] or group["fsdp_in_use"] for group in groups):
+            return super().step(closure)
+        first.setdefault("g0_norm", 0.0)  # the norm of the first gradient that is not zero
+        d, numerator, k, norm = _numbers(first, "d", "numerator_weighted", "k", "g0_norm")
+        squared, length = torch.zeros_like(d), torch.zeros_like(d)
+        for group, parameter in _with_gradients(groups):
+            if group["lr"] > 0:
+                squared = squared + parameter.grad.square().sum()
+        norm = torch.where(k == 0, squared.sqrt(), norm)
+        scale = torch.where(norm > 0, d * _common_rate(groups) / norm, 0.0)
+        for group, parameter in _with_gradients(groups):
+            sums, gradient = self._sums(parameter), parameter.grad
+            if first["weight_decay"]:
+                gradient.add_(parameter, alpha=first["weight_decay"])
+            if group["lr"] > 0:
+                numerator = numerator + scale * torch.dot(gradient.flatten(), sums.flatten())
+                length = length + sums.add_(gradient * scale).square().sum()
+        has_moved = length > 0
+        largest = torch.minimum(2 * numerator / length.sqrt(), d * first["growth_rate"])
+        new = torch.where(has_moved, torch.maximum(d, largest), d)
+        share = (1 - first["momentum"]) * has_moved  # of the point without momentum, x0 − s, in the next
+        for _, parameter in _with_gradients(groups):
+            state = self.state[parameter]
+            state["z"].copy_(state["x0"] - state["s"])
+            parameter.mul_(1 - share).add_(state["z"] * share)
+        numbers = {"d": new, "numerator_weighted": torch.where(has_moved, numerator, 0.0), "k": k + has_moved}
+        for group in groups:
+            group.update(numbers, g0_norm=norm)
+        return None
+
+    def _sums(self, parameter: torch.nn.Parameter) -> Tensor:
+        """Return the sum of a parameter's gradients, which is made here with the rest of its state."""
+        state: dict[str, Any] = self.state[parameter]
+        if "z" not in state:
+            state.update(z=parameter.detach().clone(), s=torch.zeros_like(parameter), x0=parameter.detach().clone())
+        sums: Tensor = state["s"]
+        return sums

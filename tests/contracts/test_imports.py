@@ -141,7 +141,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.evaluation", "lorapipe.registry", "lorapipe.formats", "=lorapipe.training.adapters",
         "lorapipe.training.data",
         "lorapipe.training.diffusion", "=lorapipe.models", "lorapipe.training.model_contexts",
-        "lorapipe.training.noise", "lorapipe.training.seeds", "lorapipe.pipeline.events", *SHARED, *LIGHT
+        "lorapipe.training.noise", "lorapipe.training.seeds", "lorapipe.training.cuda_graphs",
+        "lorapipe.training.graph_obstacles", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
     "lorapipe.evaluation.comparison": ("lorapipe.evaluation", "lorapipe.training_record"),
     "lorapipe.regular_files": (),

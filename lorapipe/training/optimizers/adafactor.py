@@ -23,7 +23,7 @@ class Adafactor(Optimizer):
     """
 
     implementation: ClassVar[str] = "transformers.optimization:Adafactor"
-    waits: ClassVar[bool] = True
+    without_waiting: ClassVar[str] = "lorapipe.training.waitless_adafactor:Adafactor"
     states: ClassVar[float] = 0.02
     elementwise: ClassVar[bool] = False
 
@@ -40,6 +40,7 @@ class Adafactor(Optimizer):
     adaptive = one_rate = slow = property(lambda self: self.relative_step)
     follows_rate = property(lambda self: not self.relative_step)
     per_parameter = property(lambda self: True)
+    waits = property(lambda self: self.weight_decay > 0)
 
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()

@@ -17,7 +17,7 @@ class DadaptSgd(Optimizer):
     """
 
     implementation: ClassVar[str] = "dadaptation.dadapt_sgd:DAdaptSGD"
-    waits: ClassVar[bool] = True
+    without_waiting: ClassVar[str] = "lorapipe.training.waitless_optimizers:DAdaptSGD"
     states: ClassVar[float] = 3
     adaptive: ClassVar[bool] = True
     one_rate: ClassVar[bool] = True
