@@ -533,6 +533,19 @@ def test_chance_seldom_lowers_the_strength() -> None:
     assert judge(results([(0.5, 0.8)] * 3, more=hot)).best.strength == 0.7
 
 
+def test_prompts_that_are_followed_less_at_strength_1_lower_it() -> None:
+    """With less than nine draws of ten: what is too strong paints what it knows, whatever is asked."""
+    spread = (0.2, 0.15, -0.2, -0.15, 0.1, 0.2, -0.15, -0.15)
+    for asked, strength in (((0.8, 0.8), 1.0), ((0.8, 0.6), 0.7)):
+        shares = (0.6, 0.6 * asked[0] / asked[1] - 0.2)
+        more = {
+            cell(step, each): Scores(tuple(share + sign * by for by in spread), (followed,) * PICTURES)
+            for step in (80, 160, 240)
+            for each, share, followed, sign in zip((0.7, 1.0), shares, asked, (1, -1), strict=True)
+        }
+        assert judge(results([(0.5, 0.8)] * 3, more=more)).best.strength == strength
+
+
 def test_tags_that_change_nothing_are_named_with_what_a_captioner_can_do() -> None:
     best = cell(240)
     curve = [(0.4, 1.0), (0.6, 0.9), (0.85, 0.85)]
