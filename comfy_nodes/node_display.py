@@ -137,7 +137,7 @@ class NodeDisplay:
         """Return the final text: the name in ComfyUI's list, what the stage told, its end, its files below `outputs/`."""
         own = self._run.stages.get(self.stage)
         files = (*(own.files if own is not None else ()), *map(str, published))
-        return [each for each in (self._listed, *self.told, self._end, *files) if each]
+        return [each for each in (self._listed, *self.told, self._end, *map(_in_comfyui, files)) if each]
 
     @property
     def _end(self) -> str:
@@ -154,6 +154,14 @@ class NodeDisplay:
         with suppress(OSError), Image.open(file) as picture:
             bar, self._has_previews = self._bar, True
             bar.update_absolute(bar.current, bar.total, ("JPEG", picture.convert("RGB"), size))
+
+
+def _in_comfyui(file: str) -> str:
+    """Return a path as it is seen from ComfyUI's folder, such as `output/lorapipe/outputs/grid/report.html`."""
+    import folder_paths
+
+    path, folder = Path(file), Path(folder_paths.get_output_directory()).parent
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
 def pictures_of(artifact: Artifact) -> list[Path]:

@@ -85,6 +85,8 @@ class Widget:
         """Convert a document's value to the widget's."""
         if value is None:
             return NOTHING if self.coding in ("choice", "shelf") else "" if self.default is None else "null"
+        if self.coding == "yaml" and not value and value == self.default:
+            return ""
         written = TO_WIDGET.get(self.coding)
         return value if written is None else written(value)
 

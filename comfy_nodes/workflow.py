@@ -24,7 +24,7 @@ from .run_options import Running
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "pipelines" / "examples"
 """The pictures that `GraphPaths.draw_examples` draws, byte for byte."""
-NOTE_HEIGHT = 210
+NOTE_HEIGHT = 160
 
 
 def graph(pipeline: Pipeline) -> list[Placed]:

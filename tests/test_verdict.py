@@ -242,15 +242,13 @@ def test_copies_are_looked_for_in_every_cell() -> None:
 
 
 def test_a_state_that_other_prompts_would_not_give_is_not_held() -> None:
-    """Each prompt speaks for another strength, with large differences: a verdict would be luck of the draw."""
-    strengths, best = (0.5, 1.0, 2.0), (0, 1, 2, 2)
-    figures = {
-        strength: [0.9 if place == best[n // 2] else 0.3 for n in range(8)] for place, strength in enumerate(strengths)
+    """Half of the prompts speak for a higher strength, with large differences: a verdict would be luck of the draw."""
+    cells = {
+        cell(80, 1.0): Scores((0.9, 0.45) * 4),
+        cell(80, 2.0): Scores((0.55, 0.95) * 4),
     }
-    cells = {cell(80, strength): Scores(tuple(each)) for strength, each in figures.items()}
-    cells[cell(80, 0.5)] = Scores((0.95,) * 2 + (0.5,) * 6)
-    verdict = judge(results([(0.4, 0.9)], more=cells))
-    assert verdict.state == "not sure" and verdict.agreement < 0.5
+    verdict = judge(replace(results([(0.4, 0.9)], more=cells), prompt_of=[*range(8)]))
+    assert verdict.state == "not sure" and verdict.agreement < 0.7 and verdict.best.strength == 1
     assert "Paint 8 more" in verdict.advice[0].what and not verdict.advice[0].patch
 
 
@@ -513,21 +511,39 @@ def test_one_picture_a_prompt_has_to_agree_more_than_two() -> None:
     assert doubted
 
 
-def test_where_it_is_not_sure_strength_1_is_used_rather_than_a_lower_one() -> None:
-    chosen = []
-    for seed in range(6):
+def test_chance_seldom_lowers_the_strength() -> None:
+    """Of trainings that are as good at strength 1 as at 0.7, whose pictures vary; one that is worse at 1 is lowered."""
+    lowered = []
+    for seed in range(40):
         luck = random.Random(seed)
-
-        def lucky(middle: float, luck: random.Random = luck) -> Scores:
-            return Scores(tuple(middle + luck.choice((-0.4, 0.4)) for _ in range(PICTURES)), (0.8,) * PICTURES)
-
-        more = {cell(step, strength): lucky(0.55) for step in (80, 160, 240) for strength in (0.5, 1.0, 1.5)}
+        apart = {strength: [luck.gauss(0, 0.15) for _ in range(PICTURES)] for strength in (0.7, 1.0)}
+        more = {
+            cell(step, strength): Scores(
+                tuple(0.55 + each + luck.gauss(0, 0.1) for each in apart[strength]), (0.8,) * PICTURES
+            )
+            for step in (80, 160, 240)
+            for strength in apart
+        }
         measured = results([(0.5, 0.8)] * 3, more=more)
         verdict = judge(measured)
         assert voted(measured).best == verdict.best, "the cell that is sampled once more at a low CFG"
-        if verdict.state == "not sure":
-            chosen.append(verdict.best.strength)
-    assert chosen and all(strength == 1 for strength in chosen)
+        lowered.append(verdict.best.strength < 1)
+    assert sum(lowered) <= 4
+    hot = {cell(step, 0.7): Scores((0.9,) * PICTURES, (0.8,) * PICTURES) for step in (80, 160, 240)}
+    assert judge(results([(0.5, 0.8)] * 3, more=hot)).best.strength == 0.7
+
+
+def test_prompts_that_are_followed_less_at_strength_1_lower_it() -> None:
+    """With less than nine draws of ten: what is too strong paints what it knows, whatever is asked."""
+    spread = (0.2, 0.15, -0.2, -0.15, 0.1, 0.2, -0.15, -0.15)
+    for asked, strength in (((0.8, 0.8), 1.0), ((0.8, 0.6), 0.7)):
+        shares = (0.6, 0.6 * asked[0] / asked[1] - 0.2)
+        more = {
+            cell(step, each): Scores(tuple(share + sign * by for by in spread), (followed,) * PICTURES)
+            for step in (80, 160, 240)
+            for each, share, followed, sign in zip((0.7, 1.0), shares, asked, (1, -1), strict=True)
+        }
+        assert judge(results([(0.5, 0.8)] * 3, more=more)).best.strength == strength
 
 
 def test_tags_that_change_nothing_are_named_with_what_a_captioner_can_do() -> None:

@@ -60,7 +60,9 @@ def main() -> int:
         print(*draw_all(options.work, options.out), sep="\n")
     else:
         from benchmarks.judging.report import report
+        from benchmarks.judging.workers import told
 
+        told(options.work, chosen, options.device)
         print(report(options.work, chosen))
     return 0
 

@@ -4,7 +4,8 @@ The rules are in `verdict_rules`. Figures come from a few pictures, so prompts a
 (a bootstrap: Efron & Tibshirani 1993), and the rules are asked each time. The state that most draws give is the verdict,
 and the cell that most of these choose is the best (bagging: Breiman 1996), which is steadier than what one draw says. If
 less than half of the draws agree, the verdict is that it is not sure, and how many pictures more would make it so. Used is
-then the strength nearest 1 that is within two standard errors of the highest, since nothing else speaks against it.
+then the strength nearest 1 that is within two standard errors of the highest, since nothing else speaks against it. A LoRA
+should work at strength 1: that it is too much is said only where prompts are followed less there, or nearly all draws agree.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from lorapipe.evaluation.advice import Advice, Patch
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.part_strengths import part_advice, part_fault
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import choose, order_of_equals
+from lorapipe.evaluation.selection import choose, following, order_of_equals
 from lorapipe.evaluation.tag_effects import tag_advice
 from lorapipe.evaluation.verdict_rules import LEARNT, Finding, State, finding, hidden_by_guidance, part_too_fast
 from lorapipe.evaluation.verdict_text import reasons
@@ -30,6 +31,9 @@ __all__ = ["Advice", "Patch", "State", "Verdict", "judge"]
 REPLICATES = 40
 DROPOUT, ENOUGH_DROPOUT = "captions.dropout", 0.1
 """The train stage's knob that helps where guidance burns, and its usual value: see docs/training.md."""
+SURE_OF_LOWERING, UNHEEDING = 0.9, 0.05
+"""The share of replicates that must use less than strength 1: a LoRA should work there, and a few pictures vary. Fewer are
+enough where prompts are followed so much less at strength 1: what is too strong paints what it knows, whatever is asked."""
 SURE, SURE_OF_ONE = 0.5, 0.7
 """The share of replicates that must agree with a state. Where each prompt has one picture, no replicate has another noise,
 so that they agree more than they should."""
@@ -93,8 +97,7 @@ def voted(results: Results) -> Vote:
     found = finding(results)
     if len({*results.prompt_of}) < 2 or not results.pooled or found.state == "broken":
         return Vote(found, results.best, 1.0, found.state)
-    rng = Random(0)
-    draws = [results, *(results.resampled(rng) for _ in range(REPLICATES))]
+    draws = _drawn(results)
     votes = [(each.best, finding(each)) for each in draws]
     (state, count), *others = Counter(each.state for _, each in votes).most_common()
     agreeing = [vote for vote in votes if vote[1].state == state]
@@ -105,10 +108,34 @@ def voted(results: Results) -> Vote:
     return Vote(_of_state(results, best, what), best, agreement, others[0][0] if others else state)
 
 
+def _drawn(results: Results) -> list[Results]:
+    """The results, and as they might have been; those that use less than strength 1 without good reason use it."""
+    rng = Random(0)
+    draws = [results, *(results.resampled(rng) for _ in range(REPLICATES))]
+    if fmean(each.best.strength < each.usual_strength for each in draws) >= SURE_OF_LOWERING:
+        return draws
+    return [replace(each, chosen=_at_usual_strength(each)) if _lowered_by_chance(each) else each for each in draws]
+
+
+def _lowered_by_chance(results: Results) -> bool:
+    """Whether less than strength 1 is used, though prompts are followed there as well."""
+    usual = results.scores_at(results.best.step, results.usual_strength)
+    if results.best.strength >= results.usual_strength or usual is None:
+        return False
+    more, less = following(results.pooled[results.best]), following(usual)
+    return more is None or less is None or more - less <= UNHEEDING
+
+
 def _of_state(results: Results, best: Cell, drawn: Finding) -> Finding:
     """What all pictures say of a chosen cell, where it is of the same state as what a replicate says."""
     own = finding(replace(results, chosen=best))
     return own if own.state == drawn.state else drawn
+
+
+def _at_usual_strength(results: Results) -> Cell:
+    """The cell to use at the strength nearest 1; the one that is best at any strength where that has none."""
+    usual = {cell: each for cell, each in results.pooled.items() if cell.strength == results.usual_strength}
+    return choose(usual, order_of_equals(results.probes, results.probe)) if usual else results.best
 
 
 def _held(results: Results) -> float:

@@ -12,7 +12,8 @@ from real_comfyui import Server
 
 PATIENCE = 240.0
 """Seconds that a page may take for what a test waits for, on a machine with other work."""
-READY = "window.app?.graph && window.LiteGraph?.registered_node_types['LorapipeStageTrain']"
+READY = "window.app?.graph?._nodes?.length && window.LiteGraph?.registered_node_types['LorapipeStageTrain']"
+"""It knows our nodes, and has opened the graph that it begins with, which else may replace a test's."""
 HELPERS = """
 window.nodeCalled = (name) => app.graph._nodes.find((node) =>
   node.title === name || node.widgets?.some((each) => each.name === "stage_name" && each.value === name));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -87,6 +88,38 @@ def test_pictures_of_the_graph_are_trained_on_and_results_come_back_into_it(plac
     again = watch(place.server, sent)
     assert again.end == "execution_success" and "grid" in again.executed and "train" not in again.executed
     assert len([*(place.project / "pictures").iterdir()]) == 1, "the same pictures are saved once"
+
+
+def test_widgets_take_texts_and_numbers_of_other_nodes(place: Place) -> None:
+    values = {
+        "folder": ("PrimitiveString", "penny"), "checkpoint": ("PrimitiveString", "pocket"),
+        "steps": ("PrimitiveInt", 3), "rate": ("PrimitiveFloat", 0.002), "rank": ("PrimitiveInt", 2),
+        "prompts": ("PrimitiveStringMultiline", "penny, meadow\npenny, night sky"),
+        "to": ("PrimitiveString", "linked.safetensors"),
+    }  # fmt: skip
+    sent = {name: node(kind, value=value) for name, (kind, value) in values.items()} | {
+        "base": node("LorapipeBaseModel", checkpoint=["checkpoint", 0]),
+        "dataset": node("LorapipeStagePrepare", base=["base", 0], images=["folder", 0], stage_name="linked"),
+        "adapter": node("LorapipeAdapterLora", rank=["rank", 0]),
+        "train": node(
+            "LorapipeStageTrain", dataset=["dataset", 0], adapter=["adapter", 0], steps=["steps", 0], unet_lr=["rate", 0],
+            snapshots="1", stage_name="by-links",
+        ),
+        "grid": node(
+            "LorapipeStageEvaluate", weights=["train", 0], prompts=["prompts", 0], pictures=1, strengths="1", steps=2,
+            snapshots=1, cfg="4",
+        ),
+        "file": node("LorapipeStageExport", weights=["train", 0], to=["to", 0]),
+    }  # fmt: skip
+    seen = watch(place.server, sent)
+    assert seen.end == "execution_success", f"{seen.error}\n{place.server.log()[-3000:]}"
+    training = json.loads((place.project / "outputs/by-links/training.json").read_text("utf-8"))
+    assert (training["settings"]["steps"], training["settings"]["unet_lr"]) == ("3 steps", 0.002), training["settings"]
+    assert training["settings"]["adapter"]["rank"] == 2 and (place.project / "linked.safetensors").is_file()
+    del sent["steps"]
+    sent["train"]["inputs"]["steps"] = ["prompts", 0]
+    wrong = watch(place.server, sent)
+    assert wrong.end == "execution_error" and "is not a duration" in wrong.error
 
 
 def test_a_folder_below_output_is_read_after_other_nodes_have_saved_into_it(place: Place) -> None:

@@ -23,6 +23,9 @@ function colour() {
   for (const table of [canvas?.link_type_colors, app.canvas?.default_connection_color_byType]) {
     if (table) Object.assign(table, colours);
   }
+  for (const [type, value] of Object.entries(colours)) {
+    document.documentElement.style.setProperty(`--color-datatype-${type}`, value); // for Nodes 2.0
+  }
   app.canvas?.setDirty?.(true, true);
 }
 
