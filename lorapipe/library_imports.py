@@ -25,7 +25,7 @@ def hidden(packages: Sequence[str]) -> Iterator[None]:
     """Let packages look as if they were not installed, to libraries that import them only where they are.
 
     None in `sys.modules` is how Python spells that (docs.python.org, "The import system", 5.3.1). What is imported already
-    stays, and afterwards each can be imported as ever; but a library that has looked inside does not look again.
+    stays, and afterwards each can be imported as ever; but a library that has looked inside may not look again.
     """
     absent = [name for name in packages if name not in sys.modules]
     sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]

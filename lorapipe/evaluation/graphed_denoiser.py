@@ -45,16 +45,16 @@ class GraphedDenoiser:
         self._passes = GraphedPasses(model.device, held, calls, recorder, self._refused)
 
     def __call__(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
-        """Return the network's output; the next call may overwrite it."""
+        """Return the network's output; the next call may overwrite it.
+
+        What is watched and captured runs outside of inference mode, which hides what operations are made of.
+        """
         import torch
 
         if self._passes is None:
             return self._model.predict(noisy, timesteps, condition)
         inputs = {**condition, "noisy": noisy, "timesteps": timesteps}
-        with (
-            torch.inference_mode(False),
-            torch.no_grad(),
-        ):  # inference mode hides from the watch what operations are made of
+        with torch.inference_mode(False), torch.no_grad():
             try:
                 return self._passes(self._predicted, inputs)
             except torch.OutOfMemoryError:

@@ -18,7 +18,7 @@ def import_model_libraries(models: ModelCache) -> None:
     """Import them without what no stage uses of them, if nothing but stages runs in this process.
 
     After that diffusers takes `UNUSED` for not installed as long as the process lives: it would not load an adapter into a
-    pipeline of its own, which no stage asks for.
+    pipeline of its own, which no stage asks for. transformers looks again when it is asked to, but for SciPy.
     """
     if models.owns_process:
         with uncollected(), hidden(UNUSED):
