@@ -114,7 +114,10 @@ def _drawn(results: Results) -> list[Results]:
     draws = [results, *(results.resampled(rng) for _ in range(REPLICATES))]
     if fmean(each.best.strength < each.usual_strength for each in draws) >= SURE_OF_LOWERING:
         return draws
-    return [replace(each, chosen=_at_usual_strength(each)) if _lowered_by_chance(each) else each for each in draws]
+    return [
+        replace(each, chosen=_best_at(each, each.usual_strength)) if _lowered_by_chance(each) else each
+        for each in draws
+    ]
 
 
 def _lowered_by_chance(results: Results) -> bool:
@@ -132,12 +135,6 @@ def _of_state(results: Results, best: Cell, drawn: Finding) -> Finding:
     return own if own.state == drawn.state else drawn
 
 
-def _at_usual_strength(results: Results) -> Cell:
-    """The cell to use at the strength nearest 1; the one that is best at any strength where that has none."""
-    usual = {cell: each for cell, each in results.pooled.items() if cell.strength == results.usual_strength}
-    return choose(usual, order_of_equals(results.probes, results.probe)) if usual else results.best
-
-
 def _held(results: Results) -> float:
     """The share of replicates of the chosen cell's pictures in which guidance hides what was learnt."""
     rng = Random(0)
@@ -147,8 +144,13 @@ def _held(results: Results) -> float:
 def _nearest_one(results: Results) -> Cell:
     """The cell of the strength nearest 1 that nothing speaks clearly against: of that strength, the one usually chosen."""
     order = order_of_equals(results.probes, results.probe)
-    strength = choose(results.pooled, order, errors=2.0).strength
-    return choose({cell: each for cell, each in results.pooled.items() if cell.strength == strength}, order)
+    return _best_at(results, choose(results.pooled, order, errors=2.0).strength)
+
+
+def _best_at(results: Results, strength: float) -> Cell:
+    """The cell to use of a strength that has one."""
+    cells = {cell: each for cell, each in results.pooled.items() if cell.strength == strength}
+    return choose(cells, order_of_equals(results.probes, results.probe))
 
 
 def _sure(results: Results) -> float:
