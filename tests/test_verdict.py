@@ -497,11 +497,8 @@ def test_one_picture_a_prompt_has_to_agree_more_than_two() -> None:
     """Draws of one picture a prompt have no other noise, so six in ten that agree are not enough."""
     luck, doubted = random.Random(3), 0
     for _ in range(30):
-        high = [luck.random() < 0.6 for _ in range(8)]
-        more = {
-            cell(80, 1.0): Scores(tuple(0.8 if each else 0.6 for each in high)),
-            cell(80, 1.5): Scores(tuple(0.6 if each else 0.8 for each in high)),
-        }
+        shown = tuple(0.9 if luck.random() < 0.6 else 0.3 for _ in range(8))
+        more = {cell(80, 1.0): Scores(shown), cell(80, 1.5): Scores(shown)}
         measured = results([(0.4, 0.9)], more=more)
         one = judge(replace(measured, prompt_of=[*range(8)]))
         two = judge(replace(measured, prompt_of=[place // 2 for place in range(8)]))

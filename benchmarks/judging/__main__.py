@@ -3,6 +3,7 @@
 python -m benchmarks.judging [report] [--work FOLDER]
 python -m benchmarks.judging paint [--work FOLDER] [--only GLOB …] [--device cuda] [--workers 14] [--minutes 6]
 python -m benchmarks.judging advice [--work FOLDER] [--only GLOB …]     apply each verdict's advice, and compare
+python -m benchmarks.judging following   how well *following* tells what drawings show; nothing is trained
 python -m benchmarks.judging pack --out FOLDER      what was painted, in files that are small enough to be carried
 python -m benchmarks.judging unpack --out FOLDER    and back, on the machine where it is judged
 python -m benchmarks.judging pictures --out FOLDER  the pictures of docs/judging.md
@@ -18,7 +19,7 @@ from pathlib import Path
 from benchmarks.judging import archive
 from benchmarks.judging.trainings import planted
 
-WHAT = ("report", "paint", "advice", "pack", "unpack", "pictures")
+WHAT = ("report", "paint", "advice", "following", "pack", "unpack", "pictures")
 
 
 def main() -> int:
@@ -44,10 +45,14 @@ def main() -> int:
         from benchmarks.judging import advice
         from benchmarks.judging.workers import paint_all, told
 
-        following = [each.training for each in advice.rounds(options.work, chosen)]
-        paint_all(options.work, following, options.device, options.workers, options.minutes, options.examples)
-        told(options.work, following, options.device)
+        after = [each.training for each in advice.rounds(options.work, chosen)]
+        paint_all(options.work, after, options.device, options.workers, options.minutes, options.examples)
+        told(options.work, after, options.device)
         print(advice.report(options.work, chosen))
+    elif options.what == "following":
+        from benchmarks.judging import following
+
+        print(*following.report(), sep="\n")
     elif options.what == "pack":
         from benchmarks.judging.workers import told
 

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.judging import archive, subjects, truth
 from benchmarks.judging.grids import BASE, CAPTIONED, CFG, LOW, LOW_CFG, Bench, Cell
 from benchmarks.judging.trainings import APART, PENS, Training, View
-from lorapipe.evaluation import k_means, measures
+from lorapipe.evaluation import k_means, measures, visual_words
 from lorapipe.evaluation import scorer as scorer_module
 from lorapipe.evaluation.grid_plan import GridPlan, compared_captions
 from lorapipe.evaluation.measures import Reference
@@ -169,7 +169,7 @@ class Figures:
 
 def figures(bench: Bench) -> Figures:
     """Scores and truth of every painted cell, kept until the measures are written otherwise."""
-    sources = [Path(inspect.getfile(module)) for module in (k_means, scorer_module, truth, archive)]
+    sources = [Path(inspect.getfile(module)) for module in (k_means, visual_words, scorer_module, truth, archive)]
     sources += sorted(Path(inspect.getfile(measures)).parent.glob("*.py"))
     code = hashlib.sha256(b"".join(each.read_bytes() for each in sources)).hexdigest()
     file = bench.folder / "figures.pickle"

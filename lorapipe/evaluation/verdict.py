@@ -5,7 +5,8 @@ The rules are in `verdict_rules`. Figures come from a few pictures, so prompts a
 and the cell that most of these choose is the best (bagging: Breiman 1996), which is steadier than what one draw says. If
 less than half of the draws agree, the verdict is that it is not sure, and how many pictures more would make it so. Used is
 then the strength nearest 1 that is within two standard errors of the highest, since nothing else speaks against it. A LoRA
-should work at strength 1: that it is too much is said only where prompts are followed less there, or nearly all draws agree.
+should work at strength 1: that it is too much is said only where prompts are followed less there, or nearly all draws agree,
+and that it is too little only where the subject is hardly there or another strength is better by a fifth.
 """
 
 from __future__ import annotations
@@ -21,9 +22,18 @@ from lorapipe.evaluation.advice import Advice, Patch
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.part_strengths import part_advice, part_fault
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import choose, following, order_of_equals
+from lorapipe.evaluation.selection import choose, following, identity, merit, order_of_equals
 from lorapipe.evaluation.tag_effects import tag_advice
-from lorapipe.evaluation.verdict_rules import LEARNT, Finding, State, finding, hidden_by_guidance, part_too_fast
+from lorapipe.evaluation.verdict_rules import (
+    ENOUGH,
+    LEARNT,
+    WEAK,
+    Finding,
+    State,
+    finding,
+    hidden_by_guidance,
+    part_too_fast,
+)
 from lorapipe.evaluation.verdict_text import reasons
 
 __all__ = ["Advice", "Patch", "State", "Verdict", "judge"]
@@ -109,15 +119,23 @@ def voted(results: Results) -> Vote:
 
 
 def _drawn(results: Results) -> list[Results]:
-    """The results, and as they might have been; those that use less than strength 1 without good reason use it."""
+    """The results, and as they might have been; those that use another strength than 1 without good reason use it."""
     rng = Random(0)
     draws = [results, *(results.resampled(rng) for _ in range(REPLICATES))]
-    if fmean(each.best.strength < each.usual_strength for each in draws) >= SURE_OF_LOWERING:
-        return draws
-    return [
-        replace(each, chosen=_best_at(each, each.usual_strength)) if _lowered_by_chance(each) else each
-        for each in draws
-    ]
+    is_too_much = fmean(each.best.strength < each.usual_strength for each in draws) >= SURE_OF_LOWERING
+
+    def strays(each: Results) -> bool:
+        return _raised_for_little(each) or (not is_too_much and _lowered_by_chance(each))
+
+    return [replace(each, chosen=_best_at(each, each.usual_strength)) if strays(each) else each for each in draws]
+
+
+def _raised_for_little(results: Results) -> bool:
+    """Whether more than strength 1 is used, though that is enough: the subject is there, and nearly as well."""
+    if results.best.strength <= results.usual_strength:
+        return False
+    usual, raised = results.pooled[_best_at(results, results.usual_strength)], results.pooled[results.best]
+    return identity(usual) >= WEAK and merit(usual) >= ENOUGH * merit(raised)
 
 
 def _lowered_by_chance(results: Results) -> bool:

@@ -48,6 +48,10 @@ NO_EFFECT = 0.2
 """Identity below this is not seen in the pictures."""
 WEAK = 0.6
 """Identity below this is a family resemblance, no likeness."""
+ENOUGH = 0.8
+"""With this share of another cell's merit a cell is as good to the eye: more is neither strength nor training that lacks."""
+PACE = 0.75
+"""Merit that has grown from this share of itself while the steps doubled will grow on. It is asked of the last interval."""
 FAITHLESS = 0.5
 """Following below this: most of what the prompt asks for is missing."""
 COPY, COPYING = 0.5, 0.1
@@ -234,13 +238,15 @@ def _needs_raising(results: Results) -> Finding | None:
 
 
 def _still_rising(results: Results) -> Finding | None:
-    """The last snapshot is the best, clearly better than the one before."""
+    """The last snapshot is the best, and so much better than the one before that more steps would be too."""
     steps, chosen = results.steps, results.best
     if chosen.step != steps[-1] or len(steps) < 2:
         return None
     before, last = results.scores_at(steps[-2]), results.scores_at(steps[-1])
     if before is not None and last is not None:
-        rising = worse(before, last) and identity(last) < 0.9 and identity(last) > identity(before)
+        pace = PACE ** math.log2(steps[-1] / steps[-2])
+        better = worse(before, last) and merit(before) < pace * merit(last)
+        rising = better and identity(before) < identity(last) < 0.9
     else:
         rising = not results.scores and loss_still_falls(results) and _falling(results)
     if not rising:

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorapipe.captioning.tags import compared_tags
-from lorapipe.evaluation.k_means import centres_of, nearest
 from lorapipe.evaluation.measures import Measure, Reference
-from lorapipe.evaluation.measures.taught import WORDS, Direction
+from lorapipe.evaluation.measures.taught import Direction
+from lorapipe.evaluation.visual_words import VisualWords
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Array, Seen
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contrast(Measure):
-    """`centres` (K, d) are visual words; `directions` one for each prompt, None where it asks for nothing of its own;
+    """`words` are K visual words; `directions` one for each prompt, None where it asks for nothing of its own;
     `moves` (N, K) how each of the base's pictures differs from those of its noise, in standard deviations `spread` (K,);
     `whole` what the base's own pictures reach.
     """
 
-    centres: Array
+    words: VisualWords
     directions: Sequence[Direction | None]
     moves: Array
     spread: Array
@@ -51,8 +51,8 @@ class Contrast(Measure):
         if len(said) < 2:
             return None
         shared = set.intersection(*said)
-        centres = centres_of(reference.base.patches, WORDS, 12)
-        shown = nearest(reference.base.patches, centres)
+        words = VisualWords.of(reference.base)
+        shown = words(reference.base)
         means = np.stack([shown[prompt_of == prompt].mean(axis=0) for prompt in range(len(said))])
         within = (shown - means[prompt_of]).std(axis=0)
         noise = within if within.any() else shown.std(axis=0)
@@ -63,13 +63,13 @@ class Contrast(Measure):
         ]
         spread = shown.std(axis=0) + 1e-9
         moves = paired_moves(shown / spread, reference.prompt_of)
-        bare = cls(centres, directions, moves, spread.astype(np.float32), tuple(reference.prompt_of))
+        bare = cls(words, directions, moves, spread.astype(np.float32), tuple(reference.prompt_of))
         figures = bare(reference.base)
         whole = float(np.nanmean(figures)) if not np.isnan(figures).all() else 0.0
         return replace(bare, whole=whole) if whole > 0.1 else None
 
     def __call__(self, seen: Seen) -> Array:
-        shown = nearest(seen.patches, self.centres)
+        shown = self.words(seen)
         moved = paired_moves(shown / self.spread, self.prompt_of)
         found = np.full(len(seen), np.nan, dtype=np.float32)
         for place, prompt in enumerate(self.prompt_of):

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from lorapipe.captioning.tags import compared_tags
-from lorapipe.evaluation.k_means import centres_of, nearest
 from lorapipe.evaluation.measures import Measure, Reference
 from lorapipe.evaluation.measures.contrast import paired_moves
-from lorapipe.evaluation.measures.taught import WORDS
+from lorapipe.evaluation.visual_words import VisualWords
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Array, Seen
@@ -30,11 +29,11 @@ captions are not told from them, and nothing can be held against them."""
 
 @dataclass(frozen=True)
 class Response(Measure):
-    """`centres` (K, d) are visual words and `spread` (K,) the standard deviations of how near the base's pictures come to
+    """`words` are K visual words and `spread` (K,) the standard deviations of how near the base's pictures come to
     each; `moves` (N, K) are the base's, NaN where a prompt asks for nothing of its own; `whole` is what the training
     pictures reach."""
 
-    centres: Array
+    words: VisualWords
     spread: Array
     moves: Array
     prompt_of: Sequence[int]
@@ -53,24 +52,24 @@ class Response(Measure):
             return None
         shared = set.intersection(*said)
         own = np.array([bool(each - shared) for each in said])
-        centres = centres_of([*reference.base.patches, *captioned.patches], WORDS, 12)
-        shown = nearest(reference.base.patches, centres)
+        words = VisualWords.of(reference.base, captioned)
+        shown = words(reference.base)
         spread = shown.std(axis=0) + 1e-9
         moves = paired_moves(shown / spread, reference.prompt_of)
         moves[~own[list(reference.prompt_of)]] = np.nan
-        bare = cls(centres, spread, moves, tuple(reference.prompt_of))
+        bare = cls(words, spread, moves, tuple(reference.prompt_of))
         ways = bare._ways_of_training(reference, captioned)
         whole, error = float(ways.mean()), float(ways.std(ddof=1)) / len(ways) ** 0.5
         return replace(bare, whole=whole) if whole > max(LEAST_WAY, ERRORS * error) else None
 
     def __call__(self, seen: Seen) -> Array:
-        moves = paired_moves(nearest(seen.patches, self.centres) / self.spread, self.prompt_of)
+        moves = paired_moves(self.words(seen) / self.spread, self.prompt_of)
         return _ways(moves, self.moves) / np.float32(self.whole)
 
     def _ways_of_training(self, reference: Reference, captioned: Seen) -> Array:
         """How far training pictures have gone on the base's way from the other captions to their own, (M,)."""
-        pictures = [reference.training.patches[place] for place in reference.captioned_of]
-        ours, base = (nearest(each, self.centres) / self.spread for each in (pictures, captioned.patches))
+        ours = self.words(reference.training)[[*reference.captioned_of]] / self.spread
+        base = self.words(captioned) / self.spread
         return _ways(ours - ours.mean(axis=0), base - base.mean(axis=0))
 
 

@@ -6,7 +6,7 @@ is there, in the drawing and on the subject that the training is about. A direct
 better than others, the more so the fewer they are: so the scale is what each training picture reaches where it is left out,
 and a tag weighs as much as that tells (the correction for attenuation: Spearman 1904). It is a linear discriminant with
 shrunken, diagonal covariance (Dudoit et al. 2002, JASA 97) on how near a picture's places come to each of a set of visual
-words (Sivic & Zisserman 2003), so that a small thing counts as much as a large one.
+words, of large places alone: smaller ones tell tags no better, by planted trainings and drawings with known tags.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorapipe.captioning.tags import compared_tags
-from lorapipe.evaluation.k_means import centres_of, nearest
 from lorapipe.evaluation.measures import Measure, Reference
 from lorapipe.evaluation.prompts import LEAST
 from lorapipe.evaluation.results import TagEffect
+from lorapipe.evaluation.visual_words import VisualWords
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Array, Seen
 
-WORDS = 96
 LEAST_TOLD = 0.4
 """A prompt whose tags are told less, in all, by pictures that are left out says nothing of what a picture shows."""
 TOLD, APART = 0.97, 0.6
@@ -88,12 +87,12 @@ class Told:
 
 @dataclass(frozen=True)
 class Taught(Measure):
-    """`centres` (K, d) are the visual words; `asked[n]` the tags of the n-th picture's prompt that can be seen.
+    """`words` are K visual words; `asked[n]` the tags of the n-th picture's prompt that can be seen.
 
     `told` is how well each tag's direction tells, `captions` how many captions have the tag.
     """
 
-    centres: Array
+    words: VisualWords
     directions: Mapping[str, Direction]
     asked: Sequence[Sequence[str]]
     told: Mapping[str, Told]
@@ -111,13 +110,13 @@ class Taught(Measure):
         known = _known(captions, prompts)
         if not known:
             return None
-        centres = centres_of(reference.training.patches, WORDS, 12)
-        shown = nearest(reference.training.patches, centres)
+        words = VisualWords.of_large(reference.training)
+        shown = words(reference.training)
         has = {tag: np.array([tag in caption for caption in captions]) for tag in known}
         directions = {tag: _direction(shown, each) for tag, each in has.items()}
         told = {tag: Told.by(shown, each) for tag, each in has.items()}
         asked = [[tag for tag in prompts[prompt] if tag in known] for prompt in reference.prompt_of]
-        bare = cls(centres, directions, asked, told, {tag: int(each.sum()) for tag, each in has.items()})
+        bare = cls(words, directions, asked, told, {tag: int(each.sum()) for tag, each in has.items()})
         return bare if any(map(bare._tells, asked)) else None
 
     @property
@@ -126,7 +125,7 @@ class Taught(Measure):
         return {tag: self.captions[tag] for tag, each in self.told.items() if each.sure}
 
     def __call__(self, seen: Seen) -> Array:
-        places = nearest(seen.patches, self.centres)
+        places = self.words(seen)
         shown = {tag: way.shown(places) - self.told[tag].low for tag, way in self.directions.items()}
         found = np.full(len(seen), np.nan, dtype=np.float32)
         for place, tags in enumerate(self.asked):
@@ -142,7 +141,7 @@ class Taught(Measure):
 
     def effects(self, seen: Seen) -> dict[str, TagEffect]:
         """What each sure tag does to a cell's pictures; those that two pictures ask for, and two do not."""
-        places = nearest(seen.patches, self.centres)
+        places = self.words(seen)
         found = {}
         for tag, captions in self.sure.items():
             ours = np.array([tag in tags for tags in self.asked])
