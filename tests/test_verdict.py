@@ -342,6 +342,22 @@ def test_a_part_that_has_learnt_too_much_is_not_advised_to_train_longer() -> Non
     assert [advice.patch for advice in verdict.advice] == [{"text_encoder_lr": 2.5e-05}]
 
 
+def test_a_text_encoder_that_bears_no_more_has_learnt_too_much() -> None:
+    """With more of it prompts are lost, though it is no better with less; a U-Net is always worse above what it needs."""
+    curve = [(0.6, 0.9), (0.8, 0.9), (0.85, 0.9)]
+
+    def apart(unet: float, text_encoder: float) -> dict[Cell, Scores]:
+        at_more = {Cell(240, 1.5, 1.0): scores(0.85, unet), Cell(240, 1.0, 1.5): scores(0.85, text_encoder)}
+        return {cell(240): scores(0.85, 0.9)} | at_more
+
+    assert judge(results(curve, apart=apart(0.5, 0.9))).state == "good"
+    verdict = judge(results(curve, apart=apart(0.9, 0.5)))
+    assert verdict.state == "over-trained" and verdict.best == cell(240)
+    (advice,) = [each for each in verdict.advice if "text_encoder_lr" in each.patch]
+    assert advice.patch == {"text_encoder_lr": 3.3e-05}, "two thirds of its rate"
+    assert "alone at 1.5 it is worse" in advice.what
+
+
 def test_a_part_that_is_too_cold_gets_a_rate_that_much_higher() -> None:
     apart = parts_apart() | {Cell(240, 1.5, 1.0): scores(0.85, 0.7), Cell(240, 2.0, 1.0): scores(0.95, 0.95)}
     verdict = judge(results([(0.4, 1.0), (0.6, 0.9), (0.85, 0.8)], apart=apart))

@@ -2,7 +2,8 @@
 
 The last sound snapshot is sampled with one part at strengths of its own while the other stays at 1. A part whose pictures
 are better below 1 is too hot, one whose pictures are better above 1 too cold, and its rate alone should be that much
-lower or higher (a training guide's rule: good at 0.5 → half the rate).
+lower or higher (a training guide's rule: good at 0.5 → half the rate). A text encoder that has learnt no more than it should
+bears more of itself; where the pictures suffer above 1, it is at its limit, and too hot as well.
 """
 
 from __future__ import annotations
@@ -22,14 +23,27 @@ LEAST_FACTOR = 0.25
 """A rate is lowered to this at most, also where a part is best left out altogether."""
 GAIN = 0.08
 """Merit that another strength must bring at the least: the highest of some cells is a little too high by chance."""
+LOSS = 0.05
+"""Merit that a text encoder above 1 must cost at the least to be at its limit."""
 
 
 class PartFault(NamedTuple):
-    """A part that is better at another strength than at 1: what it does, the strength, and the cell with it."""
+    """A part that is better at another strength than at 1, or `suffers` there: its role, the strength, and the cell."""
 
     role: Role
     strength: float
     cell: Cell
+    suffers: bool = False
+
+    @property
+    def too_fast(self) -> bool:
+        """Whether it has learnt too much, not too little."""
+        return self.suffers or self.strength < 1
+
+    @property
+    def factor(self) -> float:
+        """What its rate should be multiplied by."""
+        return 1 / self.strength if self.suffers else max(self.strength, LEAST_FACTOR)
 
 
 def part_fault(results: Results) -> PartFault | None:
@@ -39,13 +53,22 @@ def part_fault(results: Results) -> PartFault | None:
     if both is None:
         return None
     gains = {cell: merit(each) - merit(apart[both]) for cell, each in apart.items() if cell != both}
-    clear = [cell for cell, gain in gains.items() if gain > max(margin(apart[cell], apart[both]), GAIN)]
-    if not clear:
+    chance = {cell: margin(apart[cell], apart[both]) for cell in gains}
+    clear = [cell for cell, gain in gains.items() if gain > max(chance[cell], GAIN)]
+    if clear:
+        cell = max(clear, key=lambda each: gains[each])
+        if cell.text_encoder == 1:
+            return PartFault("denoiser", cell.strength, cell)
+        return PartFault("text_encoder", cell.text_encoder, cell)
+    suffering = [
+        cell
+        for cell, gain in gains.items()
+        if cell.text_encoder > 1 == cell.strength and -gain > max(chance[cell], LOSS)
+    ]
+    if not suffering:
         return None
-    cell = max(clear, key=lambda each: gains[each])
-    if cell.text_encoder == 1:
-        return PartFault("denoiser", cell.strength, cell)
-    return PartFault("text_encoder", cell.text_encoder, cell)
+    cell = min(suffering, key=lambda each: each.text_encoder)
+    return PartFault("text_encoder", cell.text_encoder, cell, suffers=True)
 
 
 def part_advice(results: Results) -> Iterator[Advice]:
@@ -54,9 +77,9 @@ def part_advice(results: Results) -> Iterator[Advice]:
     if fault is None:
         return
     name = part_names(results)[fault.role]
-    how = "fast" if fault.strength < 1 else "slowly"
-    text = f"The {name} learns too {how}: with it alone at {fault.strength:g} it is better than with both at 1."
-    yield Advice(text, part_rate(results, fault.role, max(fault.strength, LEAST_FACTOR)))
+    how, seen = "fast" if fault.too_fast else "slowly", "worse" if fault.suffers else "better"
+    text = f"The {name} learns too {how}: with it alone at {fault.strength:g} it is {seen} than with both at 1."
+    yield Advice(text, part_rate(results, fault.role, fault.factor))
 
 
 def part_reasons(results: Results) -> Iterator[str]:

@@ -89,7 +89,7 @@ def judge(results: Results, vote: Vote | None = None) -> Verdict:
         and (held := _held(results)) >= _sure(results)
     ):
         found, agreement = hidden, held
-    if found.state in LEARNT and (fault := part_fault(results)) and fault.strength < 1:
+    if found.state in LEARNT and (fault := part_fault(results)) and fault.too_fast:
         found = part_too_fast(results, fault)
     advice = _joined(found.advice, tuple(part_advice(results))) + tuple(_guidance(results))
     advice += tuple(tag_advice(results.tags.get(best, {}), found.state))
