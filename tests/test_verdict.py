@@ -449,6 +449,8 @@ def rows(full: Scores, half: Scores) -> dict[Cell, Scores]:
 def test_a_subject_whose_pictures_heed_no_prompt_leaks_or_has_wrong_captions() -> None:
     found = results([(0.9, 0.9)] * 3, more=rows(heeding(0.9, 0.2), heeding(0.4, 0.7)))
     assert judge(found).state == "wrong captions"
+    other_opinion = {at: replace(each, following=(0.7,) * 8) for at, each in found.scores.items()}
+    assert judge(replace(found, scores=other_opinion)).state != "wrong captions", "both opinions must say so"
     leaks = judge(replace(found, untaught=("beach", "snow")))
     assert leaks.state == "leaks" and "beach, snow" in leaks.advice[0].what
     works, doubtful = TagEffect(0.8, 0.1, 3), TagEffect(0.4, 0.2, 3)

@@ -192,7 +192,7 @@ def _unheeded(results: Results) -> Finding | None:
     usual = results.usual_strength
     present = [each for cell, each in results.pooled.items() if cell.strength == usual and identity(each) >= PRESENT]
     said = [share for each in present if (share := heeded(each)) is not None]
-    if not said or max(said) >= HEEDED:
+    if not said or max(said) >= HEEDED or max(following(each) or 0.0 for each in present) >= FAITHLESS:
         return None
     if results.untaught:
         what = (
