@@ -340,7 +340,7 @@ def _share(values: Iterable[bool | None]) -> str:
 
 
 def _summary(some: Sequence[Judged]) -> str:
-    good = [each for each in some if each.states == ("good",)]
+    good = [each for each in some if {*each.states} == {"good"}]
     alarms = statistics.fmean(each.verdict.state not in ("good", NOT_SURE) for each in good) if good else 0.0
     return (
         f"states right {statistics.fmean(each.right for each in some):.0%}, wrong "

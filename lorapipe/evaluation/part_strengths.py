@@ -48,27 +48,27 @@ class PartFault(NamedTuple):
 
 def part_fault(results: Results) -> PartFault | None:
     """The part that is off, where one is by more than chance; the one that the most is lost by."""
-    apart = results.apart
-    both = next((cell for cell in apart if cell.uniform), None)
-    if both is None:
+    both = next((cell for cell in results.apart if cell.uniform), None)
+    if both is None or len(results.apart) < 2:
         return None
-    gains = {cell: merit(each) - merit(apart[both]) for cell, each in apart.items() if cell != both}
-    chance = {cell: margin(apart[cell], apart[both]) for cell in gains}
-    clear = [cell for cell, gain in gains.items() if gain > max(chance[cell], GAIN)]
-    if clear:
-        cell = max(clear, key=lambda each: gains[each])
-        if cell.text_encoder == 1:
-            return PartFault("denoiser", cell.strength, cell)
-        return PartFault("text_encoder", cell.text_encoder, cell)
-    suffering = [
-        cell
-        for cell, gain in gains.items()
-        if cell.text_encoder > 1 == cell.strength and -gain > max(chance[cell], LOSS)
-    ]
-    if not suffering:
-        return None
-    cell = min(suffering, key=lambda each: each.text_encoder)
-    return PartFault("text_encoder", cell.text_encoder, cell, suffers=True)
+    changes = {cell: _change(each, results.apart[both]) for cell, each in results.apart.items() if not cell.uniform}
+    best = max(changes, key=lambda cell: changes[cell])
+    if changes[best] > GAIN:
+        return _fault(best)
+    suffering = [cell for cell, change in changes.items() if change < -LOSS and cell.text_encoder > 1]
+    return _fault(min(suffering), suffers=True) if suffering else None
+
+
+def _change(scores: Scores, both: Scores) -> float:
+    """What merit changes by another strength of one part; 0 where that may be chance."""
+    change = merit(scores) - merit(both)
+    return change if abs(change) > margin(scores, both) else 0.0
+
+
+def _fault(cell: Cell, suffers: bool = False) -> PartFault:
+    if cell.text_encoder == 1:
+        return PartFault("denoiser", cell.strength, cell, suffers)
+    return PartFault("text_encoder", cell.text_encoder, cell, suffers)
 
 
 def part_advice(results: Results) -> Iterator[Advice]:

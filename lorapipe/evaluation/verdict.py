@@ -131,11 +131,13 @@ def _drawn(results: Results) -> list[Results]:
 
 
 def _raised_for_little(results: Results) -> bool:
-    """Whether more than strength 1 is used, though that is enough: the subject is there, and nearly as well."""
+    """Whether more than strength 1 is used, though that is enough: the subject is there, and nearly as well; or though it
+    costs more of the prompts than it brings of the subject."""
     if results.best.strength <= results.usual_strength:
         return False
     usual, raised = results.pooled[_best_at(results, results.usual_strength)], results.pooled[results.best]
-    return identity(usual) >= WEAK and merit(usual) >= ENOUGH * merit(raised)
+    enough = ENOUGH if identity(usual) >= WEAK else 1.0
+    return merit(usual) >= enough * merit(raised)
 
 
 def _lowered_by_chance(results: Results) -> bool:

@@ -50,8 +50,8 @@ WEAK = 0.6
 """Identity below this is a family resemblance, no likeness."""
 ENOUGH = 0.8
 """With this share of another cell's merit a cell is as good to the eye: more is neither strength nor training that lacks."""
-PACE = 0.75
-"""Merit that has grown from this share of itself while the steps doubled will grow on. It is asked of the last interval."""
+PACE = 2 / 3
+"""Merit that has grown from this share of itself while the steps doubled grows on."""
 FAITHLESS = 0.5
 """Following below this: most of what the prompt asks for is missing."""
 COPY, COPYING = 0.5, 0.1
@@ -192,8 +192,17 @@ def _unheeded(results: Results) -> Finding | None:
     usual = results.usual_strength
     present = [each for cell, each in results.pooled.items() if cell.strength == usual and identity(each) >= PRESENT]
     said = [share for each in present if (share := heeded(each)) is not None]
-    if not said or max(said) >= HEEDED or max(following(each) or 0.0 for each in present) >= FAITHLESS:
+    if not said or max(said) >= HEEDED or _most_followed(present) >= FAITHLESS:
         return None
+    return _not_taught(results)
+
+
+def _most_followed(some: Sequence[Scores]) -> float:
+    return max(following(each) or 0.0 for each in some)
+
+
+def _not_taught(results: Results) -> Finding:
+    """Why prompts change nothing: no caption says what they ask for, or captions say what is not there."""
     if results.untaught:
         what = (
             f"No caption says {', '.join(results.untaught[:4])}, and prompts that do change nothing: what all the pictures "
@@ -238,15 +247,16 @@ def _needs_raising(results: Results) -> Finding | None:
 
 
 def _still_rising(results: Results) -> Finding | None:
-    """The last snapshot is the best, and so much better than the one before that more steps would be too."""
+    """The last snapshot is the best, better than the one before, and so much better than at half the steps that more steps
+    would be too."""
     steps, chosen = results.steps, results.best
     if chosen.step != steps[-1] or len(steps) < 2:
         return None
-    before, last = results.scores_at(steps[-2]), results.scores_at(steps[-1])
-    if before is not None and last is not None:
-        pace = PACE ** math.log2(steps[-1] / steps[-2])
-        better = worse(before, last) and merit(before) < pace * merit(last)
-        rising = better and identity(before) < identity(last) < 0.9
+    half = min(steps[:-1], key=lambda step: abs(math.log(2 * step / steps[-1])))
+    early, before, last = (results.scores_at(step) for step in (half, steps[-2], steps[-1]))
+    if early is not None and before is not None and last is not None:
+        pace = PACE ** math.log2(steps[-1] / half)
+        rising = worse(before, last) and merit(early) < pace * merit(last) and identity(before) < identity(last) < 0.9
     else:
         rising = not results.scores and loss_still_falls(results) and _falling(results)
     if not rising:
