@@ -314,13 +314,14 @@ def _rho(results: Results, true: dict[Cell, float]) -> float:
 
 
 def report(work: Path, trainings: Sequence[Training]) -> str:
-    """The figures of every case, then of the subjects that thresholds were set on, and of the others."""
+    """The figures of every case, then of the subjects that thresholds were set on, of the others, and of each kind."""
     every = [each for training in trainings for each in judged(work, training)]
     lines = [_line(each) for each in every]
-    for name, tuned in (("tuned on", True), ("reported", False)):
-        some = [each for each in every if each.training.tuned is tuned]
-        if some:
-            lines.append(f"{name}: {len(some)} cases, {_summary(some)}")
+    halves = [(name, [each for each in every if each.training.tuned is tuned])
+              for name, tuned in (("tuned on", True), ("reported", False))]  # fmt: skip
+    kinds = [(f"{what}s", [each for each in every if each.training.what == what])
+             for what in ("subject", "concept", "style")]  # fmt: skip
+    lines += [f"{name}: {len(some)} cases, {_summary(some)}" for name, some in halves + kinds if some]
     return "\n".join(lines)
 
 
