@@ -342,6 +342,21 @@ def test_a_part_that_has_learnt_too_much_is_not_advised_to_train_longer() -> Non
     assert [advice.patch for advice in verdict.advice] == [{"text_encoder_lr": 2.5e-05}]
 
 
+def test_a_strength_above_1_takes_a_clear_gain() -> None:
+    def best(one: Scores, more: Scores) -> Cell:
+        return judge(results([(0.1, 1.0)], more={cell(80, 1.0): one, cell(80, 1.5): more})).best
+
+    assert best(scores(0.7, 0.9), scores(0.85, 0.9)) == cell(80, 1.0), "four fifths are enough"
+    assert best(scores(0.7, 0.9), scores(1.0, 0.9)) == cell(80, 1.5)
+    assert best(scores(0.5, 0.9), scores(0.6, 0.9)) == cell(80, 1.5), "not of a subject that is hardly there"
+    assert best(scores(0.5, 0.9), scores(0.7, 0.6)) == cell(80, 1.0), "nor where prompts are lost for it"
+
+
+def test_strength_1_may_be_broken() -> None:
+    measured = results([(0.1, 1.0)], more={cell(80, 1.0): scores(0.5, 0.9), cell(80, 1.5): scores(0.8, 0.9)})
+    assert judge(replace(measured, broken=frozenset({cell(80, 1.0)}))).best == cell(80, 1.5)
+
+
 def test_a_text_encoder_that_bears_no_more_has_learnt_too_much() -> None:
     """With more of it prompts are lost, though it is no better with less; a U-Net is always worse above what it needs."""
     curve = [(0.6, 0.9), (0.8, 0.9), (0.85, 0.9)]

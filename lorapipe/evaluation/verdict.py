@@ -25,7 +25,6 @@ from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.selection import choose, following, identity, merit, order_of_equals
 from lorapipe.evaluation.tag_effects import tag_advice
 from lorapipe.evaluation.verdict_rules import (
-    ENOUGH,
     LEARNT,
     WEAK,
     Finding,
@@ -41,6 +40,8 @@ __all__ = ["Advice", "Patch", "State", "Verdict", "judge"]
 REPLICATES = 40
 DROPOUT, ENOUGH_DROPOUT = "captions.dropout", 0.1
 """The train stage's knob that helps where guidance burns, and its usual value: see docs/training.md."""
+ENOUGH = 0.8
+"""With this share of a higher strength's merit strength 1 is as good to the eye: nothing lacks."""
 SURE_OF_LOWERING, UNHEEDING = 0.9, 0.05
 """The share of replicates that must use less than strength 1: a LoRA should work there, and a few pictures vary. Fewer are
 enough where prompts are followed so much less at strength 1: what is too strong paints what it knows, whatever is asked."""
@@ -133,9 +134,10 @@ def _drawn(results: Results) -> list[Results]:
 def _raised_for_little(results: Results) -> bool:
     """Whether more than strength 1 is used, though that is enough: the subject is there, and nearly as well; or though it
     costs more of the prompts than it brings of the subject."""
-    if results.best.strength <= results.usual_strength:
+    one = results.usual_strength
+    if results.best.strength <= one or not any(cell.strength == one for cell in results.pooled):
         return False
-    usual, raised = results.pooled[_best_at(results, results.usual_strength)], results.pooled[results.best]
+    usual, raised = results.pooled[_best_at(results, one)], results.pooled[results.best]
     enough = ENOUGH if identity(usual) >= WEAK else 1.0
     return merit(usual) >= enough * merit(raised)
 

@@ -50,8 +50,6 @@ WEAK = 0.6
 """Identity below this is a family resemblance, no likeness."""
 WHOLE = 0.8
 """Identity above this leaves little to be wished for."""
-ENOUGH = 0.8
-"""With this share of another cell's merit a cell is as good to the eye: more is neither strength nor training that lacks."""
 PACE = 2 / 3
 """Merit that has grown from this share of itself while the steps doubled grows on."""
 FAITHLESS = 0.5
