@@ -56,6 +56,19 @@ def test_it_ends_where_every_judge_calls_it_good() -> None:
     assert change_of([first({"unet_lr": 1e-4}, good, bad)]).values == {"unet_lr": 2e-4}
 
 
+def test_a_good_round_is_changed_once_for_a_better_one() -> None:
+    start = first({"unet_lr": 1e-4, "steps": 600}, judged("good", 0.6, {"unet_lr": 2e-4}))
+    change = change_of([start])
+    assert (change.values, change.state) == ({"unet_lr": 2e-4}, "good")
+    better = after([start], change, judged("good", 0.7, {"unet_lr": 4e-4}))
+    assert change_of([start, better]).base == 1, "it went well, so it is changed again"
+    worse = after([start], change, judged("over-trained", 0.5, {"unet_lr": 1e-4}))
+    assert next_change([start, worse], RATES, Limits()) == End(0, "good")
+    assert next_change([start], RATES, Limits(rounds=1)) == End(0, "good"), "no round is left, and it is good"
+    shorter = first({"steps": 600}, judged("good", 0.6, {"steps": 300}))
+    assert next_change([shorter], frozenset({"steps"}), Limits()) == End(0, "good"), "nothing is gained by stopping"
+
+
 def test_good_at_another_strength_is_not_good_yet() -> None:
     found = Judgement("grid", "good", "", 0.7, 100, 0.8)
     assert next_change([first({"unet_lr": 1e-4}, found)], RATES, Limits()) == End(0, "nothing")

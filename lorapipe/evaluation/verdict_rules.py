@@ -48,6 +48,8 @@ NO_EFFECT = 0.2
 """Identity below this is not seen in the pictures."""
 WEAK = 0.6
 """Identity below this is a family resemblance, no likeness."""
+WHOLE = 0.8
+"""Identity above this leaves little to be wished for."""
 ENOUGH = 0.8
 """With this share of another cell's merit a cell is as good to the eye: more is neither strength nor training that lacks."""
 PACE = 2 / 3
@@ -320,13 +322,15 @@ def _stuck(results: Results) -> Finding | None:
 def _good(results: Results) -> Finding:
     """What is left."""
     chosen, last = results.best, results.steps[-1]
-    headline = f"{use(results)}."
     scores, end = results.scores_at(chosen.step), results.scores_at(last)
-    if chosen.step != last and scores is not None and end is not None and worse(end, scores) and merit(scores) > 0:
-        return Finding(
-            "good", headline, (Advice("Later steps only over-fit: next time, stop here.", {"steps": chosen.step}),)
-        )
-    return Finding("good", headline)
+    advice = None
+    if scores is not None and chosen.step == last and identity(scores) < WHOLE:
+        advice = Advice("It may become more like it: try a higher rate.", rates(results, 2))
+        if loss_still_falls(results):
+            advice = Advice("It may become more like it: try more steps.", longer(results))
+    elif scores is not None and end is not None and worse(end, scores) and merit(scores) > 0:
+        advice = Advice("Later steps only over-fit: next time, stop here.", {"steps": chosen.step})
+    return Finding("good", f"{use(results)}.", (advice,) if advice else ())
 
 
 RULES: tuple[Callable[[Results], Finding | None], ...] = (

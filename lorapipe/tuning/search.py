@@ -62,8 +62,13 @@ class Round:
 
     @property
     def by_need(self) -> list[Judgement]:
-        """The judgements, those that think least of it first; without those that call it good."""
-        return sorted((each for each in self.judgements if not each.is_good), key=lambda each: each.merit)
+        """The judgements, those that think least of it first; without those that call it good, unless all do."""
+        wanting = [each for each in self.judgements if self.is_good or not each.is_good]
+        return sorted(wanting, key=lambda each: each.merit)
+
+    def is_less(self, patch: Values) -> bool:
+        """Whether a patch makes it shorter and nothing else."""
+        return patch.keys() == {"steps"} and patch["steps"] < self.values["steps"]
 
 
 @dataclass(frozen=True)
@@ -117,29 +122,39 @@ def next_change(
     is passed over.
     """
     best, last = best_of(rounds), len(rounds) - 1
-    if rounds[best].is_good:
-        return End(best, "good")
+    is_good = rounds[best].is_good
     if len(rounds) >= limits.rounds:
-        return End(best, "rounds")
+        return End(best, "good" if is_good else "rounds")
     if sum(each.seconds for each in rounds) + rounds[last].seconds > limits.seconds:
-        return End(best, "hours")
+        return End(best, "good" if is_good else "hours")
     is_worse = rounds[last].merit < rounds[best].merit - WORSE
-    for base in dict.fromkeys([best] if is_worse else [last, best]):
+    for base in dict.fromkeys([best] if is_good or is_worse else [last, best]):
         for found in _changes(rounds, base, free):
             if allowed({**rounds[base].change, **found.values}):
                 return found
-    return End(best, "nothing")
+    return End(best, "good" if is_good else "nothing")
 
 
 def _changes(rounds: Sequence[Round], base: int, free: frozenset[str]) -> Iterator[Change]:
-    """The changes from a round that were not tried yet, in the order of its judges' needs and of their advice."""
+    """The changes from a round that were not tried yet, in the order of its judges' needs and of their advice.
+
+    A good round is changed for a better one alone: once, and not for a shorter one.
+    """
     start = rounds[base]
+    if start.is_good and any(each.base == base for each in rounds):
+        return
     for judgement in start.by_need:
         for advice in judgement.advice:
-            patch = {name: value for name, value in advice.patch.items() if name in free and name in start.values}
+            patch = _of_free(start, advice.patch, free)
             change = _tried(rounds, base, patch) if patch else None
             if change is not None and not _is_known(rounds, base, change[0]):
                 yield Change(change[0], base, change[1], judgement.state, advice.what)
+
+
+def _of_free(start: Round, patch: Values, free: frozenset[str]) -> Values:
+    """What may be moved of a patch."""
+    found = {name: value for name, value in patch.items() if name in free and name in start.values}
+    return {} if start.is_good and start.is_less(found) else found
 
 
 def _tried(rounds: Sequence[Round], base: int, patch: Values) -> tuple[Values, Origin] | None:
