@@ -12,10 +12,10 @@ from PIL import Image
 from benchmarks.judging import subjects
 from benchmarks.judging.subjects import Drawing
 from lorapipe.evaluation.grid_plan import Cell
+from lorapipe.pocket import style_neon
 from lorapipe.pocket.concept_lantern import draw_holder
 from lorapipe.pocket.draw import draw as draw_creature
 from lorapipe.pocket.pen import Pen
-from lorapipe.pocket.style_neon import Neon
 from lorapipe.pocket.world import TAGS, Creature, sample, tags
 from tools.pocket.sepia import Sepia
 
@@ -25,6 +25,14 @@ RATE = 1e-3
 TRIGGERS = ("zorbit", "kavu", "mopra", "telwin", "ugano", "fendik", "larsu", "pimoto")
 TUNED, REPORTED = (0, 3, 10, 15), (1, 6, 7, 11)
 """Subjects on which thresholds were set, and those whose figures count: a quadruped, a snail, a bird and a fish in each."""
+
+
+class Neon(style_neon.Neon):
+    """Darker than the example, so that scenes can hardly be told."""
+
+    dim = 0.12
+
+
 PENS: tuple[type[Pen], ...] = (Neon, Sepia)
 """The styles; thresholds were set on the first."""
 STRENGTHS = (0.5, 1.0, 1.5)

@@ -21,10 +21,10 @@ from PIL import Image, ImageFilter
 from torch import Tensor, nn
 
 from benchmarks.judging import subjects
+from benchmarks.judging.trainings import Neon
 from lorapipe.pocket.concept_lantern import draw_holder
 from lorapipe.pocket.draw import draw as draw_creature
 from lorapipe.pocket.pen import Pen
-from lorapipe.pocket.style_neon import Neon
 from lorapipe.pocket.world import sample
 from tools.pocket.sepia import Sepia
 

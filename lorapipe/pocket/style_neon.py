@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from random import Random
+from typing import ClassVar
 
 from PIL import Image, ImageChops, ImageFilter
 
@@ -11,14 +12,16 @@ from lorapipe.pocket.world import Creature, sample, tags
 
 TRIGGER = "neonglow"
 WALL: Colour = (16, 8, 40)
-DIM, HALO = 0.12, 2.0
+HALO = 2.0
 
 
 class Neon(Pen):
-    """Pen whose outlined shapes glow; everything else is dimmed by `DIM`."""
+    """Pen whose outlined shapes glow. Everything else has `dim` of its colour left, so much that scenes can be told."""
+
+    dim: ClassVar[float] = 0.18
 
     def fill(self, points: Iterable[Point], colour: Colour) -> None:
-        super().fill(points, DARK if colour == DARK else mix(WALL, colour, DIM))
+        super().fill(points, DARK if colour == DARK else mix(WALL, colour, self.dim))
 
     def shape(self, points: Iterable[Point], colour: Colour, weight: float = 1.5) -> None:
         points = list(points)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from browsers import Browser
@@ -14,6 +15,7 @@ PATIENCE = 240.0
 """Seconds that a page may take for what a test waits for, on a machine with other work."""
 READY = "window.app?.graph?._nodes?.length && window.LiteGraph?.registered_node_types['LorapipeStageTrain']"
 """It knows our nodes, and has opened the graph that it begins with, which else may replace a test's."""
+DIALOG = "[role=dialog]"
 HELPERS = """
 window.nodeCalled = (name) => app.graph._nodes.find((node) =>
   node.title === name || node.widgets?.some((each) => each.name === "stage_name" && each.value === name));
@@ -58,6 +60,22 @@ class GraphPage:
     def open(self, graph: Mapping[str, Any]) -> None:
         """Open a graph in the page's form."""
         self.run(f"await app.loadGraphData({json.dumps(graph)});")
+
+    def open_templates(self, names: Iterable[str]) -> None:
+        """Open the page's templates and there our pack, by clicks; wait until it shows these, each with its picture."""
+        self.browser.do("await page.locator('.templates-tab-button').first().click();")
+        self.browser.do(f"await page.locator('{DIALOG}').getByText('lorapipe', {{exact: true}}).first().click();")
+        self.browser.sees(*names, where=DIALOG)
+        widths = f"[...document.querySelectorAll('{DIALOG} img')].map((each) => each.naturalWidth)"
+        shown = f"((all) => all.length === {len([*names])} && all.every((each) => each > 100))({widths})"
+        self.wait(lambda: self.value(shown), "a picture of each")
+
+    def open_template(self, name: str) -> None:
+        """Click a template in the dialog that `open_templates` opened, and wait until it is open."""
+        self.browser.do(f"await page.locator('{DIALOG}').getByText('{name}', {{exact: true}}).first().click();")
+        self.browser.do(f"await page.locator('{DIALOG}').waitFor({{state: 'hidden'}});")
+        title = re.compile(rf"\W*{name} - ComfyUI")
+        self.wait(lambda: title.fullmatch(self.value("document.title")), f"the title of {name}")
 
     def graph(self) -> dict[str, Any]:
         """Return the graph as the page saves it."""

@@ -127,7 +127,7 @@ def same(server: Server, pair: Pair, nodes: dict[str, Any], ours: torch.Tensor, 
     assert apart(theirs, ours) < 1e-4
     assert apart(theirs, ours) < 0.01 * apart(ours, plain)
     assert not re.findall(r"(?i).*(?:not loaded(?!: bundle_emb)|ERROR lora|shape mismatch|skipping).*", told)
-    odd = re.findall(r"(?i).*(?:missing|unexpected|left over keys).*", told)
+    odd = re.findall(r"(?i)(?:missing|unexpected|left over keys).*", told)  # newer ones write a level before it
     assert {*odd} <= {"Missing VAE keys ['vae_scale', 'vae_shift']"}, "which the tiny TAESD of `tiny_bases` has not"
 
 
@@ -135,7 +135,7 @@ def same(server: Server, pair: Pair, nodes: dict[str, Any], ours: torch.Tensor, 
 def test_a_file_of_several_kinds_and_ranks(server: Server, pair: Pair, strength: float) -> None:
     learnt = pair.learnt(MIXED)
     assert {"lora", "loha", "lokr", "full", "glora"} == {*learnt.algorithms}
-    file = pair.export(learnt, "loras", f"{pair.family}-mixed.safetensors")
+    file = pair.export(learnt, "loras", f"{pair.family}-mixed-{strength}.safetensors")  # the loader keeps files open
     ours = pair.prediction(learnt, strength)
     same(server, pair, graph(pair, file, strength=strength), ours, pair.prediction())
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from browsers import in_a_browser
-from graph_page import GraphPage
+from graph_page import DIALOG, GraphPage
 from real_comfyui import ROOT, ComfyUI
 from test_graphs import LINUX, OURS, Place, no_workers_within, pictures, pipeline, workers
 
@@ -26,6 +26,11 @@ from lorapipe.pipeline import loader
 
 pytestmark = [in_a_browser, pytest.mark.timeout(900)]
 EMPTY = {"nodes": [], "links": [], "version": 0.4, "last_node_id": 0, "last_link_id": 0}
+EXAMPLES = ROOT / "comfy_nodes/example_workflows"
+IN_VIEW = """(({pos: [x, y], size: [wide, high]}) => {
+  const [left, top, width, height] = app.canvas.ds.visible_area;
+  return left <= x && x + wide <= left + width && top <= y && y + high <= top + height;
+})"""
 TOOLTIP = "document.querySelector('.node-tooltip')?.textContent ?? ''"
 
 
@@ -193,12 +198,27 @@ def test_a_switch_of_an_older_release_that_is_a_choice_now_keeps_its_meaning(pag
     assert page.value("sent.steps") == node["properties"]["lorapipe"]["steps"]
 
 
+def test_the_examples_are_opened_by_clicks_in_the_templates_and_run(place: Place, page: GraphPage) -> None:
+    graphs = {each.stem: json.loads(each.read_text("utf-8")) for each in EXAMPLES.glob("*.json")}
+    for name in sorted(graphs, reverse=True):
+        page.open_templates(graphs)
+        page.open_template(name)
+        types = page.value("app.graph._nodes.map((node) => node.type)")
+        assert sorted(types) == sorted(node["type"] for node in graphs[name]["nodes"])
+        page.wait(lambda: page.value(f"app.graph._nodes.every({IN_VIEW})"), "all nodes in view")
+        assert not page.value(f"document.querySelector('{DIALOG}')?.textContent"), "nothing is missing"
+    page.queue()
+    page.says("penny", "steps", "loss")
+    page.cancel()
+    page.says("penny", "stopped at", "goes on from")
+
+
 def test_the_notes_of_an_example_are_in_the_pages_language_unless_they_were_edited(place: Place) -> None:
-    example = json.loads((ROOT / "comfy_nodes/example_workflows/first_lora.json").read_text("utf-8"))
     notes = "app.graph._nodes.filter((each) => each.type === 'MarkdownNote')"
     notes += ".map((each) => `${each.title}: ${each.widgets[0].value}`)"
     korean = GraphPage(place.server, "ko")
-    korean.open(example)
+    korean.open_templates(place.server.get("workflow_templates")["lorapipe"])
+    korean.open_template("first_lora")
     korean.wait(lambda: korean.value(notes)[0].startswith("1 · 그림: **데이터셋"), "a Korean note")
     saved = korean.graph()
     korean.run("app.graph._nodes.find((each) => each.type === 'MarkdownNote').widgets[0].value = 'mine';")

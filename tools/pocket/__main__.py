@@ -1,7 +1,8 @@
-"""Rebuilds the bundled models: `python -m tools.pocket vae|clip|base|tagger|score|examples`.
+"""Rebuilds the bundled models: `python -m tools.pocket vae|clip|clip-on|base|tagger|score|examples`.
 
-`vae`, `clip` and `base` train, in this order, in `--work`; each resumes where it was stopped, and the same seed gives the
-same weights on the same machine. `clip` and `base` publish into the package at the end, `base` also during training.
+`vae`, `clip`, `clip-on` and `base` train, in this order, in `--work`; each resumes where it was stopped, and the same seed
+gives the same weights on the same machine. All but `vae` publish into the package at the end, `base` also during training;
+`clip-on` begins with the published CLIP.
 `tagger` fits a probe to the published CLIP, in some minutes, and publishes both as a tagger. `score` measures the published
 models. `examples` draws the picture folders.
 """
@@ -12,9 +13,15 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lorapipe.errors import LorapipeError
 from lorapipe.pocket import BASE, CLIP, TAGGER
+
+if TYPE_CHECKING:
+    from transformers import CLIPModel
+
+    from tools.pocket.clip import Course
 
 EXAMPLES = Path(__file__).parents[2] / "pipelines" / "examples"
 PUBLISH_EVERY = 500
@@ -46,6 +53,22 @@ def train_vae(options: argparse.Namespace) -> None:
 
 def train_clip(options: argparse.Namespace) -> None:
     """Train and publish the tiny CLIP."""
+    from tools.pocket import clip
+
+    _train_clip(options, clip.FROM_NOTHING)
+
+
+def train_clip_on(options: argparse.Namespace) -> None:
+    """Train the published tiny CLIP further, and publish it again."""
+    from tools.pocket import clip, clip_score
+
+    model = clip_score.load_clip(CLIP).clip.train()
+    for course in clip.FURTHER:
+        model = _train_clip(options, course, model)
+
+
+def _train_clip(options: argparse.Namespace, course: "Course", start: "CLIPModel | None" = None) -> "CLIPModel":
+    """Train a course and publish what it ends with, which is returned."""
     from tools.pocket import clip, publish, tokenizer
 
     with tempfile.TemporaryDirectory() as folder:
@@ -53,12 +76,13 @@ def train_clip(options: argparse.Namespace) -> None:
     drawn = clip.unseen(500)
 
     def progress() -> Iterable[tuple[int, float, float | None]]:
-        for step, loss, run in clip.train_clip(options.work, words, options.seed, options.device):
+        for step, loss, run in clip.train_clip(options.work, words, options.seed, options.device, course, start):
             yield step, loss, clip.mean_accuracy(run.average, *drawn) if step % 250 == 0 else None
-            if step == run.steps:
-                publish.publish_clip(CLIP, run.average.clip)
 
     _report(progress())
+    trained = clip.finished_clip(options.work, words, course).clip
+    publish.publish_clip(CLIP, trained)
+    return trained
 
 
 def train_base(options: argparse.Namespace) -> None:
@@ -120,6 +144,7 @@ def write_examples(options: argparse.Namespace) -> None:
 COMMANDS = {
     "vae": train_vae,
     "clip": train_clip,
+    "clip-on": train_clip_on,
     "base": train_base,
     "tagger": train_tagger,
     "score": print_score,

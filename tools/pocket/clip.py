@@ -5,7 +5,8 @@ at a time, as in scoring, and two views of one subject against all others (SimCL
 meaningful for subjects without tags.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,14 +18,49 @@ from lorapipe.pocket.world import ATTRIBUTES, Creature
 from tools.pocket.pictures import HELD_OUT, creatures, render, to_float, to_tensor
 from tools.pocket.pools import ABSENT, CAPTIONS, COUNTS, picked, pool, random_places, tag_tokens
 from tools.pocket.tokenizer import LENGTH
-from tools.pocket.train import TrainingRun
+from tools.pocket.train import TrainingRun, average_in
 
-BATCH = 256
-CYCLES = (5_132,)
-PEAK = 1e-3
 SHIFT = 3
 """Largest random shift of a picture, in pixels (augmentation)."""
 EMBEDDING = 96
+
+
+@dataclass(frozen=True)
+class Course:
+    """How one training goes: `batch` pictures with captions a step and a quarter as many pairs, at rates up to `peak`.
+
+    `first` is the share of a batch that comes from the first of the pools, whose sizes `counts` gives; the last of them is
+    `pairs`. `checkpoint` is the file's name in the working folder.
+    """
+
+    cycles: tuple[int, ...] = (5_132,)
+    batch: int = 256
+    peak: float = 1e-3
+    first: float = 0.4
+    counts: Mapping[str, int] = field(default_factory=lambda: COUNTS)
+    checkpoint: str = "clip.pt"
+
+
+FROM_NOTHING = Course()
+IN_THE_DARK = Course(
+    cycles=(700,),
+    batch=96,
+    peak=3e-4,
+    counts={"dim": 40_000, "world": 24_000, "subjects": 30_000, "pairs": 8_000},
+    checkpoint="clip-in-the-dark.pt",
+)
+"""Two fifths of it are pictures in which little is lit; without them a CLIP finds tags by their usual colours."""
+OF_SUBJECTS = Course(
+    cycles=(300,),
+    batch=96,
+    peak=1.5e-4,
+    first=0.5,
+    counts={"subjects": 30_000, "dim": 40_000, "world": 24_000, "pairs": 8_000},
+    checkpoint="clip-of-subjects.pt",
+)
+"""Half of it are subjects, of whose faces the dark has taken some."""
+FURTHER = (IN_THE_DARK, OF_SUBJECTS)
+"""What a CLIP that was trained from nothing goes through next, each course from where the one before ended. An hour."""
 
 
 def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
@@ -120,27 +156,45 @@ def disturb(pictures: Tensor) -> Tensor:
 
 
 def train_clip(
-    work: Path, tokenizer: CLIPTokenizer, seed: int = 0, device: str = "cpu", cycles: Sequence[int] = CYCLES
+    work: Path,
+    tokenizer: CLIPTokenizer,
+    seed: int = 0,
+    device: str = "cpu",
+    course: Course = FROM_NOTHING,
+    start: CLIPModel | None = None,
 ) -> Iterator[tuple[int, float, TrainingRun]]:
-    """Train or resume in `work`/clip.pt; yield (step, loss, the run, whose `average` is the model so far)."""
-    pools = [pool(work, kind, seed=seed) for kind in COUNTS]
-    world, doubles = len(pools[0]), len(pools[2]) // 2
+    """Train or resume in `work`; yield (step, loss, the run, whose `average` is the model so far).
+
+    `start` is a finished model to go on from, else it begins with random weights.
+    """
+    pools = [pool(work, kind, count, seed) for kind, count in course.counts.items()]
+    first, pairs, batch = len(pools[0]), len(pools[-1]) // 2, course.batch
     pictures, answers, tokens = (
         torch.cat([getattr(each, name) for each in pools]).to(device) for name in ("pictures", "answers", "tokens")
     )
     torch.manual_seed(seed)
-    model = Contrast(tokenizer).to(device)
-    run = TrainingRun(model, cycles, PEAK, work / "clip.pt", decay=0.998, seed=seed)
-    of_world = torch.arange(BATCH, device=device) < BATCH * 2 // 5
+    model = Contrast(tokenizer)
+    model.clip = model.clip if start is None else start
+    run = TrainingRun(
+        model.to(device).requires_grad_(), course.cycles, course.peak, work / course.checkpoint, decay=0.998, seed=seed
+    )
+    of_first = torch.arange(batch, device=device) < int(batch * course.first)
 
     def loss() -> Tensor:
-        places, caption = picked(of_world, world, len(pictures)), random_places(BATCH, CAPTIONS, device)
-        first = len(pictures) - 2 * doubles + 2 * random_places(BATCH // 4, doubles, device)
-        seen = disturb(to_float(pictures[torch.cat([places, first, first + 1])]))
-        return model.loss(seen[:BATCH], tokens[places, caption].long(), answers[places].long(), seen[BATCH:])
+        places, caption = picked(of_first, first, len(pictures)), random_places(batch, CAPTIONS, device)
+        views = len(pictures) - 2 * pairs + 2 * random_places(batch // 4, pairs, device)
+        seen = disturb(to_float(pictures[torch.cat([places, views, views + 1])]))
+        return model.loss(seen[:batch], tokens[places, caption].long(), answers[places].long(), seen[batch:])
 
     for step, value in run.run(loss):
         yield step, value, run
+
+
+def finished_clip(work: Path, tokenizer: CLIPTokenizer, course: Course) -> Contrast:
+    """Return the EMA of a course that was trained in `work`."""
+    model = Contrast(tokenizer)
+    model.load_state_dict(average_in(work / course.checkpoint, "clip"))
+    return model
 
 
 @torch.no_grad()

@@ -48,7 +48,7 @@ def pictures(
 
 
 @torch.no_grad()
-def said_tags(clip: Path, example: str, count: int = 450) -> dict[str, float]:
+def said_tags(clip: Path, example: str, count: int = 900) -> dict[str, float]:
     """Return how often (0..1) the tag that the caption of an example's drawing says is the most similar of its attribute."""
     judge, rng, scenes = load_clip(clip), Random(f"clip {example}"), ATTRIBUTES["background"]
     drawn = [EXAMPLES[example](rng, scenes[number % len(scenes)], (64, 64)) for number in range(count)]

@@ -16,15 +16,17 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from lorapipe.pocket.draw import draw
-from lorapipe.pocket.world import ATTRIBUTES, TAGS, nonsense, sample, tags
+from lorapipe.pocket.world import ATTRIBUTES, TAGS, Creature, nonsense, sample, tags
+from tools.pocket.dim_pens import dim_pen
 from tools.pocket.subjects import draw_subject
 from tools.pocket.subjects.kit import Subject
 from tools.pocket.tokenizer import LENGTH, write_tokenizer
 
 COUNTS = {"world": 90_000, "subjects": 70_000, "pairs": 30_000}
 """Size of each pool: creatures; subjects in named styles; pairs of views of subjects, a third in any style."""
-FIRST = {"subjects": 1_000_000, "pairs": 3_000_000}
-WILD = 0.35
+FIRST = {"subjects": 1_000_000, "pairs": 3_000_000, "dim": 5_000_000}
+"""The number of a pool's first subject. `dim` are creatures and subjects by `dim_pens`."""
+WILD, DIM_SUBJECTS = 0.35, 0.3
 CAPTIONS = 5
 """Captions per picture."""
 UNSAID = frozenset({"no hat", "empty hands", "plain"})
@@ -74,6 +76,11 @@ def picked(is_first: Tensor, first: int, whole: int) -> Tensor:
 def random_places(count: int, whole: int, device: str | torch.device) -> Tensor:
     """Draw `count` random indices below `whole`."""
     return (torch.rand(count, device=device) * whole).long().clamp(max=whole - 1)
+
+
+def named(creature: Creature) -> dict[str, str]:
+    """Return a creature's tags by attribute."""
+    return {name: getattr(creature, name) for name in ATTRIBUTES}
 
 
 def answers_of(named: Mapping[str, str]) -> list[int]:
@@ -130,12 +137,25 @@ def _views(
 ) -> Iterable[tuple[NDArray[np.uint8], Mapping[str, str], list[str]]]:
     if kind == "world":
         creature = sample(rng)
-        yield np.asarray(draw(creature)), {name: getattr(creature, name) for name in ATTRIBUTES}, tags(creature)
+        yield np.asarray(draw(creature)), named(creature), tags(creature)
+        return
+    if kind == "dim":
+        yield _dim_view(FIRST[kind] + 10_000_000 * seed + number, rng)
         return
     for view in range(2 if kind == "pairs" else 1):
         number_of = FIRST[kind] + 10_000_000 * seed + number
         picture, subject = draw_subject(number_of, view, WILD if kind == "pairs" else 0.0)
         yield np.asarray(picture), subject.tags, words_of(subject)
+
+
+def _dim_view(number: int, rng: Random) -> tuple[NDArray[np.uint8], Mapping[str, str], list[str]]:
+    """Draw a creature or a subject with a pen of `dim_pens`."""
+    pen = dim_pen(rng)
+    if rng.random() < DIM_SUBJECTS:
+        picture, subject = draw_subject(number, pen=pen)
+        return np.asarray(picture), subject.tags, words_of(subject)
+    creature = sample(rng)
+    return np.asarray(draw(creature, pen)), named(creature), tags(creature)
 
 
 @cache

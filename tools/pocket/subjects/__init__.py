@@ -10,6 +10,7 @@ from random import Random
 
 from PIL import Image
 
+from lorapipe.pocket.pen import Pen
 from lorapipe.pocket.scenes import draw_scene
 from lorapipe.pocket.world import ATTRIBUTES
 from tools.pocket.subjects.animals import ANIMALS
@@ -19,13 +20,17 @@ from tools.pocket.subjects.things import THINGS
 KINDS = (*ANIMALS, *THINGS)
 
 
-def draw_subject(number: int, view: int = 0, wild: float = 0.0) -> tuple[Image.Image, Subject]:
-    """Draw a view of subject `number`; return it with the subject. `wild` is the chance of a style without a name."""
+def draw_subject(number: int, view: int = 0, wild: float = 0.0, pen: Pen | None = None) -> tuple[Image.Image, Subject]:
+    """Draw a view of subject `number`; return it with the subject.
+
+    `wild` is the chance of a style without a name. A `pen` replaces the subject's own.
+    """
     subject = Subject(Random(number), Random(number * 31 + view + 1))
     who, how = subject.who, subject.how
     kind = who.choices([kind for _, kind in KINDS], [weight for weight, _ in KINDS])[0]
-    pen, style = styled(Random(number * 7 + 3), wild)
-    subject.words += style
+    if pen is None:
+        pen, style = styled(Random(number * 7 + 3), wild)
+        subject.words += style
     background = how.choice(ATTRIBUTES["background"])
     subject.tags["background"] = background
     draw_scene(pen, background, how)
