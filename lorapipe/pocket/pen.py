@@ -7,7 +7,7 @@ Pictures are drawn at `OVERSAMPLE` times their size and averaged down, for smoot
 import math
 from collections.abc import Iterable
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 OVERSAMPLE = 4
 UNITS = 64.0
@@ -97,6 +97,11 @@ class Pen:
     def picture(self) -> Image.Image:
         """Return the finished picture."""
         return self.image.reduce(OVERSAMPLE)
+
+    def glowing(self, halo: float) -> Image.Image:
+        """Return the finished picture with a glow of `halo` units around what is bright."""
+        glow = self.image.filter(ImageFilter.GaussianBlur(halo * self.pixels))
+        return ImageChops.screen(self.image, glow).reduce(OVERSAMPLE)
 
     def _place(self, points: Iterable[Point]) -> list[Point]:
         side = -1 if self.mirrored else 1

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from random import Random
 from typing import ClassVar
 
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image
 
 from lorapipe.pocket.draw import draw
-from lorapipe.pocket.pen import DARK, OVERSAMPLE, Colour, Pen, Point, mix
+from lorapipe.pocket.pen import DARK, Colour, Pen, Point, mix
 from lorapipe.pocket.world import Creature, sample, tags
 
 TRIGGER = "neonglow"
@@ -30,8 +30,7 @@ class Neon(Pen):
 
     def picture(self) -> Image.Image:
         """Return the finished picture, with a glow of `HALO` units."""
-        halo = self.image.filter(ImageFilter.GaussianBlur(HALO * self.pixels))
-        return ImageChops.screen(self.image, halo).reduce(OVERSAMPLE)
+        return self.glowing(HALO)
 
 
 def caption(creature: Creature) -> str:

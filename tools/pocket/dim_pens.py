@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from random import Random
 
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image
 
-from lorapipe.pocket.pen import DARK, OVERSAMPLE, Colour, Pen, Point, mix
+from lorapipe.pocket.pen import DARK, Colour, Pen, Point, mix
 
 VIOLET: Colour = (40, 20, 100)
 """The light of many nights. On walls of any colour the plain backgrounds, so dim, could be one another."""
@@ -36,10 +36,7 @@ class DimPen(Pen):
         super().line(points, weight, self.ink if colour == DARK else colour)
 
     def picture(self) -> Image.Image:
-        if not self.halo:
-            return super().picture()
-        halo = self.image.filter(ImageFilter.GaussianBlur(self.halo * self.pixels))
-        return ImageChops.screen(self.image, halo).reduce(OVERSAMPLE)
+        return self.glowing(self.halo) if self.halo else super().picture()
 
 
 def dim_pen(rng: Random) -> DimPen:

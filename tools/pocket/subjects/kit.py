@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image
 
 from lorapipe.pocket.draw import COLOURS, EYES, MOUTHS
 from lorapipe.pocket.hats_and_items import HATS, HELD
-from lorapipe.pocket.pen import DARK, OVERSAMPLE, Colour, Pen, Point, mix, oval
+from lorapipe.pocket.pen import DARK, Colour, Pen, Point, mix, oval
 from lorapipe.pocket.scenes import WHITE
 
 NAMED: dict[str, Colour] = {**COLOURS, "black": (48, 46, 54), "grey": (142, 144, 152), "turquoise": (64, 196, 196)}
@@ -46,10 +46,7 @@ class StyledPen(Pen):
         super().line(points, thick, self.own if colour == DARK else colour)
 
     def picture(self) -> Image.Image:
-        if not self.halo:
-            return super().picture()
-        halo = self.image.filter(ImageFilter.GaussianBlur(self.halo * self.pixels))
-        return ImageChops.screen(self.image, halo).reduce(OVERSAMPLE)
+        return self.glowing(self.halo) if self.halo else super().picture()
 
 
 def styled(rng: Random, wild: float) -> tuple[Pen, list[str]]:
