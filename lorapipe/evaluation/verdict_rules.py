@@ -324,8 +324,6 @@ def _good(results: Results) -> Finding:
     advice = None
     if scores is not None and chosen.step == last and identity(scores) < WHOLE:
         advice = Advice("It may become more like it: try a higher rate.", rates(results, 2))
-        if loss_still_falls(results):
-            advice = Advice("It may become more like it: try more steps.", longer(results))
     elif scores is not None and end is not None and worse(end, scores) and merit(scores) > 0:
         advice = Advice("Later steps only over-fit: next time, stop here.", {"steps": chosen.step})
     return Finding("good", f"{use(results)}.", (advice,) if advice else ())
