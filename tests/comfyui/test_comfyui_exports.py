@@ -35,6 +35,8 @@ from lorapipe.training.adapters.oft import OFT
 from lorapipe.training.adapters.peft import Peft
 from lorapipe.training.peft_methods.boft import Boft
 
+LEVEL = re.compile(r"(?m)^(?:\x1b\[\d+m)*\[[A-Z]+\](?:\x1b\[0m)? ")
+"""What newer ones write before each line of their log."""
 SHARE = 0.2
 """Spread of the random values that stand for trained ones."""
 MIXED = LoCon(
@@ -127,7 +129,7 @@ def same(server: Server, pair: Pair, nodes: dict[str, Any], ours: torch.Tensor, 
     assert apart(theirs, ours) < 1e-4
     assert apart(theirs, ours) < 0.01 * apart(ours, plain)
     assert not re.findall(r"(?i).*(?:not loaded(?!: bundle_emb)|ERROR lora|shape mismatch|skipping).*", told)
-    odd = re.findall(r"(?i)(?:missing|unexpected|left over keys).*", told)  # newer ones write a level before it
+    odd = re.findall(r"(?i).*(?:missing|unexpected|left over keys).*", LEVEL.sub("", told))
     assert {*odd} <= {"Missing VAE keys ['vae_scale', 'vae_shift']"}, "which the tiny TAESD of `tiny_bases` has not"
 
 
