@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING
 
 from benchmarks.judging import subjects
 from benchmarks.judging.grids import NOISES, Machine
-from benchmarks.judging.trainings import PENS, Training, planted
+from benchmarks.judging.trainings import Training, planted
 from lorapipe.evaluation.features import FeatureReader
 from lorapipe.evaluation.grid_plan import compared_captions
 from lorapipe.evaluation.measures import Reference
 from lorapipe.evaluation.scorer import Scorer
 from lorapipe.evaluation.selection import following
 from lorapipe.pipeline.context import ModelCache
-from lorapipe.pocket.concept_lantern import draw_holder
 from lorapipe.pocket.draw import draw
-from lorapipe.pocket.pen import Pen
 from lorapipe.pocket.world import ATTRIBUTES, Creature, sample
 
 if TYPE_CHECKING:
@@ -46,7 +44,8 @@ def followed(training: Training, read: FeatureReader) -> Mapping[float, float]:
     """Following by the share of what is asked for that is drawn."""
     rng, drawings, prompts = Random(training.key), training.drawings(), training.prompts()
     prompt_of = [prompt for prompt in range(len(prompts)) for _ in range(NOISES)]
-    beings = [replace(sample(rng), **_named([*prompts][prompt])) for prompt in prompt_of]
+    asked = [_named([*prompts][prompt]) for prompt in prompt_of]
+    beings = [replace(sample(rng), **tags) for tags in asked]
     captions = [caption for _, caption in drawings]
     compared = compared_captions(captions)
     scorer = Scorer(
@@ -60,8 +59,7 @@ def followed(training: Training, read: FeatureReader) -> Mapping[float, float]:
     figures = {}
     for share in SHARES:
         pictures = [
-            _drawn(training, rng, being, _kept(rng, _named([*prompts][prompt]), share))
-            for being, prompt in zip(beings, prompt_of, strict=True)
+            _drawn(training, rng, being, _kept(rng, tags, share)) for being, tags in zip(beings, asked, strict=True)
         ]
         scores = scorer(read(pictures)).scores
         figures[share] = (following(scores) or 0.0) if scores else 0.0
@@ -87,5 +85,4 @@ def _drawn(training: Training, rng: Random, being: Creature, tags: Mapping[str, 
         pose = (drawing.pose[0], being.x, being.y, drawing.pose[3])
         kept = {name: tag for name, tag in tags.items() if name in subjects.TAGS}
         return subjects.draw(replace(drawing, tags={**drawing.tags, **kept}, pose=pose, mirrored=being.mirrored))
-    shown = replace(being, **tags)
-    return draw(shown, PENS[training.subject]()) if training.what == "style" else draw_holder(shown, Pen())
+    return training.drawn(replace(being, **tags))

@@ -129,9 +129,11 @@ class Training:
 
     def _beings(self, rng: Random) -> list[tuple[Image.Image, list[str]]]:
         beings = [sample(rng) for _ in range(self.pictures)]
-        if self.what == "style":
-            return [(draw_creature(each, PENS[self.subject]()), tags(each)) for each in beings]
-        return [(draw_holder(each, Pen()), [tag for tag in tags(each) if tag != each.held]) for each in beings]
+        return [(self.drawn(each), self._said(each)) for each in beings]
+
+    def drawn(self, being: Creature) -> Image.Image:
+        """A creature in the style, or with the concept."""
+        return draw_creature(being, PENS[self.subject]()) if self.what == "style" else draw_holder(being, Pen())
 
     def _subjects(self, rng: Random) -> list[tuple[Image.Image, list[str]]]:
         found = []

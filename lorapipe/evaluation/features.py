@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -55,6 +55,11 @@ class Seen:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def of(self, places: Sequence[int]) -> Seen:
+        """The same of some of the pictures."""
+        rows = ([getattr(self, field.name)[place] for place in places] for field in fields(self))
+        return Seen(*rows)
 
 
 class FeatureReader:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from random import Random
-from typing import ClassVar
 
 from PIL import Image
 
@@ -11,26 +10,34 @@ from lorapipe.pocket.pen import DARK, Colour, Pen, Point, mix
 from lorapipe.pocket.world import Creature, sample, tags
 
 TRIGGER = "neonglow"
-WALL: Colour = (16, 8, 40)
-HALO = 2.0
 
 
 class Neon(Pen):
-    """Pen whose outlined shapes glow. Everything else has `dim` of its colour left, so much that scenes can be told."""
+    """Pen whose outlined shapes glow in front of a dark wall.
 
-    dim: ClassVar[float] = 0.18
+    `lit` is the share of its colour that an outlined shape keeps, `dim` that of everything else, so much that scenes can be
+    told; what is dark anyway has the colour `ink`. `halo` is the width of the glow in units (0: none).
+    """
+
+    wall: Colour = (16, 8, 40)
+    lit: float = 1.0
+    dim: float = 0.18
+    ink: Colour = DARK
+    halo: float = 2.0
 
     def fill(self, points: Iterable[Point], colour: Colour) -> None:
-        super().fill(points, DARK if colour == DARK else mix(WALL, colour, self.dim))
+        super().fill(points, self.ink if colour == DARK else mix(self.wall, colour, self.dim))
 
     def shape(self, points: Iterable[Point], colour: Colour, weight: float = 1.5) -> None:
         points = list(points)
-        super().fill(points, colour)
+        super().fill(points, mix(self.wall, colour, self.lit))
         self.outline(points, weight)
 
+    def line(self, points: Iterable[Point], weight: float = 1.5, colour: Colour = DARK) -> None:
+        super().line(points, weight, self.ink if colour == DARK else colour)
+
     def picture(self) -> Image.Image:
-        """Return the finished picture, with a glow of `HALO` units."""
-        return self.glowing(HALO)
+        return self.glowing(self.halo) if self.halo else super().picture()
 
 
 def caption(creature: Creature) -> str:

@@ -19,6 +19,7 @@ Values = Mapping[str, float]
 """Settings of the train stage by their dotted names: `{"unet_lr": 1e-4, "adapter.rank": 16}`."""
 Origin = Literal["start", "advice", "further", "halved", "bisected"]
 """How a round's settings came about; `further`: the same advice again, so twice as far."""
+Reason = Literal["good", "rounds", "hours", "nothing"]
 ORDER: tuple[Origin, ...] = ("start", "advice", "further", "halved", "bisected")
 """Of a change whose settings came about differently, the last of these is told."""
 
@@ -87,7 +88,7 @@ class End:
     """The search is over, with the place of the best round."""
 
     best: int
-    reason: Literal["good", "rounds", "hours", "nothing"]
+    reason: Reason
 
 
 @dataclass(frozen=True)
@@ -122,17 +123,22 @@ def next_change(
     is passed over.
     """
     best, last = best_of(rounds), len(rounds) - 1
-    is_good = rounds[best].is_good
     if len(rounds) >= limits.rounds:
-        return End(best, "good" if is_good else "rounds")
+        return _end(rounds, "rounds")
     if sum(each.seconds for each in rounds) + rounds[last].seconds > limits.seconds:
-        return End(best, "good" if is_good else "hours")
+        return _end(rounds, "hours")
     is_worse = rounds[last].merit < rounds[best].merit - WORSE
-    for base in dict.fromkeys([best] if is_good or is_worse else [last, best]):
+    for base in dict.fromkeys([best] if rounds[best].is_good or is_worse else [last, best]):
         for found in _changes(rounds, base, free):
             if allowed({**rounds[base].change, **found.values}):
                 return found
-    return End(best, "good" if is_good else "nothing")
+    return _end(rounds, "nothing")
+
+
+def _end(rounds: Sequence[Round], reason: Reason) -> End:
+    """The end, for this reason unless the best is good."""
+    best = best_of(rounds)
+    return End(best, "good" if rounds[best].is_good else reason)
 
 
 def _changes(rounds: Sequence[Round], base: int, free: frozenset[str]) -> Iterator[Change]:

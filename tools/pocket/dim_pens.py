@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from random import Random
 
-from PIL import Image
-
-from lorapipe.pocket.pen import DARK, Colour, Pen, Point, mix
+from lorapipe.pocket.pen import DARK, Colour, mix
+from lorapipe.pocket.style_neon import Neon
 
 VIOLET: Colour = (40, 20, 100)
 """The light of many nights. On walls of any colour the plain backgrounds, so dim, could be one another."""
 
 
-class DimPen(Pen):
-    """Pen that mixes colours into the colour of a dark wall.
+class DimPen(Neon):
+    """A pen like the example's, of other settings: see `Neon`."""
 
-    `lit` is the share of its colour that an outlined shape keeps, `dim` that of everything else; lines and pupils, which
-    are dark anyway, have the colour `ink`. `halo` is the width of a glow in units (0: none).
-    """
-
-    def __init__(self, wall: Colour, lit: float, dim: float, ink: Colour = DARK, halo: float = 0.0) -> None:
+    def __init__(self, wall: Colour, lit: float, dim: float, ink: Colour, halo: float) -> None:
         super().__init__()
         self.wall, self.lit, self.dim, self.ink, self.halo = wall, lit, dim, ink, halo
-
-    def fill(self, points: Iterable[Point], colour: Colour) -> None:
-        super().fill(points, self.ink if colour == DARK else mix(self.wall, colour, self.dim))
-
-    def shape(self, points: Iterable[Point], colour: Colour, weight: float = 1.5) -> None:
-        points = list(points)
-        super().fill(points, mix(self.wall, colour, self.lit))
-        self.outline(points, weight)
-
-    def line(self, points: Iterable[Point], weight: float = 1.5, colour: Colour = DARK) -> None:
-        super().line(points, weight, self.ink if colour == DARK else colour)
-
-    def picture(self) -> Image.Image:
-        return self.glowing(self.halo) if self.halo else super().picture()
 
 
 def dim_pen(rng: Random) -> DimPen:

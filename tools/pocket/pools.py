@@ -78,7 +78,7 @@ def random_places(count: int, whole: int, device: str | torch.device) -> Tensor:
     return (torch.rand(count, device=device) * whole).long().clamp(max=whole - 1)
 
 
-def named(creature: Creature) -> dict[str, str]:
+def tags_by_name(creature: Creature) -> dict[str, str]:
     """Return a creature's tags by attribute."""
     return {name: getattr(creature, name) for name in ATTRIBUTES}
 
@@ -137,7 +137,7 @@ def _views(
 ) -> Iterable[tuple[NDArray[np.uint8], Mapping[str, str], list[str]]]:
     if kind == "world":
         creature = sample(rng)
-        yield np.asarray(draw(creature)), named(creature), tags(creature)
+        yield np.asarray(draw(creature)), tags_by_name(creature), tags(creature)
         return
     if kind == "dim":
         yield _dim_view(FIRST[kind] + 10_000_000 * seed + number, rng)
@@ -155,7 +155,7 @@ def _dim_view(number: int, rng: Random) -> tuple[NDArray[np.uint8], Mapping[str,
         picture, subject = draw_subject(number, pen=pen)
         return np.asarray(picture), subject.tags, words_of(subject)
     creature = sample(rng)
-    return np.asarray(draw(creature, pen)), named(creature), tags(creature)
+    return np.asarray(draw(creature, pen)), tags_by_name(creature), tags(creature)
 
 
 @cache

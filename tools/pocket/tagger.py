@@ -29,7 +29,7 @@ from tools.pocket.clip import disturb
 from tools.pocket.clip_onnx import image_encoder
 from tools.pocket.onnx_writer import Graph
 from tools.pocket.pictures import to_float
-from tools.pocket.pools import ABSENT, answers_of
+from tools.pocket.pools import ABSENT, answers_of, tags_by_name
 from tools.pocket.publish import replacing
 from tools.pocket.subjects import draw_subject
 
@@ -66,7 +66,7 @@ def _drawn(kind: str, first: int, seed: int) -> tuple[NDArray[np.uint8], NDArray
         if kind == "world":
             creature = sample(rng)
             picture = draw(creature, Pen(*rng.choices(((64, 64), (80, 64), (64, 80)), (8, 1, 1))[0]))
-            named = {name: getattr(creature, name) for name in ATTRIBUTES}
+            named = tags_by_name(creature)
         else:
             picture, subject = draw_subject(FIRST_SUBJECT + 10_000_000 * seed + number)
             named = subject.tags

@@ -68,7 +68,7 @@ class Response(Measure):
 
     def _ways_of_training(self, reference: Reference, captioned: Seen) -> Array:
         """How far training pictures have gone on the base's way from the other captions to their own, (M,)."""
-        ours = self.words(reference.training)[[*reference.captioned_of]] / self.spread
+        ours = self.words(reference.training.of(reference.captioned_of)) / self.spread
         base = self.words(captioned) / self.spread
         return _ways(ours - ours.mean(axis=0), base - base.mean(axis=0))
 
