@@ -16,7 +16,7 @@ from lorapipe.evaluation.measures import REGISTRY
 from lorapipe.evaluation.translations import languages, translation
 from lorapipe.evaluation.verdict import State
 
-SOURCES = ("verdict", "verdict_rules", "verdict_text", "advice", "part_strengths")
+SOURCES = ("verdict", "failure_rules", "progress_rules", "verdict_text", "advice", "part_strengths")
 PLACE = re.compile(r"\{(\d)\}")
 FOLDER = Path(report.__file__).parent
 HANGUL = re.compile("[가-힣]")

@@ -74,6 +74,23 @@ def test_ignoring_the_prompt_in_every_snapshot_is_over_training_too() -> None:
     assert {"adapter.rank": 8} in [advice.patch for advice in verdict.advice]
 
 
+def test_a_whole_subject_that_ignores_the_prompt_is_over_trained_though_its_loss_falls() -> None:
+    rising = [(0.5, 0.3), (0.7, 0.3), (0.87, 0.3)]
+    verdict = judge(results(rising))
+    assert (verdict.state, verdict.best) == ("over-trained", cell(240))
+    assert judge(results([(share - 0.3, asked) for share, asked in rising])).state == "under-trained"
+
+
+def test_what_broke_down_at_first_is_told_to_learn_more_gently() -> None:
+    recovering = [(0.1, 0.4), (0.2, 0.5), (0.4, 0.6), (0.57, 0.69)]
+    verdict = judge(results(recovering, losses=[0.20, 0.135, 0.104, 0.088]))
+    assert (verdict.state, verdict.best) == ("over-trained", cell(320))
+    assert verdict.advice[0].patch == {"unet_lr": 5e-05, "text_encoder_lr": 2.5e-05}
+    assert judge(results(recovering)).state == "under-trained"
+    whole = [*recovering[:3], (0.95, 0.9)]
+    assert judge(results([*whole, whole[-1]], losses=[0.20, 0.135, 0.104, 0.088, 0.08])).state == "good"
+
+
 def test_still_rising_at_the_end_wants_more_steps() -> None:
     verdict = judge(results([(0.2, 1.0), (0.35, 1.0), (0.5, 0.98), (0.62, 0.97), (0.75, 0.96)]))
     assert (verdict.state, verdict.best) == ("under-trained", cell(400))

@@ -19,25 +19,22 @@ from statistics import fmean
 from typing import NamedTuple
 
 from lorapipe.evaluation.advice import Advice, Patch
+from lorapipe.evaluation.failure_rules import hidden_by_guidance
+from lorapipe.evaluation.finding import WEAK, Finding, State
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.part_strengths import part_advice, part_fault
+from lorapipe.evaluation.progress_rules import part_too_fast
 from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.selection import choose, following, identity, merit, order_of_equals
 from lorapipe.evaluation.tag_effects import tag_advice
-from lorapipe.evaluation.verdict_rules import (
-    LEARNT,
-    WEAK,
-    Finding,
-    State,
-    finding,
-    hidden_by_guidance,
-    part_too_fast,
-)
+from lorapipe.evaluation.verdict_rules import finding
 from lorapipe.evaluation.verdict_text import reasons
 
 __all__ = ["Advice", "Patch", "State", "Verdict", "judge"]
 
 REPLICATES = 40
+LEARNT: frozenset[State] = frozenset({"good", "under-trained", "not sure"})
+"""States which a part that has learnt too much speaks against."""
 DROPOUT, ENOUGH_DROPOUT = "captions.dropout", 0.1
 """The train stage's knob that helps where guidance burns, and its usual value: see docs/training.md."""
 ENOUGH = 0.8
