@@ -97,6 +97,13 @@ def test_still_rising_at_the_end_wants_more_steps() -> None:
     assert 500 <= verdict.advice[0].patch["steps"] <= 1200, "as far as the curve goes on"
 
 
+def test_what_is_far_from_its_end_is_told_to_learn_faster_too() -> None:
+    advice = judge(results([(0.05, 0.8), (0.12, 0.8), (0.18, 0.8), (0.25, 0.8), (0.3, 0.8)])).advice[0]
+    more, faster = advice.patch["steps"] / KNOBS["steps"], advice.patch["unet_lr"] / KNOBS["unet_lr"]
+    assert 2 < more < 3 and 2 < faster < 3 and "faster" in advice.what
+    assert {"steps"} == {*judge(results([(0.25, 0.9), (0.45, 0.9), (0.7, 0.9)])).advice[0].patch}
+
+
 def test_no_effect_wants_more_of_everything() -> None:
     verdict = judge(results([(0.01, 1.0), (0.0, 1.01), (0.02, 0.99)], losses=[0.1, 0.1, 0.0999]))
     assert verdict.state == "no effect"

@@ -13,7 +13,7 @@ from lorapipe.evaluation.selection import identity
 Patch = Mapping[str, float | int | str]
 """Knobs of the train stage and their new values: `{"steps": 600}`, `{"optimizer.d_coef": 1.0}`."""
 LEAST_FACTOR, MOST_FACTOR = 1.25, 3.0
-"""Steps are extrapolated within these."""
+"""The least and the most that steps are multiplied by."""
 LEARNT = 0.9
 """Identity that a training should reach."""
 
@@ -48,12 +48,21 @@ def part_rate(results: Results, role: str, factor: float) -> dict[str, float | i
     }
 
 
-def longer(results: Results, factor: float | None = None) -> dict[str, float | int | str]:
-    """More steps, a round number of them; as many as the curve of identity asks for, unless a factor is given.
-
-    Nothing where no training is known that could be longer.
+def train_more(results: Results, why: str) -> Advice:
+    """Train longer, as the curve of identity asks for. Where that is more than `MOST_FACTOR` times as many steps, they and
+    the rates grow by its square root: what is so far away was learnt too slowly.
     """
-    steps = results.knobs.get("steps", results.steps[-1]) * (extrapolated(results) if factor is None else factor)
+    factor = extrapolated(results)
+    if factor <= MOST_FACTOR:
+        return Advice(why, longer(results, factor))
+    both = min(math.sqrt(factor), MOST_FACTOR)
+    what = f"{why} It has far to go: learn faster too."
+    return Advice(what, {**longer(results, both), **rates(results, both)})
+
+
+def longer(results: Results, factor: float) -> dict[str, float | int | str]:
+    """More steps, a round number of them; nothing where no training is known that could be longer."""
+    steps = results.knobs.get("steps", results.steps[-1]) * factor
     return {"steps": rounded_up(steps)} if steps else {}
 
 
@@ -66,8 +75,8 @@ def rounded_up(steps: float) -> int:
 def extrapolated(results: Results) -> float:
     """How many times as many steps reach `LEARNT`, if the way that is left goes on shrinking as it did.
 
-    It is 1 − exp(−step / length); the length is fitted to the snapshots at the strength nearest 1 by least squares in the
-    logarithm.
+    `LEAST_FACTOR` at least. The way gone is 1 − exp(−step / length); the length is fitted to the snapshots at the strength
+    nearest 1 by least squares in the logarithm.
     """
     strength = results.usual_strength
     points = [(step, results.scores_at(step, strength)) for step in results.steps]
@@ -75,8 +84,7 @@ def extrapolated(results: Results) -> float:
     rate = sum(-math.log(way) * step for step, way in left) / max(sum(step * step for step, _ in left), 1)
     if rate <= 0:
         return MOST_FACTOR
-    wanted = -math.log(1 - LEARNT) / rate
-    return min(max(wanted / results.steps[-1], LEAST_FACTOR), MOST_FACTOR)
+    return max(-math.log(1 - LEARNT) / rate / results.steps[-1], LEAST_FACTOR)
 
 
 def half_rank(results: Results) -> tuple[Advice, ...]:

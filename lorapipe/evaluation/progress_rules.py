@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lorapipe.evaluation.advice import Advice, double_rank, half_rank, longer, loss_still_falls, rates
+from lorapipe.evaluation.advice import Advice, double_rank, half_rank, loss_still_falls, rates, train_more
 from lorapipe.evaluation.finding import FAITHLESS, WEAK, Finding, is_worse_than_base, use
 from lorapipe.evaluation.part_strengths import PartFault, part_names
 from lorapipe.evaluation.results import Results
@@ -40,7 +40,7 @@ def needs_raising(results: Results) -> Finding | None:
     """A LoRA that works only above strength 1 has learnt too little."""
     if results.best.strength <= 1 or not any(cell.strength <= 1 for cell in results.pooled):
         return None
-    advice = Advice("It should work at strength 1: train longer.", longer(results))
+    advice = train_more(results, "It should work at strength 1: train longer.")
     return Finding("under-trained", f"{use(results)}: at strength 1 it is too little.", (advice,))
 
 
@@ -78,7 +78,7 @@ def still_rising(results: Results) -> Finding | None:
         rising = not results.scores and loss_still_falls(results) and _falling(results)
     if not rising:
         return None
-    advice = Advice("It was still getting better at the end: train longer.", longer(results))
+    advice = train_more(results, "It was still getting better at the end: train longer.")
     return Finding("under-trained", f"{use(results)}: the last, and more steps would help.", (advice,))
 
 
@@ -112,7 +112,7 @@ def stuck(results: Results) -> Finding | None:
     if scores is None or identity(scores) >= WEAK:
         return None
     if loss_still_falls(results):
-        advice = Advice("It has not arrived yet: train longer.", longer(results))
+        advice = train_more(results, "It has not arrived yet: train longer.")
         return Finding(
             "under-trained", f"{use(results)}, though the likeness is weak: more steps would help.", (advice,)
         )
