@@ -145,7 +145,7 @@ def test_a_node_is_found_by_the_words_of_the_field(comfy: Comfy, words: str, id:
 def test_older_pages_find_the_main_stages_by_their_titles(comfy: Comfy) -> None:
     """They search titles alone."""
     titles = [comfy.classes[f"LorapipeStage{name}"].define_schema().display_name for name in ("Prepare", "Train")]
-    assert titles == ["Prepare dataset (lorapipe)", "Train LoRA (lorapipe)"]
+    assert titles == ["Prepare dataset (lorapipe)", "Train LoRA, DreamBooth (lorapipe)"]
 
 
 def test_what_is_rarely_changed_is_advanced_on_the_page(comfy: Comfy) -> None:

@@ -14,7 +14,7 @@ CHECKPOINT = "ckpt_name"
 """The input of ComfyUI's checkpoint loaders that names a file."""
 NODE = Node(
     id="LorapipeBaseModel",
-    title="Base model (lorapipe)",
+    title="Base model, checkpoint (lorapipe)",
     category="lorapipe",
     help="The base model to train on, from any checkpoint that lorapipe trains: the file says whether it is SD1.x, SD2 or "
     "SDXL. With a model that another node has loaded, its file is taken. Family nodes have rarer settings.",

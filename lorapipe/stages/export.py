@@ -42,7 +42,7 @@ NOTABLE = 0.1
 class Export(Stage):
     """Write a LoRA file for ComfyUI, A1111, Forge or diffusers, read it back, and compare every module's ΔW."""
 
-    menu_title: ClassVar[str] = "Export LoRA"
+    menu_title: ClassVar[str] = "Export, save LoRA"
     search_words: ClassVar[tuple[str, ...]] = ("save lora", "save checkpoint", "convert lora", "safetensors")
     version: ClassVar[int] = 1
     makes: ClassVar[type[Artifact]] = File

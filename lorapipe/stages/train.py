@@ -19,7 +19,7 @@ from lorapipe.training.options import TrainingOptions
 class Train(TrainingOptions, Stage):
     """Train an adapter on a dataset, with snapshots, previews and curves; a stopped training resumes where it was."""
 
-    menu_title: ClassVar[str] = "Train LoRA"
+    menu_title: ClassVar[str] = "Train LoRA, DreamBooth"
     search_words: ClassVar[tuple[str, ...]] = ("train lora", "training", "dreambooth", "fine-tune", "kohya", "trainer")
     version: ClassVar[int] = 2
     needs_device: ClassVar[bool] = True
