@@ -77,6 +77,20 @@ class GraphPage:
         title = re.compile(rf"\W*{name} - ComfyUI")
         self.wait(lambda: title.fullmatch(self.value("document.title")), f"the title of {name}")
 
+    def finds(self, words: str, title: str) -> None:
+        """Search nodes by words, in what a double click on the canvas opens, and wait until one of this title is shown."""
+        typing = "document.activeElement.tagName === 'INPUT'"
+
+        def opened() -> object:
+            self.browser.do("await page.mouse.dblclick(1000, 700); await page.waitForTimeout(1500);")
+            return self.value(typing)
+
+        self.wait(opened, "the search")
+        self.browser.do(f"await page.keyboard.type({json.dumps(words)});")
+        self.wait(lambda: self.value(f"document.body.innerText.includes({json.dumps(title)})"), f"{words}: {title}")
+        self.browser.press("Escape")
+        self.wait(lambda: not self.value(typing), "the end of the search")
+
     def graph(self) -> dict[str, Any]:
         """Return the graph as the page saves it."""
         saved: dict[str, Any] = self.value("JSON.parse(JSON.stringify(app.graph.serialize()))")

@@ -31,6 +31,26 @@ IN_VIEW = """(({pos: [x, y], size: [wide, high]}) => {
   const [left, top, width, height] = app.canvas.ds.visible_area;
   return left <= x && x + wide <= left + width && top <= y && y + high <= top + height;
 })"""
+TRAIN, SAVE = ("Train LoRA, DreamBooth", "LoRA 학습, 드림부스"), ("Export, save LoRA", "LoRA 내보내기, 저장")
+WORDS = {
+    "en": {
+        "dataset": "Prepare dataset",
+        "train lora": TRAIN[0],
+        "dreambooth": TRAIN[0],
+        "caption": "Caption pictures",
+        "checkpoint": "Base model, checkpoint",
+        "save lora": SAVE[0],
+    },
+    "ko": {
+        "데이터셋": "데이터셋 준비",
+        "lora 학습": TRAIN[1],
+        "드림부스": TRAIN[1],
+        "캡션": "캡션 달기",
+        "체크포인트": "베이스 모델, 체크포인트",
+        "lora 저장": SAVE[1],
+    },
+}
+"""What is typed into the page's search → the title of the node that it must find."""
 TOOLTIP = "document.querySelector('.node-tooltip')?.textContent ?? ''"
 
 
@@ -230,6 +250,15 @@ def test_the_notes_of_an_example_are_in_the_pages_language_unless_they_were_edit
     english.open(saved)
     english.wait(lambda: english.value(notes)[0].startswith("1 · Pictures: **Prepare"), "an English note")
     english.close()
+
+
+@pytest.mark.parametrize("language", WORDS)
+def test_the_words_that_people_search_by_find_the_nodes(place: Place, language: str) -> None:
+    page = GraphPage(place.server, language)
+    page.open(EMPTY)
+    for words, title in WORDS[language].items():
+        page.finds(words, f"{title} (lorapipe)")
+    page.close()
 
 
 def test_the_page_in_korean_has_korean_nodes(place: Place) -> None:
