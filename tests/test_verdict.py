@@ -367,11 +367,12 @@ def test_a_part_that_has_learnt_too_much_is_not_advised_to_train_longer() -> Non
 
 
 def test_a_good_one_whose_likeness_is_not_full_may_learn_faster() -> None:
-    curve = [(0.5, 1.0), (0.66, 0.98), (0.7, 0.98), (0.7, 0.98)]
-    verdict = judge(results(curve, held_out=RISING))
-    assert (verdict.state, verdict.best) == ("good", cell(320))
-    assert [each.patch for each in verdict.advice] == [{"unet_lr": 2e-4, "text_encoder_lr": 1e-4}]
-    assert not judge(results([(0.5, 1.0), (0.8, 0.98), (0.9, 0.98), (0.9, 0.98)])).advice, "nor one that is whole"
+    for likeness in (0.7, 0.85):
+        curve = [(0.5, 1.0), (likeness - 0.04, 0.98), (likeness, 0.98), (likeness, 0.98)]
+        verdict = judge(results(curve, held_out=RISING))
+        assert (verdict.state, verdict.best) == ("good", cell(320))
+        assert [each.patch for each in verdict.advice] == [{"unet_lr": 2e-4, "text_encoder_lr": 1e-4}]
+    assert not judge(results([(0.5, 1.0), (0.88, 0.98), (0.93, 0.98), (0.93, 0.98)])).advice, "nor one that is whole"
 
 
 def test_a_strength_above_1_takes_a_clear_gain() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lorapipe.evaluation.advice import Advice, double_rank, half_rank, loss_still_falls, rates, train_more
+from lorapipe.evaluation.advice import LEARNT, Advice, double_rank, half_rank, loss_still_falls, rates, train_more
 from lorapipe.evaluation.finding import FAITHLESS, WEAK, Finding, is_worse_than_base, use
 from lorapipe.evaluation.part_strengths import PartFault, part_names
 from lorapipe.evaluation.results import Results
@@ -126,7 +126,7 @@ def good(results: Results) -> Finding:
     chosen, last = results.best, results.steps[-1]
     scores, end = results.scores_at(chosen.step), results.scores_at(last)
     advice = None
-    if scores is not None and chosen.step == last and identity(scores) < WHOLE:
+    if scores is not None and chosen.step == last and identity(scores) < LEARNT:
         advice = Advice("It may become more like it: try a higher rate.", rates(results, 2))
     elif scores is not None and end is not None and worse(end, scores) and merit(scores) > 0:
         advice = Advice("Later steps only over-fit: next time, stop here.", {"steps": chosen.step})
