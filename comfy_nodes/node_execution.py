@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -119,7 +119,7 @@ async def _made(stages: Mapping[str, Any], running: Running, display: NodeDispla
     if any((where.project / example).as_posix() in canonical(stages).decode() for example in EXAMPLES):
         await asyncio.to_thread(where.draw_examples)
     where.project.mkdir(parents=True, exist_ok=True)
-    make_room = _unload if running.unload_models else lambda: None
+    make_room = _unload_models() if running.unload_models else lambda: None
     run = GraphRun(read_pipeline(stages, where.project), running, WORKERS, keep=keep, make_room=make_room)
     return await _with_display(run, display)
 
@@ -131,7 +131,7 @@ async def _tuned(stages: Stages, options: TuneOptions, display: NodeDisplay) -> 
     where = comfy_paths()
     pipeline = replace(read_pipeline(stages, where.project), tune=options)
     pipeline = replace(pipeline, name=begun(pipeline).of.stage)
-    run = GraphRun(pipeline, Running(), WORKERS, keep=False, make_room=_unload)
+    run = GraphRun(pipeline, Running(), WORKERS, keep=False, make_room=_unload_models())
     artifacts = await _with_display(run, display)
     display.say("\n".join(display.told[-2:]))
     return TunedStages(run.tuned_stages, artifacts, run.tuned_files, display.told)
@@ -181,11 +181,18 @@ async def _with_display(run: GraphRun, display: NodeDisplay) -> dict[str, Artifa
     return run.artifacts()
 
 
-def _unload() -> None:
+def _unload_models() -> Callable[[], None]:
+    """Return what unloads ComfyUI's models, for a run's thread to call. It is done on the thread that executes the prompt,
+    between its other nodes: one of them may be sampling, and ComfyUI's list of loaded models has no lock.
+    """
     from comfy import model_management
 
-    model_management.unload_all_models()
-    model_management.soft_empty_cache()
+    async def unload() -> None:
+        model_management.unload_all_models()
+        model_management.soft_empty_cache()
+
+    loop = asyncio.get_running_loop()
+    return lambda: asyncio.run_coroutine_threadsafe(unload(), loop).result()
 
 
 def _write_pipeline(given: Mapping[str, object], on_page: ShownNode) -> Any:

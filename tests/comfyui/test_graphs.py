@@ -148,7 +148,10 @@ def test_every_node_is_there_and_nothing_failed_to_load(place: Place) -> None:
     assert set(nodes()) <= set(known)
     assert "IMPORT FAILED: " + str(place.folder / "custom_nodes/lorapipe") not in place.server.log()
     assert sorted(place.server.get("workflow_templates")["lorapipe"]) == ["first_lora", "two_ranks"]
-    assert place.server.get("i18n")["ko"]["nodeDefs"]["LorapipeStageTrain"]["display_name"] == "LoRA 학습 (lorapipe)"
+    assert (
+        place.server.get("i18n")["ko"]["nodeDefs"]["LorapipeStageTrain"]["display_name"]
+        == "LoRA 학습, 드림부스 (lorapipe)"
+    )
 
 
 def test_a_graph_trains_judges_and_exports(place: Place) -> None:

@@ -1,7 +1,10 @@
 """A fake of `comfy.model_management`: interruption, and unloading of models."""
 
+import threading
+
 INTERRUPT = False
-UNLOADED: list[bool] = []
+UNLOADED: list[int] = []
+"""The threads that unloaded models."""
 
 
 class InterruptProcessingException(Exception):
@@ -16,7 +19,7 @@ def throw_exception_if_processing_interrupted():
 
 
 def unload_all_models():
-    UNLOADED.append(True)
+    UNLOADED.append(threading.get_ident())
 
 
 def soft_empty_cache():
