@@ -29,7 +29,7 @@ SURER = "surer"
 WHY: Mapping[Origin, str] = {
     "start": "The pipeline's own settings.",
     "advice": "Round {0} is {1}:",
-    "further": "Round {0} is {1} once more, so it goes twice as far:",
+    "further": "Round {0} is {1}, and asks for the same as before, so it goes twice as far:",
     "halved": "From round {0}, which is {1}, the whole of this made it worse, so half of it is tried:",
     "bisected": "Verdicts are opposed, so it goes between them, from round {0}, which is {1}:",
 }
