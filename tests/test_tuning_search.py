@@ -61,7 +61,8 @@ def test_a_good_round_is_changed_once_for_a_better_one() -> None:
     change = change_of([start])
     assert (change.values, change.state) == ({"unet_lr": 2e-4}, "good")
     better = after([start], change, judged("good", 0.7, {"unet_lr": 4e-4}))
-    assert change_of([start, better]).base == 1, "it went well, so it is changed again"
+    again = change_of([start, better])
+    assert (again.base, again.values) == (1, {"unet_lr": 4e-4}), "it went well, so it is changed again, and no further"
     worse = after([start], change, judged("over-trained", 0.5, {"unet_lr": 1e-4}))
     assert next_change([start, worse], RATES, Limits()) == End(0, "good")
     assert next_change([start], RATES, Limits(rounds=1)) == End(0, "good"), "no round is left, and it is good"
