@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
+from lorapipe.evaluation.diagnosis import FAITHLESS, WEAK
 from lorapipe.evaluation.failure_rules import RUINED
-from lorapipe.evaluation.finding import FAITHLESS, WEAK
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.selection import LEAST_MARGIN, Scores, choose, following, identity, merit

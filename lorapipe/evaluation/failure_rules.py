@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from lorapipe.evaluation.advice import Advice, half_rank, longer, rates
-from lorapipe.evaluation.finding import FAITHLESS, PRESENT, WEAK, Finding, is_worse_than_base, use
+from lorapipe.evaluation.diagnosis import FAITHLESS, PRESENT, WEAK, Diagnosis, is_worse_than_base, use
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.selection import GATE, Scores, following, heeded, identity, risen
@@ -24,7 +24,7 @@ HIDDEN = 0.2
 """Identity that little guidance must add for guidance to be what hides it."""
 
 
-def broken(results: Results) -> Finding | None:
+def broken(results: Results) -> Diagnosis | None:
     """Noise, blank pictures or a loss above the base's: the rate was far too high."""
     failed = [step for step in results.steps if _diverged(results, step)]
     if not failed:
@@ -33,10 +33,10 @@ def broken(results: Results) -> Finding | None:
         "Learn far more slowly: noise is what a learning rate many times too high makes.", rates(results, 1 / 8)
     )
     if len(failed) == len(results.steps):
-        return Finding("broken", "The training has broken the model: no snapshot can be used.", (cure,))
+        return Diagnosis("broken", "The training has broken the model: no snapshot can be used.", (cure,))
     if failed[-1] != results.steps[-1]:
         return None
-    return Finding("broken", f"{use(results)}: at step {failed[0]} the training broke down.", (cure,))
+    return Diagnosis("broken", f"{use(results)}: at step {failed[0]} the training broke down.", (cure,))
 
 
 def _diverged(results: Results, step: int) -> bool:
@@ -64,7 +64,7 @@ def _most_shown(results: Results, cells: Sequence[Cell]) -> float:
     return max((identity(results.valid[cell]) for cell in cells if cell in results.valid), default=0.0)
 
 
-def hidden_by_guidance(results: Results) -> Finding | None:
+def hidden_by_guidance(results: Results) -> Diagnosis | None:
     """It is learnt, and guidance hides it: with little guidance the pictures have it. Asked once a cell is chosen, of it."""
     low, scores = results.low_guidance, results.scores_at(results.best.step)
     if low is None or scores is None or identity(scores) >= WEAK:
@@ -73,11 +73,11 @@ def hidden_by_guidance(results: Results) -> Finding | None:
         return None
     use_low = f"{use(results)}, at CFG {low.low_cfg:g}: guidance of {low.cfg:g}"
     if results.kind == "style":
-        return Finding("style not shown", f"{use_low} hides the style that it has learnt.")
-    return Finding("burns", f"{use_low} burns what it has learnt.")
+        return Diagnosis("style not shown", f"{use_low} hides the style that it has learnt.")
+    return Diagnosis("burns", f"{use_low} burns what it has learnt.")
 
 
-def no_effect(results: Results) -> Finding | None:
+def no_effect(results: Results) -> Diagnosis | None:
     """The pictures are still the base's."""
     if results.pooled:
         if max(map(identity, results.pooled.values())) >= NO_EFFECT:
@@ -85,10 +85,10 @@ def no_effect(results: Results) -> Finding | None:
     elif risen(results.probes[results.best.step].training, results.probe.training):
         return None
     advice = Advice("Train longer, and faster.", {**longer(results, 2), **rates(results, 2)})
-    return Finding("no effect", "No effect yet: the pictures are still those of the base.", (advice,))
+    return Diagnosis("no effect", "No effect yet: the pictures are still those of the base.", (advice,))
 
 
-def copies(results: Results) -> Finding | None:
+def copies(results: Results) -> Diagnosis | None:
     """It paints its training pictures again: at the strength nearest 1, in all snapshots, or in the cell to use."""
     usual = results.usual_strength
     usable = [cell for cell in results.pooled if cell.strength == usual and identity(results.pooled[cell]) >= NO_EFFECT]
@@ -100,7 +100,7 @@ def copies(results: Results) -> Finding | None:
         Advice("Add pictures that differ: this is the cure that lasts. Until then train less.", rates(results, 0.5)),
         *half_rank(results),
     )
-    return Finding("copies", f"{use(results)} if you must: it paints copies of its training pictures.", advice)
+    return Diagnosis("copies", f"{use(results)} if you must: it paints copies of its training pictures.", advice)
 
 
 def _copying(results: Results, cells: Sequence[Cell]) -> bool:
@@ -109,7 +109,7 @@ def _copying(results: Results, cells: Sequence[Cell]) -> bool:
     return sum(copied) >= 2 and fmean(copied) >= COPYING
 
 
-def unheeded(results: Results) -> Finding | None:
+def unheeded(results: Results) -> Diagnosis | None:
     """The subject is there, and at strength 1 its pictures are the same whatever is asked for, in every snapshot.
 
     Where a lower strength has the subject and follows the prompts it is over-trained, which is another rule's.
@@ -128,7 +128,7 @@ def _most_followed(some: Sequence[Scores]) -> float:
     return max(following(each) or 0.0 for each in some)
 
 
-def _not_taught(results: Results) -> Finding:
+def _not_taught(results: Results) -> Diagnosis:
     """Why prompts change nothing: no caption says what they ask for, or captions say what is not there."""
     if results.untaught:
         what = (
@@ -136,12 +136,12 @@ def _not_taught(results: Results) -> Finding:
             "share comes with the trigger. Say in the captions where each picture is and what in it is not the subject, or "
             "add pictures elsewhere."
         )
-        return Finding("leaks", f"{use(results)}: what all its pictures share comes unasked.", (Advice(what),))
+        return Diagnosis("leaks", f"{use(results)}: what all its pictures share comes unasked.", (Advice(what),))
     what = (
         "The captions have the prompts' tags, and asking for them changes nothing: look whether each caption is its own "
         "picture's. A tag that the picture does not show is learnt for something else."
     )
-    return Finding("wrong captions", f"{use(results)}: tags do not do what they say.", (Advice(what),))
+    return Diagnosis("wrong captions", f"{use(results)}: tags do not do what they say.", (Advice(what),))
 
 
 def _prompts_work(results: Results) -> bool:

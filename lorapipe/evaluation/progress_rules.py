@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from lorapipe.evaluation.advice import LEARNT, Advice, double_rank, half_rank, loss_still_falls, rates, train_more
-from lorapipe.evaluation.finding import FAITHLESS, WEAK, Finding, is_worse_than_base, use
+from lorapipe.evaluation.diagnosis import FAITHLESS, WEAK, Diagnosis, is_worse_than_base, use
 from lorapipe.evaluation.part_strengths import PartFault, part_names
 from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.selection import Scores, following, following_error, identity, merit, risen, worse
@@ -16,16 +16,16 @@ PACE = 2 / 3
 """Merit that has grown from this share of itself while the steps doubled grows on."""
 
 
-def needs_lowering(results: Results) -> Finding | None:
+def needs_lowering(results: Results) -> Diagnosis | None:
     """A LoRA that works only below strength 1 is over-fit, or its rates were too high."""
     strength = results.best.strength
     if strength >= 1 or not any(cell.strength >= 1 for cell in results.pooled):
         return None
     advice = Advice("It should work at strength 1: learn more gently.", rates(results, max(0.5, strength)))
-    return Finding("over-trained", f"{use(results)}: at full strength it is too much.", (advice,))
+    return Diagnosis("over-trained", f"{use(results)}: at full strength it is too much.", (advice,))
 
 
-def broke_down_early(results: Results) -> Finding | None:
+def broke_down_early(results: Results) -> Diagnosis | None:
     """An earlier snapshot was worse than the base at its own training pictures: what came later is what it has recovered."""
     scores = results.scores_at(results.best.step)
     early = [step for step in results.steps[:-1] if is_worse_than_base(results, step)]
@@ -33,18 +33,18 @@ def broke_down_early(results: Results) -> Finding | None:
         return None
     headline = f"{use(results)}: it broke down at first (step {early[0]}), and has not recovered all."
     slower = Advice("Learn more gently: it lost at first what more steps would only win back.", rates(results, 0.5))
-    return Finding("over-trained", headline, (slower,))
+    return Diagnosis("over-trained", headline, (slower,))
 
 
-def needs_raising(results: Results) -> Finding | None:
+def needs_raising(results: Results) -> Diagnosis | None:
     """A LoRA that works only above strength 1 has learnt too little."""
     if results.best.strength <= 1 or not any(cell.strength <= 1 for cell in results.pooled):
         return None
     advice = train_more(results, "It should work at strength 1: train longer.")
-    return Finding("under-trained", f"{use(results)}: at strength 1 it is too little.", (advice,))
+    return Diagnosis("under-trained", f"{use(results)}: at strength 1 it is too little.", (advice,))
 
 
-def unfollowed(results: Results) -> Finding | None:
+def unfollowed(results: Results) -> Diagnosis | None:
     """Even the best ignores the prompts, though its loss falls no more; or though the subject is there whole, which is all
     that further steps can bring.
     """
@@ -54,7 +54,7 @@ def unfollowed(results: Results) -> Finding | None:
     if loss_still_falls(results) and identity(scores) < WHOLE:
         return None
     found = f"{use(results)}, though it ignores most of the prompt."
-    return Finding("over-trained", found, (_slower(results), *half_rank(results)))
+    return Diagnosis("over-trained", found, (_slower(results), *half_rank(results)))
 
 
 def _ignores_prompts(scores: Scores) -> bool:
@@ -63,7 +63,7 @@ def _ignores_prompts(scores: Scores) -> bool:
     return followed is not None and followed + following_error(scores) < FAITHLESS
 
 
-def still_rising(results: Results) -> Finding | None:
+def still_rising(results: Results) -> Diagnosis | None:
     """The last snapshot is the best, better than the one before, and so much better than at half the steps that more steps
     would be too."""
     steps, chosen = results.steps, results.best
@@ -73,13 +73,15 @@ def still_rising(results: Results) -> Finding | None:
     early, before, last = (results.scores_at(step) for step in (half, steps[-2], steps[-1]))
     if early is not None and before is not None and last is not None:
         pace = PACE ** math.log2(steps[-1] / half)
-        rising = worse(before, last) and merit(early) < pace * merit(last) and identity(before) < identity(last) < 0.9
+        rising = (
+            worse(before, last) and merit(early) < pace * merit(last) and identity(before) < identity(last) < LEARNT
+        )
     else:
         rising = not results.scores and loss_still_falls(results) and _falling(results)
     if not rising:
         return None
     advice = train_more(results, "It was still getting better at the end: train longer.")
-    return Finding("under-trained", f"{use(results)}: the last, and more steps would help.", (advice,))
+    return Diagnosis("under-trained", f"{use(results)}: the last, and more steps would help.", (advice,))
 
 
 def _falling(results: Results) -> bool:
@@ -87,13 +89,13 @@ def _falling(results: Results) -> bool:
     return risen(last, before)
 
 
-def from_the_start(results: Results) -> Finding | None:
+def from_the_start(results: Results) -> Diagnosis | None:
     """The first snapshot is the best, and the last clearly worse."""
     if loss_still_falls(results) or results.best.step != results.steps[0] or len(results.steps) < 2:
         return None
     if not _last_is_worse(results):
         return None
-    return Finding("over-trained", f"{use(results)}: the first, and all later ones are worse.", (_slower(results),))
+    return Diagnosis("over-trained", f"{use(results)}: the first, and all later ones are worse.", (_slower(results),))
 
 
 def _last_is_worse(results: Results) -> bool:
@@ -106,22 +108,22 @@ def _last_is_worse(results: Results) -> bool:
     return scores is not None and end_scores is not None and worse(end_scores, scores)
 
 
-def stuck(results: Results) -> Finding | None:
+def stuck(results: Results) -> Diagnosis | None:
     """It has stopped learning short of the subject."""
     scores = results.scores_at(results.best.step)
     if scores is None or identity(scores) >= WEAK:
         return None
     if loss_still_falls(results):
         advice = train_more(results, "It has not arrived yet: train longer.")
-        return Finding(
+        return Diagnosis(
             "under-trained", f"{use(results)}, though the likeness is weak: more steps would help.", (advice,)
         )
     what = "It has stopped short of the subject: give it more room and a higher rate."
     advice = Advice(what, {**rates(results, 2), **double_rank(results)})
-    return Finding("under-trained", f"{use(results)}, though the likeness is weak.", (advice,))
+    return Diagnosis("under-trained", f"{use(results)}, though the likeness is weak.", (advice,))
 
 
-def good(results: Results) -> Finding:
+def good(results: Results) -> Diagnosis:
     """What is left."""
     chosen, last = results.best, results.steps[-1]
     scores, end = results.scores_at(chosen.step), results.scores_at(last)
@@ -130,13 +132,13 @@ def good(results: Results) -> Finding:
         advice = Advice("It may become more like it: try a higher rate.", rates(results, 2))
     elif scores is not None and end is not None and worse(end, scores) and merit(scores) > 0:
         advice = Advice("Later steps only over-fit: next time, stop here.", {"steps": chosen.step})
-    return Finding("good", f"{use(results)}.", (advice,) if advice else ())
+    return Diagnosis("good", f"{use(results)}.", (advice,) if advice else ())
 
 
 def _slower(results: Results) -> Advice:
     return Advice("Learn more gently, so that there is a best moment to catch.", rates(results, 0.5))
 
 
-def part_too_fast(results: Results, fault: PartFault) -> Finding:
+def part_too_fast(results: Results, fault: PartFault) -> Diagnosis:
     """A part that is better below strength 1 is over-trained, however weak the likeness is: more steps would add to it."""
-    return Finding("over-trained", f"{use(results)}: the {part_names(results)[fault.role]} has learnt too much.")
+    return Diagnosis("over-trained", f"{use(results)}: the {part_names(results)[fault.role]} has learnt too much.")

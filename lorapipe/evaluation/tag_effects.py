@@ -14,7 +14,7 @@ from lorapipe.evaluation.advice import Advice
 from lorapipe.evaluation.results import TagEffect
 
 if TYPE_CHECKING:
-    from lorapipe.evaluation.finding import State
+    from lorapipe.evaluation.diagnosis import State
 
 UNTELLING: frozenset[State] = frozenset({"broken", "no effect"})
 """States in which pictures tell nothing of tags."""

@@ -19,21 +19,21 @@ from statistics import fmean
 from typing import NamedTuple
 
 from lorapipe.evaluation.advice import Advice, Patch
+from lorapipe.evaluation.diagnosis import WEAK, Diagnosis, State
 from lorapipe.evaluation.failure_rules import hidden_by_guidance
-from lorapipe.evaluation.finding import WEAK, Finding, State
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.part_strengths import part_advice, part_fault
 from lorapipe.evaluation.progress_rules import part_too_fast
 from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.selection import choose, following, identity, merit, order_of_equals
 from lorapipe.evaluation.tag_effects import tag_advice
-from lorapipe.evaluation.verdict_rules import finding
+from lorapipe.evaluation.verdict_rules import diagnosis
 from lorapipe.evaluation.verdict_text import reasons
 
 __all__ = ["Advice", "Patch", "State", "Verdict", "judge"]
 
 REPLICATES = 40
-LEARNT: frozenset[State] = frozenset({"good", "under-trained", "not sure"})
+OVERRULED: frozenset[State] = frozenset({"good", "under-trained", "not sure"})
 """States which a part that has learnt too much speaks against."""
 DROPOUT, ENOUGH_DROPOUT = "captions.dropout", 0.1
 """The train stage's knob that helps where guidance burns, and its usual value: see docs/training.md."""
@@ -68,7 +68,7 @@ class Vote(NamedTuple):
     The cell is the one that most of them choose; where less than half agree, see the module.
     """
 
-    found: Finding
+    found: Diagnosis
     best: Cell
     agreement: float
     rival: State
@@ -87,7 +87,7 @@ def judge(results: Results, vote: Vote | None = None) -> Verdict:
         and (held := _held(results)) >= _sure(results)
     ):
         found, agreement = hidden, held
-    if found.state in LEARNT and (fault := part_fault(results)) and fault.too_fast:
+    if found.state in OVERRULED and (fault := part_fault(results)) and fault.too_fast:
         found = part_too_fast(results, fault)
     advice = _joined(found.advice, tuple(part_advice(results))) + tuple(_guidance(results))
     advice += tuple(tag_advice(results.tags.get(best, {}), found.state))
@@ -102,11 +102,11 @@ def _joined(found: tuple[Advice, ...], parts: tuple[Advice, ...]) -> tuple[Advic
 
 def voted(results: Results) -> Vote:
     """Draw replicates, and count what they find: most of the time that judging takes."""
-    found = finding(results)
+    found = diagnosis(results)
     if len({*results.prompt_of}) < 2 or not results.pooled or found.state == "broken":
         return Vote(found, results.best, 1.0, found.state)
     draws = _drawn(results)
-    votes = [(each.best, finding(each)) for each in draws]
+    votes = [(each.best, diagnosis(each)) for each in draws]
     (state, count), *others = Counter(each.state for _, each in votes).most_common()
     agreeing = [vote for vote in votes if vote[1].state == state]
     best, _ = Counter(cell for cell, _ in agreeing).most_common(1)[0]
@@ -148,9 +148,9 @@ def _lowered_by_chance(results: Results) -> bool:
     return more is None or less is None or more - less <= UNHEEDING
 
 
-def _of_state(results: Results, best: Cell, drawn: Finding) -> Finding:
+def _of_state(results: Results, best: Cell, drawn: Diagnosis) -> Diagnosis:
     """What all pictures say of a chosen cell, where it is of the same state as what a replicate says."""
-    own = finding(replace(results, chosen=best))
+    own = diagnosis(replace(results, chosen=best))
     return own if own.state == drawn.state else drawn
 
 
@@ -176,14 +176,14 @@ def _sure(results: Results) -> float:
     return SURE if len(results.prompt_of) > len({*results.prompt_of}) else SURE_OF_ONE
 
 
-def _not_sure(results: Results, found: Finding, rival: State) -> Finding:
+def _not_sure(results: Results, found: Diagnosis, rival: State) -> Diagnosis:
     """What to say where other pictures would have given another verdict."""
     pictures = len(results.prompt_of)
     what = (
         f"{found.state} or {rival}: {pictures} pictures a cell do not tell. Paint {pictures} more of each: twice as many "
         "`pictures` of each prompt in this stage, or twice as many `prompts`."
     )
-    return Finding("not sure", f"Use {results.best}.", (Advice(what[0].upper() + what[1:]),))
+    return Diagnosis("not sure", f"Use {results.best}.", (Advice(what[0].upper() + what[1:]),))
 
 
 def _guidance(results: Results) -> Iterator[Advice]:

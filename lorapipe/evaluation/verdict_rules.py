@@ -3,15 +3,15 @@
 They are a training guide's: a LoRA should work at strength 1; one that needs less is over-fit, one that needs more wants
 more training or a higher rate; from no effect over growing likeness to over-fit is the natural progress, so the best of
 the snapshots is kept; one that is over-fit from the start wants a lower rate; noise wants a rate at least 8 times lower.
-While the loss on held-out pictures still falls a late best is no over-training.
+While the loss on held-out pictures still falls, later snapshots that are worse are no over-training.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from lorapipe.evaluation.diagnosis import Diagnosis
 from lorapipe.evaluation.failure_rules import broken, copies, no_effect, unheeded
-from lorapipe.evaluation.finding import Finding
 from lorapipe.evaluation.progress_rules import (
     broke_down_early,
     from_the_start,
@@ -24,7 +24,7 @@ from lorapipe.evaluation.progress_rules import (
 )
 from lorapipe.evaluation.results import Results
 
-RULES: tuple[Callable[[Results], Finding | None], ...] = (
+RULES: tuple[Callable[[Results], Diagnosis | None], ...] = (
     broken,
     no_effect,
     copies,
@@ -41,6 +41,6 @@ RULES: tuple[Callable[[Results], Finding | None], ...] = (
 """By severity."""
 
 
-def finding(results: Results) -> Finding:
+def diagnosis(results: Results) -> Diagnosis:
     """What the first rule that applies says."""
     return next(found for rule in RULES if (found := rule(results)) is not None)

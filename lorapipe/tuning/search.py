@@ -189,10 +189,10 @@ def _was_worse(rounds: Sequence[Round], base: int, patch: Values, tried: Round) 
 
 def _further(rounds: Sequence[Round], base: int, name: str, value: float) -> tuple[float, Origin]:
     """The value that the advice gives; its factor twice where the last move was the same way, unless it is good there."""
-    now = rounds[base].values[name]
-    before = rounds[rounds[base].base].values.get(name) if rounds[base].base >= 0 else None
-    if rounds[base].is_good or name in NEVER_FURTHER or name not in rounds[base].moved:
+    start = rounds[base]
+    if start.is_good or name in NEVER_FURTHER or name not in start.moved:
         return value, "advice"
+    before, now = rounds[start.base].values.get(name), start.values[name]
     if before is None or min(now, before, value) <= 0:
         return value, "advice"
     if _side(before, now) != _side(now, value):

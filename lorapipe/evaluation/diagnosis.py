@@ -1,4 +1,4 @@
-"""What a rule of the verdict finds, and the shares that its rules have in common."""
+"""Diagnosis of a training: what one rule of the verdict says of it, and the shares that the rules have in common."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ DIVERGED = 1.05
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a rule found."""
+class Diagnosis:
+    """What a rule found: the state of the training, what to use, and what to change."""
 
     state: State
     headline: str
