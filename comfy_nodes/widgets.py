@@ -158,7 +158,7 @@ def _source(shape: Shape, default: object, shelf: str) -> Widget:
 def _nothing(optional: bool, default: object) -> str:
     if not optional:
         return ""
-    return " Empty: as the default." if default is None else " Empty: as the default; null: none."
+    return " Null: leave it empty." if default is None else " Empty: the default; null: none."
 
 
 def _tiny(default: object) -> bool:
