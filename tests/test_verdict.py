@@ -366,12 +366,13 @@ def test_a_part_that_has_learnt_too_much_is_not_advised_to_train_longer() -> Non
     assert [advice.patch for advice in verdict.advice] == [{"text_encoder_lr": 2.5e-05}]
 
 
-def test_a_good_one_whose_likeness_is_not_full_may_learn_faster() -> None:
+def test_a_good_one_whose_likeness_is_not_full_may_learn_faster_unless_its_rate_is_at_its_limit() -> None:
     for likeness in (0.7, 0.85):
         curve = [(0.5, 1.0), (likeness - 0.04, 0.98), (likeness, 0.98), (likeness, 0.98)]
-        verdict = judge(results(curve, held_out=RISING))
-        assert (verdict.state, verdict.best) == ("good", cell(320))
-        assert [each.patch for each in verdict.advice] == [{"unet_lr": 2e-4, "text_encoder_lr": 1e-4}]
+        for unseen, lr in (([0.1, 0.098, 0.099, 0.1], 2e-4), ([0.111, 0.105, 0.1, 0.1], 5e-5), (RISING, 5e-5)):
+            verdict = judge(results(curve, held_out=unseen))
+            assert (verdict.state, verdict.best) == ("good", cell(320))
+            assert [each.patch for each in verdict.advice] == [{"unet_lr": lr, "text_encoder_lr": lr / 2}]
     assert not judge(results([(0.5, 1.0), (0.88, 0.98), (0.93, 0.98), (0.93, 0.98)])).advice, "nor one that is whole"
 
 

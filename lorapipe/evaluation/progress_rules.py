@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
 from lorapipe.evaluation.advice import LEARNT, Advice, double_rank, half_rank, loss_still_falls, rates, train_more
 from lorapipe.evaluation.diagnosis import FAITHLESS, WEAK, Diagnosis, is_worse_than_base, use
@@ -129,10 +130,22 @@ def good(results: Results) -> Diagnosis:
     scores, end = results.scores_at(chosen.step), results.scores_at(last)
     advice = None
     if scores is not None and chosen.step == last and identity(scores) < LEARNT:
-        advice = Advice("It may become more like it: try a higher rate.", rates(results, 2))
+        advice = _more_like_it(results)
     elif scores is not None and end is not None and worse(end, scores) and merit(scores) > 0:
         advice = Advice("Later steps only over-fit: next time, stop here.", {"steps": chosen.step})
     return Diagnosis("good", f"{use(results)}.", (advice,) if advice else ())
+
+
+def _more_like_it(results: Results) -> Advice:
+    """A higher rate, since more steps have ceased to help; a lower one where the rate is at its limit: a snapshot was no
+    better than the base at held-out pictures.
+    """
+    base = results.probe.held_out
+    if base and any(not fmean(each.held_out) < fmean(base) for each in results.probes.values()):
+        unseen = "it was no better than the base at pictures it has not seen."
+        what = f"It may become more like it: try a lower rate; {unseen}"
+        return Advice(what, rates(results, 0.5))
+    return Advice("It may become more like it: try a higher rate.", rates(results, 2))
 
 
 def _slower(results: Results) -> Advice:
