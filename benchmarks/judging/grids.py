@@ -119,7 +119,7 @@ class Bench:
             Prepare(images=Source(pictures), base=base(), duplicate_tolerance=0).run(self.context("prepare", machine))
         return Train(
             dataset=self.dataset, adapter=LoCon(rank=16), steps=Duration(training.steps), batch=4, seed=training.seed,
-            snapshots=Interval(training.every, "steps"), precision="fp32", **training.rates,
+            snapshots=Interval(training.every, "steps"), precision="fp32", scheduler=training.scheduler, **training.rates,
         ).run(self.context("train", machine))  # fmt: skip
 
     def paint(self, machine: Machine, say: Callable[[str], None]) -> None:

@@ -36,6 +36,7 @@ RIGHT: dict[str, tuple[str, ...]] = {
     "under by rate": ("under-trained", "no effect"),
     "over": ("over-trained", "copies"),
     "over by rate": ("over-trained", "broken"),
+    "recovered": ("good",),
     "broken": ("broken",),
     "memorised": ("copies", "over-trained"),
     "weights x2": ("over-trained",),
@@ -57,6 +58,8 @@ LEAKS, KEPT = 0.5, 0.8
 """What is shown of the scenes asked for, in truth: below the first a scene leaks, above the second it does not."""
 HIDDEN = 0.3
 """What little guidance shows more of, in truth, for guidance to hide it."""
+BROKE = 0.05
+"""Truth below this in all cells of the last snapshot: the training broke down on the way, whatever was planted."""
 SEEN = 0.2
 """Identity below this, in truth, is no effect."""
 
@@ -91,6 +94,8 @@ class Judged:
             return planted
         if plain(self.case) == "wrong captions":
             return planted
+        if "over-trained" in planted and self._broke:
+            return ("over-trained", "broken")
         if plain(self.case) == "leaking scene":
             planted = ("leaks",) if self.followed < LEAKS else ("good", "leaks") if self.followed < KEPT else ("good",)
             if planted == ("leaks",):
@@ -119,6 +124,12 @@ class Judged:
     def of_strength(self, strength: float) -> list[float]:
         """The truths of all snapshots at a strength."""
         return [self.truths[cell] for cell in self.uniform if cell.strength == strength]
+
+    @property
+    def _broke(self) -> bool:
+        """Whether, in truth, the last snapshot shows nothing of what was asked for at any strength."""
+        last = max(cell.step for cell in self.truths)
+        return max(true for cell, true in self.truths.items() if cell.step == last and cell.uniform) < BROKE
 
     @property
     def right(self) -> bool:

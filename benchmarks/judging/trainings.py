@@ -17,6 +17,9 @@ from lorapipe.pocket.concept_lantern import draw_holder
 from lorapipe.pocket.draw import draw as draw_creature
 from lorapipe.pocket.pen import Pen
 from lorapipe.pocket.world import TAGS, Creature, sample, tags
+from lorapipe.training.schedulers import Scheduler
+from lorapipe.training.schedulers.constant import Constant
+from lorapipe.training.schedulers.cosine import Cosine
 from tools.pocket.sepia import Sepia
 
 PICTURES = 24
@@ -86,6 +89,7 @@ class Training:
     constant: Mapping[str, str] = field(default_factory=dict)
     what: Literal["subject", "style", "concept"] = "subject"
     captions: Literal["right", "no trigger", "wrong"] = "right"
+    scheduler: Scheduler = field(default_factory=Constant)
 
     @property
     def key(self) -> str:
@@ -200,6 +204,7 @@ def trainings(subject: int) -> list[Training]:
         Training("again", subject, {"good": View(whole)}, seed=1),
         Training("six", subject, {"few pictures": View(late)}, 240, 120, pictures=6),
         Training("once-more", subject, {"good": View(whole)}, seed=2),
+        Training("recovered", subject, {"recovered": View((80, 160, 240))}, 240, 80, 6.0, 6.0, scheduler=Cosine()),
     ]  # fmt: skip
 
 
