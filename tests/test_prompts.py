@@ -48,6 +48,24 @@ def test_scenes_never_ask_for_two_places_at_once(captions: list[str]) -> None:
     assert all(sum(place in scene for place in PLACES) <= 1 for scene in scenes("penny", captions))
 
 
+def test_no_scene_is_in_two_places_though_few_pictures_show_each() -> None:
+    """Of 24 pictures in nine places many tags never meet by chance: that makes them no tags of one kind."""
+    places = [*PLACES, "forest", "room", "mint background", "cream background", "lavender background"]
+    eyes, hats, held = (
+        ["big eyes", "small eyes", "closed eyes", "angry eyes"],
+        ["bow", "crown", "cap"],
+        ["star", "flag"],
+    )
+    for seed in range(20):
+        rng = Random(seed)
+        said = [["penny", places[number % 9], rng.choice(eyes)] for number in range(24)]
+        captions = [", ".join([*each, *rng.sample(hats, rng.random() < 0.5), *rng.sample(held, rng.random() < 0.4)])
+                    for each in said]  # fmt: skip
+        for scene in scenes("penny", captions):
+            tags = {*scene.split(", ")}
+            assert len(tags & {*places}) <= 1 and len(tags & {*eyes}) <= 1, scene
+
+
 def test_scenes_depend_on_the_captions_alone(captions: list[str]) -> None:
     assert scenes("penny", captions) == scenes("penny", [*captions])
     renamed = [caption.replace("meadow", "desert") for caption in captions]

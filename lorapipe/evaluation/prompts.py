@@ -9,10 +9,11 @@ that two captions or more have, and two or more lack, are taken: what these teac
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial, reduce
 from hashlib import sha256
 from itertools import combinations
+from operator import or_
 
 from lorapipe.captioning.tags import compared_tags
 from lorapipe.series import evenly_spaced
@@ -21,10 +22,12 @@ AUTO = "auto"
 """What is written in place of a prompt for scenes made from the captions."""
 SCENES = 4
 """So many scenes are made."""
-KINDS = 3
-"""A scene has tags of so many kinds at most, besides the trigger word."""
+KINDS, MOST_KINDS = 3, 6
+"""A scene has tags of so many kinds at most, besides the trigger word; of so many that take turns."""
 LEAST = 2
 """A tag must be in so many captions, and missing in as many."""
+MOST_TRIED = 500
+"""So many choices are tried for a kind at most."""
 LONGEST = 60
 """A longer tag is a sentence, which is no piece to build with."""
 UNTAUGHT = ("portrait", "full body, standing", "walking in a park", "in the snow, at night")
@@ -59,19 +62,46 @@ def scenes(trigger: str, captions: Sequence[str]) -> list[str]:
 
 
 def tag_kinds(captions: Sequence[str], trigger: str = "") -> list[list[str]]:
-    """Tags that can be measured, by kind: no caption has two of a kind. The kinds that most captions have come first."""
+    """Tags that can be measured, by kind: no caption has two of a kind. The `MOST_KINDS` that most captions have.
+
+    All captions say where a picture is, and none says two places: a kind is the tags that exclude each other and are in as
+    many captions as possible, then the same of the tags that are left.
+    """
     said = [{*compared_tags(caption)} for caption in captions]
     counts = _measurable(said, trigger)
-    together = {pair for tags in said for pair in _pairs(tags)}
+    left = {tag: sum(1 << place for place, tags in enumerate(said) if tag in tags) for tag in counts}
     kinds: list[list[str]] = []
-    for tag in counts:
-        alone = (kind for kind in kinds if together.isdisjoint(pair for other in kind for pair in _pairs((tag, other))))
-        kind = next(alone, None)
-        if kind is None:
-            kinds.append([tag])
-        else:
-            kind.append(tag)
+    while left and len(kinds) < MOST_KINDS:
+        kinds.append(_exclusive(left))
+        for tag in kinds[-1]:
+            del left[tag]
     return sorted(kinds, key=lambda kind: (-sum(counts[tag] for tag in kind), kind))
+
+
+def _exclusive(tags: Mapping[str, int]) -> list[str]:
+    """The tags that exclude each other and are in the most captions, as far as `MOST_TRIED` choices tell.
+
+    `tags` have the captions that they are in, as bits. Branch and bound, caption by caption: each has one of the tags, or
+    none. The first choices are the most frequent tags, so that what is tried first is good already.
+    """
+    best, most = [*tags][:1], 0
+    waiting: list[tuple[list[str], int, int]] = [([], 0, (1 << max(tags.values()).bit_length()) - 1)]
+    for _ in range(MOST_TRIED):
+        if not waiting:
+            break
+        chosen, covered, undecided = waiting.pop()
+        if covered.bit_count() > most:
+            best, most = chosen, covered.bit_count()
+        able = {tag: places for tag, places in tags.items() if not places & ~undecided}
+        possible = reduce(or_, able.values(), 0)
+        if covered.bit_count() + possible.bit_count() <= most:
+            continue
+        caption = possible & -possible
+        waiting.append((chosen, covered, undecided & ~caption))
+        for tag, places in reversed(able.items()):
+            if places & caption:
+                waiting.append(([*chosen, tag], covered | places, undecided & ~places))
+    return best
 
 
 def _measurable(captions: Sequence[set[str]], trigger: str) -> dict[str, int]:
@@ -97,7 +127,7 @@ def _combined(kinds: Sequence[Sequence[str]], captions: Sequence[str]) -> list[l
     made: list[list[str]] = []
     for _ in range(SCENES):
         tags: list[str] = []
-        for kind in sorted(kinds[: 2 * KINDS], key=lambda kind: min(used[tag] for tag in kind))[:KINDS]:
+        for kind in sorted(kinds, key=lambda kind: min(used[tag] for tag in kind))[:KINDS]:
             tags.append(min(kind, key=partial(rank, before=tags)))
         used.update(tags)
         seen.update({pair: len(captions) for pair in _pairs(tags)})
