@@ -400,6 +400,7 @@ def test_a_text_encoder_that_bears_no_more_has_learnt_too_much() -> None:
         return {cell(240): scores(0.85, 0.9)} | at_more
 
     assert judge(results(curve, apart=apart(0.5, 0.9))).state == "good"
+    assert judge(results(curve, apart=apart(0.5, 0.5))).state == "good", "guidance burns both alike"
     verdict = judge(results(curve, apart=apart(0.9, 0.5)))
     assert verdict.state == "over-trained" and verdict.best == cell(240)
     (advice,) = [each for each in verdict.advice if "text_encoder_lr" in each.patch]

@@ -3,7 +3,8 @@
 The last sound snapshot is sampled with one part at strengths of its own while the other stays at 1. A part whose pictures
 are better below 1 is too hot, one whose pictures are better above 1 too cold, and its rate alone should be that much
 lower or higher (a training guide's rule: good at 0.5 → half the rate). A text encoder that has learnt no more than it should
-bears more of itself; where the pictures suffer above 1, it is at its limit, and too hot as well.
+bears more of itself; where the pictures suffer above 1, and more than from as much of the denoiser, it is at its limit, and
+too hot as well. Where both cost the same it is guidance that burns them, or a likeness that is no more than begun.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ GAIN = 0.08
 """Merit that another strength must bring at the least: the highest of some cells is a little too high by chance."""
 LOSS = 0.05
 """Merit that a text encoder above 1 must cost at the least to be at its limit."""
+MORE = 1.5
+"""So many times as much as the denoiser at the same strength it must cost."""
 
 
 class PartFault(NamedTuple):
@@ -55,8 +58,18 @@ def part_fault(results: Results) -> PartFault | None:
     best = max(changes, key=lambda cell: changes[cell])
     if changes[best] > GAIN:
         return _fault(best)
-    suffering = [cell for cell, change in changes.items() if change < -LOSS and cell.text_encoder > 1]
+    suffering = [
+        cell for cell, change in changes.items() if change < -LOSS and _is_of_text_encoder(results, both, cell)
+    ]
     return _fault(min(suffering), suffers=True) if suffering else None
+
+
+def _is_of_text_encoder(results: Results, both: Cell, cell: Cell) -> bool:
+    """Whether a cell has more of the text encoder, and costs `MORE` times what as much of the denoiser does."""
+    raised = results.apart.get(Cell(cell.step, cell.text_encoder, 1.0))
+    whole = merit(results.apart[both])
+    of_denoiser = whole - merit(raised) if raised else 0.0
+    return cell.text_encoder > 1 and whole - merit(results.apart[cell]) >= MORE * of_denoiser
 
 
 def _change(scores: Scores, both: Scores) -> float:
