@@ -128,8 +128,12 @@ class Judged:
     @property
     def _broke(self) -> bool:
         """Whether, in truth, the last snapshot shows nothing of what was asked for at any strength."""
-        last = max(cell.step for cell in self.truths)
-        return max(true for cell, true in self.truths.items() if cell.step == last and cell.uniform) < BROKE
+        return max(self.truths[cell] for cell in self.uniform if cell.step == self._last) < BROKE
+
+    @property
+    def _last(self) -> int:
+        """The step of the last snapshot."""
+        return max(cell.step for cell in self.truths)
 
     @property
     def right(self) -> bool:
@@ -150,8 +154,7 @@ class Judged:
 
     def _off(self, knob: str, direction: int) -> bool:
         """Whether, in truth, the part is better at another strength in the direction that was planted."""
-        step = max(cell.step for cell in self.truths)
-        both = self.truths[Cell(step, 1.0, 1.0)]
+        both = self.truths[Cell(self._last, 1.0, 1.0)]
 
         def of(cell: Cell) -> tuple[float, float]:
             ours, other = cell.strength, cell.text_encoder

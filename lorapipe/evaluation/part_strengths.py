@@ -58,18 +58,25 @@ def part_fault(results: Results) -> PartFault | None:
     best = max(changes, key=lambda cell: changes[cell])
     if changes[best] > GAIN:
         return _fault(best)
-    suffering = [
-        cell for cell, change in changes.items() if change < -LOSS and _is_of_text_encoder(results, both, cell)
-    ]
+    suffering = _suffering(results, both, changes)
     return _fault(min(suffering), suffers=True) if suffering else None
 
 
-def _is_of_text_encoder(results: Results, both: Cell, cell: Cell) -> bool:
-    """Whether a cell has more of the text encoder, and costs `MORE` times what as much of the denoiser does."""
-    raised = results.apart.get(Cell(cell.step, cell.text_encoder, 1.0))
-    whole = merit(results.apart[both])
-    of_denoiser = whole - merit(raised) if raised else 0.0
-    return cell.text_encoder > 1 and whole - merit(results.apart[cell]) >= MORE * of_denoiser
+def _suffering(results: Results, both: Cell, changes: Mapping[Cell, float]) -> list[Cell]:
+    """The cells with more of the text encoder that cost by more than chance, and `MORE` times what the denoiser costs."""
+    return [
+        cell
+        for cell, change in changes.items()
+        if cell.text_encoder > 1
+        and change < -LOSS
+        and -change >= MORE * _denoiser_cost(results, both, cell.text_encoder)
+    ]
+
+
+def _denoiser_cost(results: Results, both: Cell, strength: float) -> float:
+    """Merit that the denoiser at a strength of its own costs, be it by chance; 0 where that was not sampled."""
+    alone = results.apart.get(Cell(both.step, strength, 1.0))
+    return merit(results.apart[both]) - merit(alone) if alone else 0.0
 
 
 def _change(scores: Scores, both: Scores) -> float:

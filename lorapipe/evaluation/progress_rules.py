@@ -142,8 +142,9 @@ def _more_like_it(results: Results) -> Advice:
     """
     base = results.probe.held_out
     if base and any(not fmean(each.held_out) < fmean(base) for each in results.probes.values()):
-        unseen = "it was no better than the base at pictures it has not seen."
-        what = f"It may become more like it: try a lower rate; {unseen}"
+        what = (
+            "It may become more like it: try a lower rate; it was no better than the base at pictures it has not seen."
+        )
         return Advice(what, rates(results, 0.5))
     return Advice("It may become more like it: try a higher rate.", rates(results, 2))
 

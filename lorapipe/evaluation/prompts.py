@@ -84,23 +84,23 @@ def _exclusive(tags: Mapping[str, int]) -> list[str]:
     `tags` have the captions that they are in, as bits. Branch and bound, caption by caption: each has one of the tags, or
     none. The first choices are the most frequent tags, so that what is tried first is good already.
     """
-    best, most = [*tags][:1], 0
-    waiting: list[tuple[list[str], int, int]] = [([], 0, (1 << max(tags.values()).bit_length()) - 1)]
+    best, most = list[str](), 0
+    waiting: list[tuple[list[str], int, int]] = [([], 0, reduce(or_, tags.values()))]
     for _ in range(MOST_TRIED):
         if not waiting:
             break
         chosen, covered, undecided = waiting.pop()
-        if covered.bit_count() > most:
-            best, most = chosen, covered.bit_count()
+        if covered > most:
+            best, most = chosen, covered
         able = {tag: places for tag, places in tags.items() if not places & ~undecided}
         possible = reduce(or_, able.values(), 0)
-        if covered.bit_count() + possible.bit_count() <= most:
+        if covered + possible.bit_count() <= most:
             continue
         caption = possible & -possible
         waiting.append((chosen, covered, undecided & ~caption))
         for tag, places in reversed(able.items()):
             if places & caption:
-                waiting.append(([*chosen, tag], covered | places, undecided & ~places))
+                waiting.append(([*chosen, tag], covered + places.bit_count(), undecided & ~places))
     return best
 
 
