@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lorapipe.evaluation.grid_plan import PART_PROMPTS, Cell, GridPlan
+from lorapipe.evaluation.probe_losses import Probe
 from lorapipe.evaluation.results import ImageStats, LowGuidance, Results, TagEffect
-from lorapipe.evaluation.selection import Probe, Scores, choose, margin, merit
+from lorapipe.evaluation.selection import Scores, choose, margin, merit
 from lorapipe.evaluation.translations import translation
 from lorapipe.evaluation.verdict import judge, voted
 from lorapipe.series import evenly_spaced

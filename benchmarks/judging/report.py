@@ -22,9 +22,10 @@ from lorapipe.evaluation import k_means, measures, visual_words
 from lorapipe.evaluation import scorer as scorer_module
 from lorapipe.evaluation.grid_plan import GridPlan, compared_captions
 from lorapipe.evaluation.measures import Reference
+from lorapipe.evaluation.probe_losses import Probe
 from lorapipe.evaluation.results import Kind, LowGuidance, Results
 from lorapipe.evaluation.scorer import CellScores, Scorer
-from lorapipe.evaluation.selection import Probe, Scores, merit
+from lorapipe.evaluation.selection import Scores, merit
 from lorapipe.evaluation.verdict import Verdict, judge, voted
 
 CAUSES = {"U-Net hot": ("unet_lr", -1), "U-Net cold": ("unet_lr", 1), "text encoder hot": ("text_encoder_lr", -1)}

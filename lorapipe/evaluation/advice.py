@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from statistics import fmean
 
 from lorapipe.evaluation.results import RATE_KNOBS, Results
 from lorapipe.evaluation.selection import identity
@@ -97,11 +96,3 @@ def double_rank(results: Results) -> dict[str, float | int | str]:
     """Twice the rank, where the adapter has one."""
     rank = results.knobs.get("adapter.rank")
     return {"adapter.rank": int(rank * 2)} if rank else {}
-
-
-def loss_still_falls(results: Results) -> bool:
-    """Whether the loss on held-out pictures is lowest at the last snapshot; not where none were held out."""
-    losses = [fmean(probe.held_out) for _, probe in sorted(results.probes.items()) if probe.held_out]
-    if not losses or not all(map(math.isfinite, losses)):
-        return False
-    return losses[-1] <= min([*losses, fmean(results.probe.held_out)])

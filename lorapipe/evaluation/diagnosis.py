@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Literal
 
 from lorapipe.evaluation.advice import Advice
@@ -29,8 +28,6 @@ FAITHLESS = 0.5
 """Following below this: most of what the prompt asks for is missing."""
 PRESENT = 0.3
 """Identity above this is a picture with the subject in it, if not all of it."""
-DIVERGED = 1.05
-"""A loss above so much of the base's: the weights are worse at the training pictures than none."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +42,3 @@ class Diagnosis:
 def use(results: Results) -> str:
     """The beginning of a headline: what to use."""
     return f"Use {results.best}"
-
-
-def is_worse_than_base(results: Results, step: int) -> bool:
-    """Whether a snapshot's loss on training pictures is no number, or clearly above the base's; not where it is unknown."""
-    probe = results.probes.get(step)
-    return probe is not None and not fmean(probe.training) <= DIVERGED * fmean(results.probe.training)

@@ -19,9 +19,10 @@ from lorapipe.evaluation.image_store import ImageStore
 from lorapipe.evaluation.measures import Reference
 from lorapipe.evaluation.nearest_pictures import nearest_pictures
 from lorapipe.evaluation.probe import Prober
+from lorapipe.evaluation.probe_losses import Probe
 from lorapipe.evaluation.results import Kind, LowGuidance, Results
 from lorapipe.evaluation.scorer import CellScores, Scorer
-from lorapipe.evaluation.selection import Probe, Scores, merit
+from lorapipe.evaluation.selection import Scores, merit
 from lorapipe.evaluation.verdict import judge, voted
 from lorapipe.formats import AdapterWeights
 from lorapipe.models import Model

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from statistics import fmean
 
 from lorapipe.evaluation.advice import Advice, half_rank, longer, rates
-from lorapipe.evaluation.diagnosis import FAITHLESS, PRESENT, WEAK, Diagnosis, is_worse_than_base, use
+from lorapipe.evaluation.diagnosis import FAITHLESS, PRESENT, WEAK, Diagnosis, use
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import GATE, Scores, following, heeded, identity, risen
+from lorapipe.evaluation.selection import GATE, Scores, following, heeded, identity
 
 NO_EFFECT = 0.2
 """Identity below this is not seen in the pictures."""
@@ -45,12 +44,11 @@ def _diverged(results: Results, step: int) -> bool:
         return True
     if _ruined(results, cells):
         return True
-    probe = results.probes.get(step)
-    if probe is None or not any(cell.strength >= 1 for cell in cells):
+    if not any(cell.strength >= 1 for cell in cells):
         return False
-    if not math.isfinite(fmean(probe.training)):
+    if not results.losses.is_finite(step):
         return True
-    return is_worse_than_base(results, step) and _most_shown(results, cells) < PRESENT
+    return results.losses.is_worse_than_base(step) and _most_shown(results, cells) < PRESENT
 
 
 def _ruined(results: Results, cells: Sequence[Cell]) -> bool:
@@ -82,7 +80,7 @@ def no_effect(results: Results) -> Diagnosis | None:
     if results.pooled:
         if max(map(identity, results.pooled.values())) >= NO_EFFECT:
             return None
-    elif risen(results.probes[results.best.step].training, results.probe.training):
+    elif results.losses.has_learnt(results.best.step):
         return None
     advice = Advice("Train longer, and faster.", {**longer(results, 2), **rates(results, 2)})
     return Diagnosis("no effect", "No effect yet: the pictures are still those of the base.", (advice,))

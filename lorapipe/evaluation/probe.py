@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lorapipe.evaluation.selection import Probe
+from lorapipe.evaluation.probe_losses import Probe
 from lorapipe.models import PLAIN_READING, Condition, Model, TextReading
 from lorapipe.series import evenly_spaced
 from lorapipe.training.data.latents import encode_latents, load_latents, missing_latents, picture_view

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from statistics import fmean
 
-from lorapipe.evaluation.advice import LEARNT, Advice, double_rank, half_rank, loss_still_falls, rates, train_more
-from lorapipe.evaluation.diagnosis import FAITHLESS, WEAK, Diagnosis, is_worse_than_base, use
+from lorapipe.evaluation.advice import LEARNT, Advice, double_rank, half_rank, rates, train_more
+from lorapipe.evaluation.diagnosis import FAITHLESS, WEAK, Diagnosis, use
 from lorapipe.evaluation.part_strengths import PartFault, part_names
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import Scores, following, following_error, identity, merit, risen, worse
+from lorapipe.evaluation.selection import Scores, following, following_error, identity, merit, worse
 
 WHOLE = 0.8
 """Identity above this leaves little to be wished for."""
@@ -29,7 +28,7 @@ def needs_lowering(results: Results) -> Diagnosis | None:
 def broke_down_early(results: Results) -> Diagnosis | None:
     """An earlier snapshot was worse than the base at its own training pictures: what came later is what it has recovered."""
     scores = results.scores_at(results.best.step)
-    early = [step for step in results.steps[:-1] if is_worse_than_base(results, step)]
+    early = [step for step in results.steps[:-1] if results.losses.is_worse_than_base(step)]
     if not early or scores is None or identity(scores) >= WHOLE:
         return None
     headline = f"{use(results)}: it broke down at first (step {early[0]}), and has not recovered all."
@@ -52,7 +51,7 @@ def unfollowed(results: Results) -> Diagnosis | None:
     scores = results.scores_at(results.best.step)
     if scores is None or not _ignores_prompts(scores):
         return None
-    if loss_still_falls(results) and identity(scores) < WHOLE:
+    if results.losses.still_falls() and identity(scores) < WHOLE:
         return None
     found = f"{use(results)}, though it ignores most of the prompt."
     return Diagnosis("over-trained", found, (_slower(results), *half_rank(results)))
@@ -78,21 +77,16 @@ def still_rising(results: Results) -> Diagnosis | None:
             worse(before, last) and merit(early) < pace * merit(last) and identity(before) < identity(last) < LEARNT
         )
     else:
-        rising = not results.scores and loss_still_falls(results) and _falling(results)
+        rising = not results.scores and results.losses.still_falls() and results.losses.has_risen(steps[-1], steps[-2])
     if not rising:
         return None
     advice = train_more(results, "It was still getting better at the end: train longer.")
     return Diagnosis("under-trained", f"{use(results)}: the last, and more steps would help.", (advice,))
 
 
-def _falling(results: Results) -> bool:
-    before, last = (results.probes[step].held_out for step in results.steps[-2:])
-    return risen(last, before)
-
-
 def from_the_start(results: Results) -> Diagnosis | None:
     """The first snapshot is the best, and the last clearly worse."""
-    if loss_still_falls(results) or results.best.step != results.steps[0] or len(results.steps) < 2:
+    if results.losses.still_falls() or results.best.step != results.steps[0] or len(results.steps) < 2:
         return None
     if not _last_is_worse(results):
         return None
@@ -103,8 +97,7 @@ def _last_is_worse(results: Results) -> bool:
     """Whether the last snapshot is worse than the best, by the held-out loss where there are no scores."""
     best, last = results.best.step, results.steps[-1]
     if not results.scores:
-        first, end = results.probes.get(best), results.probes.get(last)
-        return first is not None and end is not None and risen(first.held_out, end.held_out)
+        return results.losses.has_risen(best, last)
     scores, end_scores = results.scores_at(best), results.scores_at(last)
     return scores is not None and end_scores is not None and worse(end_scores, scores)
 
@@ -114,7 +107,7 @@ def stuck(results: Results) -> Diagnosis | None:
     scores = results.scores_at(results.best.step)
     if scores is None or identity(scores) >= WEAK:
         return None
-    if loss_still_falls(results):
+    if results.losses.still_falls():
         advice = train_more(results, "It has not arrived yet: train longer.")
         return Diagnosis(
             "under-trained", f"{use(results)}, though the likeness is weak: more steps would help.", (advice,)
@@ -140,8 +133,7 @@ def _more_like_it(results: Results) -> Advice:
     """A higher rate, since more steps have ceased to help; a lower one where the rate is at its limit: a snapshot was no
     better than the base at held-out pictures.
     """
-    base = results.probe.held_out
-    if base and any(not fmean(each.held_out) < fmean(base) for each in results.probes.values()):
+    if results.losses.was_no_better_unseen():
         what = (
             "It may become more like it: try a lower rate; it was no better than the base at pictures it has not seen."
         )

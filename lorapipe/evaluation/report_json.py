@@ -10,6 +10,7 @@ from statistics import fmean
 from lorapipe.evaluation.base_comparison import BaseComparison, OnBase
 from lorapipe.evaluation.evaluation_result import EvaluationResult
 from lorapipe.evaluation.grid_plan import PART_PROMPTS, Cell
+from lorapipe.evaluation.probe_losses import Probe
 from lorapipe.evaluation.report_data import (
     CellData,
     OnBaseData,
@@ -21,7 +22,7 @@ from lorapipe.evaluation.report_data import (
 )
 from lorapipe.evaluation.results import TagEffect
 from lorapipe.evaluation.scorer import CellScores
-from lorapipe.evaluation.selection import Probe, following, identity, merit, merit_error
+from lorapipe.evaluation.selection import following, identity, merit, merit_error
 from lorapipe.evaluation.tag_effects import idle_tags
 from lorapipe.evaluation.verdict import Verdict
 

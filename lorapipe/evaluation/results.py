@@ -11,7 +11,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lorapipe.evaluation.grid_plan import Cell
-from lorapipe.evaluation.selection import Probe, Scores, choose, lowest, order_of_equals, pooled, worse
+from lorapipe.evaluation.probe_losses import Probe, ProbeLosses
+from lorapipe.evaluation.selection import Scores, choose, pooled, worse
 
 if TYPE_CHECKING:
     from lorapipe.models import Role
@@ -114,6 +115,11 @@ class Results:
         }
 
     @cached_property
+    def losses(self) -> ProbeLosses:
+        """What the probes tell."""
+        return ProbeLosses(self.probe, self.probes)
+
+    @cached_property
     def pooled(self) -> dict[Cell, Scores]:
         """The valid cells with both parts at one strength, each pooled with the snapshots beside it."""
         return pooled({cell: each for cell, each in self.valid.items() if cell.uniform})
@@ -125,13 +131,12 @@ class Results:
             return self.chosen
         if not self.pooled:
             return self._best_by_probe()
-        return choose(self.pooled, order_of_equals(self.probes, self.probe))
+        return choose(self.pooled, self.losses.order_of_equals())
 
     def _best_by_probe(self) -> Cell:
         uniform = [cell for cell in self.cells if cell.uniform]
         cells = [cell for cell in uniform if cell not in self.broken] or uniform
-        probes = {cell.step: self.probes[cell.step] for cell in cells if cell.step in self.probes}
-        step = lowest(probes, self.probe) if probes else cells[-1].step
+        step = self.losses.lowest(cell.step for cell in cells) or cells[-1].step
         return min((cell for cell in cells if cell.step == step), key=lambda cell: abs(cell.strength - 1))
 
     @property
@@ -154,7 +159,7 @@ class Results:
     def last_sound(self) -> int:
         """The last snapshot that has not broken down: where a part that learns too fast shows first."""
         sound = [step for step in self.steps if any(cell.step == step for cell in self.valid)]
-        finite = [step for step in sound if step not in self.probes or math.isfinite(fmean(self.probes[step].training))]
+        finite = [step for step in sound if self.losses.is_finite(step)]
         return (finite or sound or [self.best.step])[-1]
 
     @property

@@ -25,8 +25,6 @@ from statistics import fmean, stdev
 
 from lorapipe.evaluation.grid_plan import Cell
 
-TELLING = 4
-"""Held-out pictures below this number tell nothing of memorising by their loss."""
 LEAST_MARGIN, MOST_MARGIN = 0.02, 0.10
 """Merits closer than 0.02 are equal to the eye; and of snapshots, however noisy the pictures, a tenth is a difference."""
 GATE = 0.8
@@ -173,7 +171,7 @@ def _mixed(scores: Scores, beside: Sequence[Scores]) -> Scores:
 def choose(
     scores: Mapping[Cell, Scores], order: Mapping[int, tuple[bool, float]] | None = None, errors: float = 1.0
 ) -> Cell:
-    """The cell to use, of those given; their scores must be finite. `order` is of snapshots, see `order_of_equals`.
+    """The cell to use, of those given; their scores must be finite. `order` is of snapshots, see `ProbeLosses`.
 
     Cells within so many standard errors of the highest are equal to it.
     """
@@ -199,65 +197,3 @@ def _at_one_strength(scores: Mapping[Cell, Scores], errors: float) -> dict[Cell,
 
     nearest = min(distance(cell) for cell, each in shown.items() if is_equal(each))
     return {cell: each for cell, each in shown.items() if distance(cell) == nearest}
-
-
-# ------------------------------------------------------------------------------------------------- without scores
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Loss at fixed noise and timesteps of some training pictures and some held-out ones, a number for each picture."""
-
-    training: tuple[float, ...]
-    held_out: tuple[float, ...] = ()
-
-
-def lowest(probes: Mapping[int, Probe], base: Probe) -> int:
-    """The step to use by the probe alone; `probes` by step, one at least.
-
-    With held-out pictures: the earliest step whose loss on them is the lowest, within one standard error. Without: the
-    loss on the training pictures falls for ever, so the earliest step that has made nine tenths of its way.
-    """
-    finite = {step: probe for step, probe in probes.items() if math.isfinite(fmean(probe.training))}
-    if not finite:
-        return max(probes)
-    if base.held_out:
-        best = min(finite.values(), key=lambda probe: fmean(probe.held_out))
-        return min(step for step, probe in finite.items() if not risen(best.held_out, probe.held_out))
-    way = {step: fmean(base.training) - fmean(probe.training) for step, probe in finite.items()}
-    most = max(way.values())
-    return min(step for step, gone in way.items() if gone >= most - 0.1 * abs(most))
-
-
-def order_of_equals(probes: Mapping[int, Probe], base: Probe) -> dict[int, tuple[bool, float]]:
-    """By step, which of equal snapshots comes first: the smallest does. Without the steps whose loss is no number.
-
-    With held-out pictures: the latest of those whose loss on them has not clearly risen above the lowest; the latest of
-    all where they are too few to tell. Without: the loss on the training pictures falls for ever, so it counts only down
-    to nine tenths of its way.
-    """
-    training = {step: loss for step, probe in probes.items() if math.isfinite(loss := fmean(probe.training))}
-    if base.held_out:
-        held_out = {step: probes[step].held_out for step in training if math.isfinite(fmean(probes[step].held_out))}
-        best = min(held_out.values(), key=fmean, default=())
-        tells = len(best) >= TELLING
-        return {step: (tells and risen(best, losses), -step) for step, losses in held_out.items()}
-    start = fmean(base.training)
-    floor = start - 0.9 * (start - min(training.values(), default=start))
-    return {step: (False, max(loss, floor)) for step, loss in training.items()}
-
-
-def risen(before: Sequence[float], after: Sequence[float]) -> bool:
-    """Whether losses of the same pictures have grown by more than one standard error of the difference."""
-    if len(before) < 2:
-        return bool(before) and after[0] - before[0] > 0.02 * before[0]
-    rise, error = paired_difference(before, after)
-    return rise > max(error, 1e-4 * fmean(before))
-
-
-def paired_difference(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
-    """The mean of the paired differences, and its standard error, which is 0 for a single pair."""
-    differences = [late - early for early, late in zip(before, after, strict=True)]
-    count, middle = len(differences), fmean(differences)
-    squares = sum((each - middle) ** 2 for each in differences)
-    return middle, math.sqrt(squares / (count - 1) / count) if count > 1 else 0.0

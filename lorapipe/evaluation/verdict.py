@@ -25,7 +25,7 @@ from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.part_strengths import part_advice, part_fault
 from lorapipe.evaluation.progress_rules import part_too_fast
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import choose, following, identity, merit, order_of_equals
+from lorapipe.evaluation.selection import choose, following, identity, merit
 from lorapipe.evaluation.tag_effects import tag_advice
 from lorapipe.evaluation.verdict_rules import diagnosis
 from lorapipe.evaluation.verdict_text import reasons
@@ -162,14 +162,13 @@ def _held(results: Results) -> float:
 
 def _nearest_one(results: Results) -> Cell:
     """The cell of the strength nearest 1 that nothing speaks clearly against: of that strength, the one usually chosen."""
-    order = order_of_equals(results.probes, results.probe)
-    return _best_at(results, choose(results.pooled, order, errors=2.0).strength)
+    return _best_at(results, choose(results.pooled, results.losses.order_of_equals(), errors=2.0).strength)
 
 
 def _best_at(results: Results, strength: float) -> Cell:
     """The cell to use of a strength that has one."""
     cells = {cell: each for cell, each in results.pooled.items() if cell.strength == strength}
-    return choose(cells, order_of_equals(results.probes, results.probe))
+    return choose(cells, results.losses.order_of_equals())
 
 
 def _sure(results: Results) -> float:

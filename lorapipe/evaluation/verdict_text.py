@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
 
 from lorapipe.evaluation.part_strengths import part_reasons
+from lorapipe.evaluation.probe_losses import TELLING
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import TELLING, Scores, following, identity, margin, merit, risen, worse
+from lorapipe.evaluation.selection import Scores, following, identity, margin, merit, worse
 
 BEYOND = 1.25
 """Saturation or contrast this many times outside what the base and the training pictures have is seen as wrong."""
@@ -62,14 +63,14 @@ def _memory(results: Results) -> Iterator[str]:
     if len(results.probe.held_out) < TELLING:
         yield f"Only {len(results.probe.held_out)} pictures were held out: too few to tell memorising by the loss."
         return
-    losses = {step: probe.held_out for step, probe in sorted(results.probes.items())}
-    finite = {step: fmean(loss) for step, loss in losses.items() if math.isfinite(fmean(loss))}
+    losses = {step: fmean(probe.held_out) for step, probe in sorted(results.probes.items())}
+    finite = {step: loss for step, loss in losses.items() if math.isfinite(loss)}
     if not finite:
         return
     least, last = min(finite, key=lambda step: finite[step]), max(finite)
     if finite[least] >= fmean(results.probe.held_out):
         yield "The loss on held-out pictures never fell below the base's: what was learnt does not carry over to them."
-    elif least != last and risen(losses[least], losses[last]):
+    elif least != last and results.losses.has_risen(least, last):
         yield f"The loss on held-out pictures is lowest at step {least} and has risen since: it memorises."
     else:
         yield "The loss on held-out pictures has not turned up: it has not begun to memorise."

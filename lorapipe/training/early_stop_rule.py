@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, pvariance
 
-from lorapipe.evaluation.selection import paired_difference, risen
+from lorapipe.evaluation.probe_losses import paired_difference, risen
 
 PATIENCE = 4
 """Consecutive checks without improvement before a training stops."""

@@ -20,7 +20,7 @@ JOB = (
     "trainer", "options", "record", "snapshots", "previews", "distributed_launch", "initial_weights", "training_continuation"
 )  # fmt: skip
 """Modules of the training job, which joins otherwise independent parts: the stage's context, files, pictures."""
-EVIDENCE = ("lorapipe.evaluation.probe", "lorapipe.evaluation.sampler", "lorapipe.evaluation.selection")
+EVIDENCE = ("lorapipe.evaluation.probe", "lorapipe.evaluation.probe_losses", "lorapipe.evaluation.sampler")
 """What early stopping and evaluation both use to measure a training."""
 LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
 SHARED = (
@@ -106,7 +106,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.training", "=lorapipe.models", *EVIDENCE, "lorapipe.pipeline.context", "lorapipe.pipeline.events",
         *SHARED, *LIGHT
     ),
-    "lorapipe.training.early_stop_rule": ("lorapipe.evaluation.selection",),
+    "lorapipe.training.early_stop_rule": ("lorapipe.evaluation.probe_losses",),
     "lorapipe.training": (
         "lorapipe.training", "=lorapipe.models", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
