@@ -27,7 +27,8 @@ from lorapipe.models import Checkpoint, TextReading
 from lorapipe.pipeline.artifacts import Dataset, Weights
 from lorapipe.pipeline.events import Log, Preview
 from lorapipe.spec import Destination, Duration, Ref, Source
-from lorapipe.stages.evaluate import Evaluate, advised_options
+from lorapipe.stages._training_settings import advised_options
+from lorapipe.stages.evaluate import Evaluate
 from lorapipe.stages.export import Export
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train

@@ -1,4 +1,4 @@
-"""Diagnosis of a training: what one rule of the verdict says of it, and the shares that the rules have in common."""
+"""Diagnosis of a training: what one rule of the verdict says of it, and the shares and words that rules have in common."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 
 from lorapipe.evaluation.advice import Advice
 from lorapipe.evaluation.results import Results
+from lorapipe.evaluation.selection import Scores, following, identity
 
 State = Literal[
     "good",
@@ -42,3 +43,16 @@ class Diagnosis:
 def use(results: Results) -> str:
     """The beginning of a headline: what to use."""
     return f"Use {results.best}"
+
+
+def shown(scores: Scores) -> str:
+    """How much a cell shows of the subject, and of what its prompts ask for."""
+    asked = following(scores)
+    return f"{percent(identity(scores))} of the subject" + (
+        "" if asked is None else f", {percent(asked)} of the prompts"
+    )
+
+
+def percent(share: float) -> str:
+    """A share as people read it."""
+    return f"{100 * share:.0f} %"

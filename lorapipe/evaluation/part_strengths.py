@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from lorapipe.evaluation.advice import Advice, part_rate
+from lorapipe.evaluation.diagnosis import shown
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import Scores, following, identity, margin, merit
+from lorapipe.evaluation.selection import Scores, margin, merit
 
 if TYPE_CHECKING:
     from lorapipe.models import Role
@@ -117,21 +118,10 @@ def part_reasons(results: Results) -> Iterator[str]:
         return
     yield (
         f"With the {part_names(results)[fault.role]} alone at {fault.strength:g} step {both.step} shows "
-        f"{_shown(apart[fault.cell])}; with both at 1: {_shown(apart[both])}."
+        f"{shown(apart[fault.cell])}; with both at 1: {shown(apart[both])}."
     )
 
 
 def part_names(results: Results) -> Mapping[Role, str]:
     """What people call the parts."""
     return {"denoiser": results.denoiser, "text_encoder": "text encoder"}
-
-
-def _shown(scores: Scores) -> str:
-    asked = following(scores)
-    return f"{_percent(identity(scores))} of the subject" + (
-        "" if asked is None else f", {_percent(asked)} of the prompts"
-    )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"

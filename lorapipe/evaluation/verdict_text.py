@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
 
+from lorapipe.evaluation.diagnosis import percent, shown
+from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.part_strengths import part_reasons
 from lorapipe.evaluation.probe_losses import TELLING
 from lorapipe.evaluation.results import Results
@@ -21,30 +23,30 @@ def reasons(results: Results) -> tuple[str, ...]:
 
 
 def _figures(results: Results) -> Iterator[str]:
-    """How much of the subject is shown, and how much of the prompts."""
-    scores = results.scores_at(results.best.step)
-    if scores is None:
+    """How much of the subject and of the prompts is shown: as the page's table says, then as the verdict counts."""
+    scores, counted = results.valid.get(results.best), results.pooled.get(results.best)
+    if scores is None or counted is None:
         yield f"{results.unscored}: this goes by the loss on fixed noise alone."
         return
     what = "of the subject's parts" if results.kind == "subject" else "of the way to the training pictures' style"
-    text = f"Its pictures show {_percent(identity(scores))} {what}"
+    text = f"Its pictures show {percent(identity(scores))} {what}"
     asked = following(scores)
     if asked is None:
         yield f"{text}. How well prompts are followed could not be measured: no tag of them is in some captions only."
     else:
-        yield f"{text}, and {_percent(asked)} of what the prompts ask for."
+        yield f"{text}, and {percent(asked)} of what the prompts ask for."
+    if (pooled := shown(counted)) != shown(scores):
+        yield f"With the pictures of the snapshots beside it, which count half: {pooled}."
 
 
 def _others(results: Results) -> Iterator[str]:
     """Compares it with the last snapshot."""
     chosen, last = results.best, results.steps[-1]
-    scores, end = results.scores_at(chosen.step), results.scores_at(last)
+    end_cell = Cell(last, chosen.strength, chosen.strength)
+    scores, end = results.pooled.get(chosen), results.pooled.get(end_cell)
     if chosen.step == last or scores is None or end is None:
         return
-    asked = following(end)
-    figures = f"{_percent(identity(end))} of the subject" + (
-        "" if asked is None else f", {_percent(asked)} of the prompts"
-    )
+    figures = shown(results.valid[end_cell])
     if worse(end, scores):
         yield f"The last snapshot, step {last}, is worse: {figures}."
     elif merit(end) > merit(scores):
@@ -83,8 +85,8 @@ def _guidance(results: Results) -> Iterator[str]:
         return
     what = "of the subject's parts" if results.kind == "subject" else "of the style"
     asked = following(low.scores)
-    figures = f"{_percent(identity(low.scores))} {what}" + (
-        "" if asked is None else f" and {_percent(asked)} of the prompts"
+    figures = f"{percent(identity(low.scores))} {what}" + (
+        "" if asked is None else f" and {percent(asked)} of the prompts"
     )
     effect = "burns them" if results.burns else "does them no harm"
     yield f"At CFG {low.low_cfg:g} its pictures show {figures}: CFG {low.cfg:g} {effect}."
@@ -99,7 +101,7 @@ def _appearance(results: Results) -> Iterator[str]:
         yield from _outside("contrast", stats.contrast, [each.contrast for each in normal])
     scores = results.valid.get(results.best)
     if scores is not None and scores.copied and (share := _copied(scores)) >= 0.25:
-        yield f"{_percent(share)} of its pictures are copies: far nearer to one training picture than to the others."
+        yield f"{percent(share)} of its pictures are copies: far nearer to one training picture than to the others."
 
 
 def _copied(scores: Scores) -> float:
@@ -110,7 +112,7 @@ def _outside(name: str, ours: float, normal: Sequence[float]) -> Iterator[str]:
     if ours > BEYOND * max(normal):
         yield f"The {name} is {ours / max(normal):.1f} times the base's and the training pictures': over-cooked."
     elif ours * BEYOND < min(normal):
-        yield f"The {name} is {_percent(ours / min(normal))} of the base's and the training pictures': washed out."
+        yield f"The {name} is {percent(ours / min(normal))} of the base's and the training pictures': washed out."
 
 
 SOURCES: tuple[Callable[[Results], Iterator[str]], ...] = (
@@ -121,10 +123,6 @@ SOURCES: tuple[Callable[[Results], Iterator[str]], ...] = (
     _memory,
     _appearance,
 )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
 
 
 # ----------------------------------------------------------------------------------------------------------- patches

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
-from lorapipe.atomic import write_text
-from lorapipe.errors import InputError, Problem, shortened
+from lorapipe.errors import Problem, shortened
 from lorapipe.evaluation import prompts
-from lorapipe.evaluation.grid_plan import MOST_CAPTIONS, GridPlan, compared_captions
-from lorapipe.formats import EMBEDDING
+from lorapipe.evaluation.grid_plan import MOST_CAPTIONS, GridPlan
 from lorapipe.models import Checkpoint
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Report, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.demand import Demand
-from lorapipe.pipeline.events import Log
 from lorapipe.spec import Source, param
 from lorapipe.stages import Stage
 from lorapipe.stages import _sampler_knobs as knobs
-from lorapipe.stages._evaluation_events import emit_metrics
-from lorapipe.stages._further_bases import base_name, encoded_by, on_several_bases
-from lorapipe.stages._sampler_inputs import READING, asked_prompts, sampling_options, words_added
-from lorapipe.stages._training_settings import adapter_of, advised_options, captioning_of, settings_line
+from lorapipe.stages._further_bases import base_name
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.device import Precision
-
-if TYPE_CHECKING:
-    from lorapipe.evaluation.base_comparison import BaseComparison
-    from lorapipe.evaluation.evaluation_result import EvaluationResult
-    from lorapipe.evaluation.image_store import ImageStore
-    from lorapipe.evaluation.sampler import SamplingOptions
-    from lorapipe.models import Family, Model
-    from lorapipe.training.adapters import Attachable
-    from lorapipe.training.data.manifest import Manifest
-    from lorapipe.training_record import TrainingRecord
 
 SURER = 2
 """How often `surer: auto` doubles the pictures at most."""
@@ -160,7 +143,7 @@ class Evaluate(knobs.PromptChecks):
             yield Problem(what, cure="Rename one of the files.", path=("bases",))
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
-        return Demand(painted=self._most_pictures(stages, self.pictures * 2**self._rounds) * -(-self.steps // 100))
+        return Demand(painted=self._most_pictures(stages, self.pictures * 2**self.rounds) * -(-self.steps // 100))
 
     def _most_pictures(self, stages: Mapping[str, Stage], count: int) -> int:
         """The largest number of pictures, with `count` of each prompt in each cell."""
@@ -180,197 +163,16 @@ class Evaluate(knobs.PromptChecks):
         return not roles or any(len(each) > 1 for each in roles)
 
     @property
-    def _rounds(self) -> int:
+    def rounds(self) -> int:
         """How often the pictures may be doubled."""
         return SURER if self.surer == "auto" else 0
 
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
-        usual, most = (self._most_pictures(stages, self.pictures * times) for times in (1, 2**self._rounds))
-        more = f"; where that leaves it unsure, up to {most} (surer: auto)" if self._rounds else ""
+        usual, most = (self._most_pictures(stages, self.pictures * times) for times in (1, 2**self.rounds))
+        more = f"; where that leaves it unsure, up to {most} (surer: auto)" if self.rounds else ""
         yield f"at most {usual} pictures of {self.steps} steps{more}"
 
     def run(self, context: Context) -> Report:
-        own = cast("Family", self.weights.model)
-        result, about = self._judged(own, context)
-        others = {base_name(base.checkpoint): self._judged(base, context)[0] for base in self._other_bases}
-        if not others:
-            emit_metrics(result, context)
-            return self._published(result, about, context)
-        from lorapipe.evaluation.base_comparison import compare
+        from lorapipe.stages._evaluation import Evaluation
 
-        name = about["base"] if about["base"] not in others else f"{about['base']} (trained on)"
-        compared = compare(
-            {name: result.results, **{each: found.results for each, found in others.items()}}, result.best
-        )
-        result = on_several_bases(result, compared)
-        emit_metrics(result, context)
-        return self._published(result, about | {"bases": compared.usage()}, context, compared, others)
-
-    @property
-    def _other_bases(self) -> tuple[Family, ...]:
-        """The further bases, each once; that of the weights is judged anyway."""
-        own = cast("Family", self.weights.model)
-        found = (replace(own, checkpoint=each) for each in dict.fromkeys(self.bases))
-        return tuple(each for each in found if each.checkpoint != own.checkpoint)
-
-    def _judged(self, base: Family, context: Context) -> tuple[EvaluationResult, dict[str, str]]:
-        """Judge the weights on a base, and return the settings that the report shows. Only results outlive it: no model."""
-        from lorapipe.evaluation.clip import Clip
-        from lorapipe.evaluation.evaluator import Evaluator
-        from lorapipe.evaluation.feature_cache import FeatureCache
-        from lorapipe.evaluation.features import FeatureReader
-        from lorapipe.evaluation.grid_sampler import GridSampler, PictureCounter
-        from lorapipe.evaluation.image_store import ImageStore
-        from lorapipe.evaluation.probe import Prober, compared, training_pictures
-        from lorapipe.evaluation.sampler import Sampler
-        from lorapipe.models import TextReading
-        from lorapipe.training.data.cache import Cache
-        from lorapipe.training.data.latents import Scene
-        from lorapipe.training.data.manifest import Manifest
-        from lorapipe.training.device import Compute
-        from lorapipe.training_record import TrainingRecord
-
-        dataset, record = self._dataset, TrainingRecord.load(self.weights.training) if self.weights.training else None
-        manifest, own = Manifest.load(dataset.manifest), cast("Family", self.weights.model)
-        compute = Compute.of(context.device, self.precision)
-        folder = self.clip.path if self.clip else None
-        clip = None if folder is None else Clip(folder, compute.device)
-        model = compute.model(base, context.model_cache)
-        adapter, parts, reading = self._adapter(record, model)
-        options, plan = self._sampling_options(own, reading), self._plan(own, parts, context)
-        scene = Scene(dataset.images, manifest.background, dataset.masks)
-        cache, captioning = Cache(context.cache), captioning_of(record, manifest)
-        captions = [captioning.canonical(each.caption) for each in compared(manifest)]
-        plan = replace(plan, captions=len(compared_captions(captions)))
-        asked = asked_prompts(self.prompts, record, manifest, captioning, context)
-        pictures = context.resume / "pictures"
-        if base is not own:
-            plan, pictures = (
-                replace(plan, part_strengths=(), low_cfg=None),
-                pictures / "bases" / base_name(base.checkpoint),
-            )
-            manifest = encoded_by(manifest, base, model, compute.dtype, cache)
-        images = ImageStore(pictures, asked, self.pictures, self.seed)
-        counter = PictureCounter(plan.pictures(len(asked), self.pictures), context.emit)
-        prober = Prober(model, manifest, scene, cache, captioning, TextReading(**reading))
-        evaluator = Evaluator(
-            model=model,
-            adapter=adapter,
-            snapshots={each.step: each.path for each in self.weights.snapshots},
-            plan=plan,
-            grid=GridSampler(Sampler(model, options, context.emit), images, self.batch, counter, context.check),
-            prober=prober,
-            clip=clip,
-            training=training_pictures(manifest, scene),
-            captions=captions,
-            knobs=advised_options(own, record) if record else {},
-            kind=None if self.kind == "auto" else self.kind,
-            features=FeatureCache(FeatureReader(model), kept=self._rounds > 0),
-            rounds=self._rounds,
-        )
-        with words_added(self.embeddings, model):
-            result = evaluator.run()
-        return result, self._about(own, record, manifest, options, folder, result.images)
-
-    def _adapter(
-        self, record: TrainingRecord | None, model: Model
-    ) -> tuple[Attachable, tuple[str, ...], dict[str, Any]]:
-        """Return what attaches snapshots to a model, the parts that they change, and how their training read captions."""
-        from lorapipe import formats
-        from lorapipe.training.adapter_layers.weights_adapter import ReplaceableWeights
-
-        if record:
-            return adapter_of(record), tuple(record.rates), record.reading
-        last = formats.open(self.weights.snapshots[-1].path, model.kohya_names())
-        return ReplaceableWeights(last), tuple(last.parts), dict(READING)
-
-    @property
-    def _dataset(self) -> Dataset:
-        """The pictures to compare with."""
-        found = self.dataset or self.weights.dataset
-        if found is None:
-            what = "the weights were not trained here, so there are no pictures to compare with."
-            raise InputError(what, where="dataset", cure="Name a prepare stage as dataset.")
-        return found
-
-    def _sampling_options(self, base: Family, reading: Mapping[str, Any]) -> SamplingOptions:
-        native = base.native_size()
-        size = self.size.size if self.size else (native, native)
-        cfg = self._guidance(base)
-        return sampling_options(base, size, self.steps, cfg, self.sampler, self.negative_prompt, reading)
-
-    def _guidance(self, base: Family) -> float:
-        return base.usual_cfg() if self.cfg is None else self.cfg
-
-    def _plan(self, base: Family, parts: Sequence[str], context: Context) -> GridPlan:
-        from lorapipe.series import evenly_spaced
-
-        steps = [each.step for each in evenly_spaced(self.weights.snapshots, self.snapshots)]
-        low = self.low_cfg if self.low_cfg is not None and self.low_cfg < self._guidance(base) else None
-        if [*parts] == [EMBEDDING]:
-            text = "an embedding has no strength: a prompt has its vectors or not. It is sampled at strength 1 only"
-            context.emit(Log(text=text))
-            return GridPlan(tuple(steps), (1.0,), low_cfg=low)
-        roles = {base.role(part) for part in parts if part != EMBEDDING}
-        apart = self.part_strengths if len(roles) > 1 else ()
-        return GridPlan(tuple(steps), self.strengths, apart, low)
-
-    def _about(
-        self,
-        base: Family,
-        record: TrainingRecord | None,
-        manifest: Manifest,
-        options: SamplingOptions,
-        clip: Path | None,
-        images: ImageStore,
-    ) -> dict[str, str]:
-        """Return the settings that the report shows; they do not depend on the machine or the day."""
-        pictures = f"{len(manifest.training)} pictures; {len(manifest.held_out)} held out"
-        whole = record is not None and [*record.rates] == [EMBEDDING]
-        first = f", {images.first} at first, which did not tell" if images.first else ""
-        return {
-            "base": record.base_name if record else base.checkpoint.plain().rpartition("/")[2],
-            **({"trained on": pictures, "training": settings_line(record)} if record else {"compared with": pictures}),
-            "prompts": " · ".join(images.prompts),
-            **({"negative prompt": self.negative_prompt} if self.negative_prompt else {}),
-            "pictures": f"{images.count} a prompt{first}, {options.size[0]}×{options.size[1]}, seeds from {self.seed}",
-            "sampling": f"{options.steps} steps of {options.solver}, CFG {options.cfg:g}",
-            **({"strengths": ", ".join(f"{strength:g}" for strength in self.strengths)} if not whole else {}),
-            **({} if clip is None else {"CLIP": clip.name}),
-        }
-
-    def _published(
-        self,
-        result: EvaluationResult,
-        about: Mapping[str, str],
-        context: Context,
-        compared: BaseComparison | None = None,
-        others: Mapping[str, EvaluationResult] | None = None,
-    ) -> Report:
-        from lorapipe.evaluation import grid_image, report, report_json, report_model
-        from lorapipe.training import metrics_log
-        from lorapipe.training.publish import link_or_copy
-
-        out = context.out
-        rows = metrics_log.read(self.weights.log) if self.weights.log else []
-        log = [(row.step, row.values["loss"]) for row in rows]
-        tables = report_model.tables(result)
-        if compared and others:
-            tables.append(report_model.bases_table(result, others, compared))
-        grid = grid_image.draw(result.verdict.headline, about["sampling"], result.training, tables)
-        grid_image.save(grid, out / "grid.png")
-        write_text(report.page(report_model.report_model(result, grid, about, log)), out / "report.html")
-        write_text(report_json.as_json(report_json.report_data(result, about, compared)), out / "report.json")
-        link_or_copy(result.images.folder, out / "pictures")
-        best = tuple(each for each in self.weights.snapshots if each.step == result.best.step)
-        return Report(
-            page=out / "report.html",
-            data=out / "report.json",
-            grid=out / "grid.png",
-            best=replace(
-                self.weights,
-                snapshots=best,
-                strength=result.best.strength,
-                usage=compared.usage() if compared else None,
-            ),
-        )
+        return Evaluation(self, context).run()

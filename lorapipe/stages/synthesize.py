@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
-from lorapipe.atomic import write_text
-from lorapipe.errors import InputError, LorapipeError, Problem
+from lorapipe.errors import InputError, Problem
 from lorapipe.evaluation import prompts
 from lorapipe.evaluation.reference_views import CAPTIONED
 from lorapipe.models import Family
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Pictures, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.demand import Demand
-from lorapipe.pipeline.events import Log
 from lorapipe.spec import Source, param
 from lorapipe.stages import Stage
 from lorapipe.stages import _sampler_knobs as knobs
 from lorapipe.stages._merge_inputs import AdapterWeight
 from lorapipe.stages._picture_folder import PictureFolder
-from lorapipe.stages._sampler_inputs import READING, asked_prompts, sampling_options, words_added
-from lorapipe.stages._synthesis_pictures import (
-    TruePictures,
-    ask_person,
-    earlier_pictures,
-    generated_entry,
-    painted_over,
-)
-from lorapipe.stages._training_settings import captioning_of
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.device import Precision
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from lorapipe.evaluation.candidates import Candidate
-    from lorapipe.evaluation.picture_synthesis import PictureSynthesis, Style
-    from lorapipe.evaluation.sampler import SamplingOptions
-    from lorapipe.formats import AdapterWeights
-    from lorapipe.models import Model
-    from lorapipe.training_record import TrainingRecord
-
-CFG = 6.0
-"""Classifier-free guidance of pictures to train on: 5 to 7, since burnt colours are learnt (guide §9)."""
 
 
 @dataclass(frozen=True)
@@ -185,151 +160,8 @@ class Synthesize(knobs.PromptChecks):
         yield f"at most {painted} pictures of {self.steps} steps, of which {self.choose} are chosen"
 
     def run(self, context: Context) -> Pictures:
-        from lorapipe.evaluation.candidates import best_that_differ, mean_likeness
+        from lorapipe.stages._synthesis import Synthesis
 
         if problems := [*self.problems()]:
             raise InputError(problems)
-        synthesis = self._synthesis(context)
-        with words_added(self.embeddings, synthesis.grid.sampler.model):
-            candidates, patches = synthesis.run()
-        again = [each for folder in self.again for each in earlier_pictures(folder.path)]
-        earlier, their_patches = synthesis.judged_again(again)
-        candidates, patches = [*candidates, *earlier], [*patches, *their_patches]
-        choice = best_that_differ(candidates, patches, self.choose, self.least_likeness)
-        if self.ask:
-            choice = choice._replace(chosen=ask_person(choice.chosen, candidates, self.choose, context))
-        passed = ", ".join(f"{count} {reason}" for reason, count in choice.passed_over.items())
-        told = (
-            f"{len(choice.chosen)} of {len(candidates)} pictures chosen{f'; passed over: {passed}' if passed else ''}"
-        )
-        if not choice.chosen:
-            what = f"none of {len(candidates)} pictures is fit to train on: {passed}."
-            raise LorapipeError(what, cure="Train longer, write other prompts, or lower least_likeness.")
-        likeness = mean_likeness(choice.chosen)
-        told += "" if likeness is None else f"; likeness {likeness:.0%}"
-        context.emit(Log(text=told))
-        self._guard(likeness, synthesis, context)
-        return self._published(choice.chosen, candidates, synthesis.true, likeness, context)
-
-    # --------------------------------------------------------------------------------------------------- what it paints
-
-    def _synthesis(self, context: Context) -> PictureSynthesis:
-        from lorapipe.evaluation.feature_cache import FeatureCache
-        from lorapipe.evaluation.features import FeatureReader
-        from lorapipe.evaluation.grid_sampler import GridSampler, PictureCounter
-        from lorapipe.evaluation.image_store import ImageStore
-        from lorapipe.evaluation.picture_synthesis import PictureSynthesis
-        from lorapipe.evaluation.sampler import Sampler
-        from lorapipe.training.adapter_layers.weights_adapter import WeightsAdapter
-        from lorapipe.training.device import Compute
-        from lorapipe.training_record import TrainingRecord
-
-        record = TrainingRecord.load(self.weights.training) if self.weights and self.weights.training else None
-        true = TruePictures.of(self._true_set, record)
-        model = Compute.of(context.device, self.precision).model(self._base, context.model_cache)
-        learned = self._learned(model)
-        sampler = Sampler(model, self._options(record, true), context.emit)
-        images = ImageStore(context.resume / "pictures", self._asked(record, true, context), self.pictures, self.seed)
-        start = (
-            None if self.denoise is None else partial(painted_over, true.pictures, sampler, self.denoise, self.pictures)
-        )
-        counter = PictureCounter(0, context.emit)
-        found = PictureSynthesis(
-            grid=GridSampler(sampler, images, self.batch, counter, context.check, start),
-            adapter=WeightsAdapter(learned),
-            parts=learned.parts,
-            strengths=self.strengths or (self.weights.strength if self.weights else 1.0,),
-            features=FeatureCache(FeatureReader(model)),
-            true=true.pictures,
-            captions=true.captions,
-            styles=[*self._styles(model)],
-            kind=None if self.kind == "auto" else self.kind,
-        )
-        counter.total = found.pictures()
-        return found
-
-    @property
-    def _true_set(self) -> Dataset | None:
-        return self.against or (self.weights.dataset if self.weights else None)
-
-    @property
-    def _base(self) -> Family:
-        if self.base is not None:
-            return self.base
-        given = self.weights.model if self.weights else self.against and self.against.base
-        return cast("Family", given)
-
-    def _learned(self, model: Model) -> AdapterWeights:
-        """The weights, empty ones for the base alone."""
-        from lorapipe import formats
-        from lorapipe.formats import AdapterWeights
-
-        return formats.open(self.weights.snapshots[-1].path, model.kohya_names()) if self.weights else AdapterWeights()
-
-    def _options(self, record: TrainingRecord | None, true: TruePictures) -> SamplingOptions:
-        base, reading = self._base, record.reading if record else dict(READING)
-        trained = record.resolution if record else true.resolution
-        native = base.native_size()
-        size = self.size.size if self.size else trained or (native, native)
-        cfg = min(CFG, base.usual_cfg()) if self.cfg is None else self.cfg
-        return sampling_options(base, size, self.steps, cfg, self.sampler, self.negative_prompt, reading)
-
-    def _asked(self, record: TrainingRecord | None, true: TruePictures, context: Context) -> tuple[str, ...]:
-        if prompts.AUTO not in self.prompts or true.manifest is None:
-            return tuple(dict.fromkeys(self.prompts))
-        return asked_prompts(self.prompts, record, true.manifest, captioning_of(record, true.manifest), context)
-
-    def _styles(self, model: Model) -> Iterator[Style]:
-        from lorapipe import formats
-        from lorapipe.evaluation.picture_synthesis import Style
-        from lorapipe.training.adapter_layers.weights_adapter import WeightsAdapter
-
-        for number, each in enumerate(self.styles, start=1):
-            learned = formats.open(each.file.path, model.kohya_names())
-            text = each.strength if each.text_encoder_strength is None else each.text_encoder_strength
-            strengths = {part: each.strength if part == model.denoiser else text for part in model.trainable}
-            name = f"{number}-{each.file.path.stem}" if len(self.styles) > 1 else each.file.path.stem
-            yield Style(name, WeightsAdapter(learned), learned.parts, strengths)
-
-    # --------------------------------------------------------------------------------------------------- what it gives
-
-    def _guard(self, likeness: float | None, synthesis: PictureSynthesis, context: Context) -> None:
-        """Fail where the chosen pictures are less like the true ones than the earlier stage's; both are measured here."""
-        from lorapipe.evaluation.candidates import mean_likeness
-
-        if self.after is None or likeness is None:
-            return
-        earlier, _ = synthesis.judged_again(earlier_pictures(self.after.folder))
-        before = mean_likeness(earlier)
-        if before is None:
-            return
-        context.emit(Log(text=f"likeness to the true pictures: {likeness:.0%}, and {before:.0%} of the round before"))
-        if likeness < before * (1 - self.most_fall):
-            what = (
-                f"the pictures' likeness to the true ones fell from {before:.0%} to {likeness:.0%}: it goes no further."
-            )
-            cure = "Use the weights of the round before, or change prompts, strengths or styles."
-            raise LorapipeError(what, cure=cure)
-
-    def _published(
-        self,
-        chosen: Sequence[Candidate],
-        candidates: Sequence[Candidate],
-        true: Sequence[Image],
-        likeness: float | None,
-        context: Context,
-    ) -> Pictures:
-        from lorapipe.evaluation import choice_sheet
-        from lorapipe.training.data import generated_pictures
-        from lorapipe.training.publish import link_or_copy
-
-        folder, sheet = context.out / "pictures", context.out / "sheet.png"
-        entries = []
-        for number, each in enumerate(chosen, start=1):
-            picture = folder / f"{number:02d}.png"
-            link_or_copy(each.path, picture)
-            write_text(f"{each.prompt}\n", picture.with_suffix(".txt"))
-            entries.append(generated_entry(picture, each))
-        generated_pictures.save(entries, likeness, folder)
-        choice_sheet.save(true, chosen, candidates, sheet)
-        return Pictures(folder=folder, sheet=sheet, likeness=likeness)
+        return Synthesis(self, context).run()
