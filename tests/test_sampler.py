@@ -11,7 +11,7 @@ from PIL.Image import Image
 
 from lorapipe.evaluation.sampler import Sampler, SamplingOptions
 from lorapipe.models import Model
-from lorapipe.training.diffusion import SolverName
+from lorapipe.training.solver_names import SolverName
 from pipelines import pipeline_of
 
 RECIPE = SamplingOptions(size=(64, 64), steps=4, cfg=4.0, solver="ddim", negative="blue")

@@ -11,7 +11,7 @@ import tiny
 from lorapipe.evaluation.sampler import Sampler, SamplingOptions
 from lorapipe.models import Family
 from lorapipe.models.sd2 import SD2
-from lorapipe.training.diffusion import SolverName
+from lorapipe.training.solver_names import SolverName
 
 REGISTRY = Family.registry
 assert REGISTRY is not None

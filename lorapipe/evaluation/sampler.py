@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from lorapipe.models import Condition, Model
     from lorapipe.pipeline.events import Event
-    from lorapipe.training.diffusion import Solver, SolverName
+    from lorapipe.training.diffusion import Solver
+    from lorapipe.training.solver_names import SolverName
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lorapipe.spec import Source
     from lorapipe.training.caption_augment import Captioning
     from lorapipe.training.data.manifest import Manifest
-    from lorapipe.training.diffusion import SolverName
+    from lorapipe.training.solver_names import SolverName
     from lorapipe.training_record import TrainingRecord
 
 READING: Mapping[str, Any] = {"max_tokens": 75, "clip_skip": 1, "weighted": False}

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from lorapipe.errors import Problem
 from lorapipe.spec import param
 from lorapipe.stages import Stage, _prompt_syntax
-
-SolverName = Literal["dpm++", "ddim", "euler"]
-"""The names of solvers, as `lorapipe.training.diffusion` has them, which imports torch."""
 
 
 def negative_prompt() -> Any:

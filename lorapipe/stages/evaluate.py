@@ -19,6 +19,7 @@ from lorapipe.stages import _sampler_knobs as knobs
 from lorapipe.stages._further_bases import base_name
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.device import Precision
+from lorapipe.training.solver_names import SolverName
 
 SURER = 2
 """How often `surer: auto` doubles the pictures at most."""
@@ -93,7 +94,7 @@ class Evaluate(knobs.PromptChecks):
         le=50,
         rare=True,
     )
-    sampler: knobs.SolverName = knobs.sampler()
+    sampler: SolverName = knobs.sampler()
     size: Resolution | None = param(
         None, "size of the pictures in pixels: 512, or 512x768 (width x height); by default the base's native size"
     )

@@ -18,6 +18,7 @@ from lorapipe.stages import _sampler_knobs as knobs
 from lorapipe.stages._sampler_inputs import READING, sampling_options
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.device import Precision
+from lorapipe.training.solver_names import SolverName
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +61,7 @@ class Paint(knobs.PromptChecks):
     cfg: float | None = param(
         None, "scale of classifier-free guidance; empty: 7 for Stable Diffusion, and 4 for pocket", ge=1, le=50
     )
-    sampler: knobs.SolverName = knobs.sampler()
+    sampler: SolverName = knobs.sampler()
     size: Resolution | None = param(
         None, "size of the pictures in pixels: 512, or 512x768 (width x height); by default that of the training"
     )

@@ -20,6 +20,7 @@ from lorapipe.stages._merge_inputs import AdapterWeight
 from lorapipe.stages._picture_folder import PictureFolder
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.device import Precision
+from lorapipe.training.solver_names import SolverName
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Synthesize(knobs.PromptChecks):
         ge=1,
         le=50,
     )
-    sampler: knobs.SolverName = knobs.sampler()
+    sampler: SolverName = knobs.sampler()
     size: Resolution | None = param(
         None, "size of the pictures in pixels: 512, or 512x768 (width x height); by default that of the training"
     )

@@ -11,12 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-SolverName = Literal["dpm++", "ddim", "euler"]
+from lorapipe.training.solver_names import SolverName
+
 Weights = Callable[[Tensor], Tensor]
 """Signal-to-noise ratios (B,) → weights (B,)."""
 FLOW_TIMESTEPS = 1000

@@ -58,7 +58,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training.model_libraries": ("lorapipe.library_imports",),
     "lorapipe.spec": ("lorapipe.registry", "lorapipe.regular_files", *LIGHT),
     "lorapipe.pipeline": ("=lorapipe.stages", *ENGINE),
-    "lorapipe.training.diffusion": (),
+    "lorapipe.training.diffusion": ("lorapipe.training.solver_names",),
+    "lorapipe.training.solver_names": (),
     **{f"lorapipe.training.{name}": (f"=lorapipe.training.{name}", *LIGHT) for name in REGISTRIES},
     "lorapipe.models": (
         "=lorapipe.models", "=lorapipe.pocket", "lorapipe.file_signatures", "lorapipe.training.diffusion", *LIGHT
