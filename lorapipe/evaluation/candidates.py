@@ -36,8 +36,13 @@ class Figures:
 
     @property
     def merit(self) -> float:
-        """Likeness × following × sound × (1 − copied), each within 0 … 1; what is not known counts 1."""
-        known = (self.likeness, self.following, self.sound, None if self.copied is None else 1 - self.copied)
+        """Likeness × following × sound, each within 0 … 1, and 0 for a copy; what is not known counts 1.
+
+        Short of a copy the same pose and place is no fault of a picture's: how it differs is for the choice to weigh.
+        """
+        if self.copied is not None and self.copied >= COPY:
+            return 0.0
+        known = (self.likeness, self.following, self.sound)
         return math.prod(min(max(each, 0.0), 1.0) for each in known if each is not None)
 
 
@@ -119,7 +124,7 @@ class Choice(NamedTuple):
 def best_that_differ(
     candidates: Sequence[Candidate], patches: Sequence[Array], count: int, least_likeness: float
 ) -> Choice:
-    """Choose up to `count` candidates that are good and differ: see `maximal_marginal_relevance`.
+    """Choose up to `count` candidates that are good and differ: see `maximal_marginal_relevance`; of every prompt as many.
 
     `patches` are the places of each candidate's picture (see `Seen.patches`). Passed over are copies of true pictures,
     pictures with artefacts, those with less than `least_likeness` of the highest likeness, and stand-outs.
@@ -134,7 +139,10 @@ def best_that_differ(
         if reason:
             passed_over[reason] = passed_over.get(reason, 0) + 1
         merits.append(0.0 if reason else max(each.figures.merit, 1e-6))
-    return Choice([candidates[place] for place in choose(merits, vectors, count)], passed_over)
+    return Choice(
+        [candidates[place] for place in choose(merits, vectors, count, [each.prompt for each in candidates])],
+        passed_over,
+    )
 
 
 def _refusal(figures: Figures, least: float) -> str:

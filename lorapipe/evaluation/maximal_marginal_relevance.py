@@ -7,7 +7,9 @@ the middle one among all pictures: beyond that, two pictures simply differ.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,10 +27,11 @@ FEWEST = 4
 """Among fewer pictures none can stand out."""
 
 
-def choose(merits: Sequence[float], vectors: Array, count: int) -> list[int]:
+def choose(merits: Sequence[float], vectors: Array, count: int, groups: Sequence[str] = ()) -> list[int]:
     """Return the indices of up to `count` pictures, the first chosen first; those of merit 0 are never chosen.
 
-    `vectors` (N, d) are the pictures' features, alike where the pictures are.
+    `vectors` (N, d) are the pictures' features, alike where the pictures are. `groups` are what they are of: no group has
+    more than its share, unless others have no more pictures.
     """
     left = [place for place, merit in enumerate(merits) if merit > 0]
     if not left:
@@ -42,8 +45,11 @@ def choose(merits: Sequence[float], vectors: Array, count: int) -> list[int]:
         novelty = min(1.0, nearest / usual) if usual else 1.0
         return merits[place] * (1 - NOVELTY + NOVELTY * novelty)
 
+    of = groups or [""] * len(merits)
+    share = ceil(count / len({of[place] for place in left}))
     while left and len(chosen) < count:
-        best = max(left, key=value)
+        had = Counter(of[place] for place in chosen)
+        best = max(left, key=lambda place: (had[of[place]] < share, value(place)))
         chosen.append(best)
         left.remove(best)
     return chosen

@@ -161,7 +161,7 @@ class PictureSynthesis:
             return CandidateScorer(asked, asked)
         own = self._of_captions.images
         described = self.features(own, BASE)
-        true = Scorer(Reference(training, captions, described, own.prompts, own.prompt_of), self.kind)
+        true = Scorer(Reference(training, captions, described, own.prompts, own.prompt_of, few=True), self.kind)
         return CandidateScorer(true, asked)
 
     def _seen(self, paths: Sequence[Path]) -> Seen:

@@ -34,7 +34,7 @@ class Synthesize(knobs.PromptChecks):
         "regularization images",
         "sample",
     )
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Pictures

@@ -25,7 +25,8 @@ class Reference:
 
     `captions` are those of `training`, as the trainer read them; `prompt_of[n]` is the prompt of the n-th picture of every
     cell, the base's too. `clip` is None unless the user names one. `captioned` is what the base paints of some captions, all
-    from one noise, those of the training pictures `captioned_of`; None where that was not painted.
+    from one noise, those of the training pictures `captioned_of`; None where that was not painted. `few`: the training
+    pictures are views of one or two (see `reference_views`), which say nothing of how true pictures differ.
     """
 
     training: Seen
@@ -36,6 +37,7 @@ class Reference:
     clip: Clip | None = None
     captioned: Seen | None = None
     captioned_of: Sequence[int] = ()
+    few: bool = False
 
 
 class Measure(ABC):
