@@ -30,6 +30,7 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log
 from lorapipe.series import evenly_spaced
 from lorapipe.stages._evaluation_events import emit_metrics
+from lorapipe.stages._evaluation_options import EvaluationOptions
 from lorapipe.stages._further_bases import base_name, encoded_by, on_several_bases
 from lorapipe.stages._sampler_inputs import READING, asked_prompts, sampling_options, words_added
 from lorapipe.stages._training_settings import adapter_of, advised_options, captioning_of, settings_line
@@ -44,7 +45,6 @@ from lorapipe.training_record import TrainingRecord
 
 if TYPE_CHECKING:
     from lorapipe.models import Family, Model
-    from lorapipe.stages.evaluate import Evaluate
     from lorapipe.training.adapters import Attachable
 
 
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 class Evaluation:
     """One run of the stage. Of each base only results outlive its turn: no model."""
 
-    stage: Evaluate
+    stage: EvaluationOptions
     context: Context
 
     def run(self) -> Report:

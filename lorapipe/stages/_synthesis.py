@@ -23,6 +23,7 @@ from lorapipe.pipeline.artifacts import Pictures
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log
 from lorapipe.stages._sampler_inputs import READING, asked_prompts, sampling_options, words_added
+from lorapipe.stages._synthesis_options import SynthesisOptions
 from lorapipe.stages._synthesis_pictures import (
     TruePictures,
     ask_person,
@@ -39,7 +40,6 @@ from lorapipe.training_record import TrainingRecord
 
 if TYPE_CHECKING:
     from lorapipe.models import Family, Model
-    from lorapipe.stages.synthesize import Synthesize
 
 CFG = 6.0
 """Classifier-free guidance of pictures to train on: 5 to 7, since burnt colours are learnt (guide §9)."""
@@ -49,7 +49,7 @@ CFG = 6.0
 class Synthesis:
     """One run of the stage."""
 
-    stage: Synthesize
+    stage: SynthesisOptions
     context: Context
 
     def run(self) -> Pictures:
