@@ -92,6 +92,7 @@ def same(ours: Weights, theirs: Weights) -> None:
         assert mine.path.read_bytes() == other.path.read_bytes()
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("case", TRAININGS)
 def test_static_buffers_change_no_training(folder: Any, dataset: Dataset, case: str) -> None:
     """Masks, weights of regularisation pictures, two shapes, and what the case adds."""
@@ -293,6 +294,7 @@ CASES: dict[str, tuple[str, Adapter, TextReading, Checkpoints]] = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("case", CASES)
 def test_repeated_operations_train_alike(models: Callable[[str], Model], case: str) -> None:
     """The losses and weights of a training whose passes are recorded and repeated are those of a plain one."""

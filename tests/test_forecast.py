@@ -272,6 +272,7 @@ FINETUNES = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("optimizer", [AdamW(), Lion(), Sgd()], ids=lambda each: each.name)
 @pytest.mark.parametrize("form", FINETUNES)
 def test_the_memory_of_a_finetune_is_what_is_allocated(form: str, optimizer: Optimizer, tmp_path: Path) -> None:
@@ -301,6 +302,7 @@ def test_the_memory_of_a_finetune_is_what_is_allocated(form: str, optimizer: Opt
     attached.detach()
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     "adapter",
     [

@@ -47,6 +47,7 @@ def written(folder: Path, preset: str) -> Path:
     return file
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_preset_trains_and_exports(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,7 @@ def trained(folder: Path, dataset: Dataset, name: str, **knobs: Any) -> tuple[li
     return losses, [each.path.read_bytes() for each in weights.snapshots]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("case", TRAININGS)
 def test_it_changes_no_training(dataset: Dataset, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
