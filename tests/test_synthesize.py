@@ -16,6 +16,7 @@ from PIL import Image
 
 from lorapipe import formats
 from lorapipe.errors import InputError, LorapipeError, Unanswered
+from lorapipe.evaluation.candidates import Figures
 from lorapipe.evaluation.maximal_marginal_relevance import choose, stand_outs
 from lorapipe.evaluation.reference_views import views
 from lorapipe.evaluation.sampler import Sampler, SamplingOptions, Start
@@ -73,6 +74,19 @@ def test_the_best_comes_first_and_then_what_differs_from_it() -> None:
     assert choose([0.2, 0.1, 0.9, 0.0, 0.0], vectors, 9) == [2, 0, 1]  # what is worth nothing is never chosen
     assert choose([0.0], vectors[:1], 2) == []
     assert choose([0.3], vectors[:1], 2) == [0]
+
+
+def test_every_prompt_has_its_share_of_what_is_chosen() -> None:
+    vectors = np.array([[0.0, 0], [4, 0], [9, 9], [4, 9], [0, 9]], dtype=np.float32)
+    merits, prompts = [1.0, 0.9, 0.5, 0.8, 0.0], ["snow", "snow", "beach", "snow", "meadow"]
+    assert choose(merits, vectors, 2) == [0, 3]
+    assert choose(merits, vectors, 2, prompts) == [0, 2]
+    assert choose(merits, vectors, 4, prompts) == [0, 3, 2, 1]  # no more are left of the beach
+
+
+def test_the_pose_of_a_true_picture_costs_no_merit_and_a_copy_has_none() -> None:
+    assert Figures(0.9, 0.8, 1.0, copied=0.4).merit == pytest.approx(0.72)
+    assert Figures(0.9, 0.8, 1.0, copied=0.5).merit == 0
 
 
 def test_what_is_far_from_all_others_stands_out() -> None:

@@ -12,14 +12,16 @@ from random import Random
 import families
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lorapipe.evaluation import measures
 from lorapipe.evaluation.features import FeatureReader, Seen
 from lorapipe.evaluation.measures import Measure, Reference
+from lorapipe.evaluation.measures.copies import COPY, Copies
 from lorapipe.evaluation.measures.parts import Parts
 from lorapipe.evaluation.measures.response import Response
 from lorapipe.evaluation.measures.taught import Taught
+from lorapipe.evaluation.reference_views import views
 from lorapipe.evaluation.scorer import Scorer
 from lorapipe.evaluation.selection import following, heeded
 from lorapipe.evaluation.subject_parts import subject_parts
@@ -67,6 +69,21 @@ def _in(scene: str, _: Image.Image) -> Image.Image:
     """A creature in front of a background."""
 
     return draw_creature(replace(sample(Random(3)), background=scene))
+
+
+def test_the_pose_of_the_only_picture_in_another_scene_is_no_copy(read: FeatureReader) -> None:
+    pose = subject_penny.pose(Random(4), "mint background")
+    only = subject_penny.draw(pose, Pen())
+    shown = views([only])
+    reference = Reference(
+        read(shown), ["penny"] * len(shown), read(creatures(6)), PROMPTS, (0, 0, 0, 1, 1, 1), few=True
+    )
+    copies = Copies.fit(reference)
+    assert copies is not None
+    scenes = [replace(pose, background=scene) for scene in SCENES if scene != "mint background"]
+    elsewhere = copies(read([subject_penny.draw(each, Pen()) for each in scenes]))
+    again = copies(read([only.point(lambda value: min(value + 5, 255)), ImageOps.mirror(only)]))
+    assert elsewhere.max() < COPY <= again.min()
 
 
 @pytest.fixture(scope="module")
