@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +119,7 @@ class Choice(NamedTuple):
     """The chosen candidates, the first chosen first, and how many were passed over for what reason."""
 
     chosen: list[Candidate]
-    passed_over: dict[str, int]
+    passed_over: Mapping[str, int]
 
 
 def best_that_differ(
@@ -127,33 +128,33 @@ def best_that_differ(
     """Choose up to `count` candidates that are good and differ: see `maximal_marginal_relevance`; of every prompt as many.
 
     `patches` are the places of each candidate's picture (see `Seen.patches`). Passed over are copies of true pictures,
-    pictures with artefacts, those with less than `least_likeness` of the highest likeness, and stand-outs.
+    pictures with artefacts, and of the rest those with less than `least_likeness` of the highest likeness, and then those
+    that stand out from the others.
     """
     vectors = nearest(patches, centres_of(patches, WORDS, 12))
-    most = max((each.figures.likeness for each in candidates if each.figures.likeness is not None), default=0.0)
-    odd = stand_outs(vectors)
-    passed_over: dict[str, int] = {}
-    merits = []
-    for place, each in enumerate(candidates):
-        reason = _refusal(each.figures, least_likeness * most) or ("stand out" if place in odd else "")
-        if reason:
-            passed_over[reason] = passed_over.get(reason, 0) + 1
-        merits.append(0.0 if reason else max(each.figures.merit, 1e-6))
-    return Choice(
-        [candidates[place] for place in choose(merits, vectors, count, [each.prompt for each in candidates])],
-        passed_over,
-    )
+    figures = [each.figures for each in candidates]
+    reasons = [_fault(each) for each in figures]
+    most = max((each.likeness or 0.0 for each, fault in zip(figures, reasons, strict=True) if not fault), default=0.0)
+    reasons = [fault or _unlike(each, least_likeness * most) for each, fault in zip(figures, reasons, strict=True)]
+    fit = [place for place, reason in enumerate(reasons) if not reason]
+    for place in stand_outs(vectors[fit]):
+        reasons[fit[place]] = "stand out"
+    merits = [0.0 if reason else max(each.merit, 1e-6) for each, reason in zip(figures, reasons, strict=True)]
+    chosen = choose(merits, vectors, count, [each.prompt for each in candidates])
+    return Choice([candidates[place] for place in chosen], Counter(filter(None, reasons)))
 
 
-def _refusal(figures: Figures, least: float) -> str:
+def _fault(figures: Figures) -> str:
     """Why a picture is not chosen whatever the others are; empty if it may be."""
     if figures.copied is not None and figures.copied >= COPY:
         return "copies"
     if figures.sound is not None and figures.sound < LEAST_SOUND:
         return "with artefacts"
-    if figures.likeness is not None and (figures.likeness < least or figures.likeness <= 0):
-        return "unlike"
     return ""
+
+
+def _unlike(figures: Figures, least: float) -> str:
+    return "unlike" if figures.likeness is not None and (figures.likeness < least or figures.likeness <= 0) else ""
 
 
 def mean_likeness(candidates: Sequence[Candidate]) -> float | None:
