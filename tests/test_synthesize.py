@@ -16,7 +16,7 @@ from PIL import Image
 
 from lorapipe import formats
 from lorapipe.errors import InputError, LorapipeError, Unanswered
-from lorapipe.evaluation.candidates import Figures
+from lorapipe.evaluation.candidates import Candidate, Figures, best_that_differ
 from lorapipe.evaluation.maximal_marginal_relevance import choose, stand_outs
 from lorapipe.evaluation.reference_views import views
 from lorapipe.evaluation.sampler import Sampler, SamplingOptions, Start
@@ -87,6 +87,17 @@ def test_every_prompt_has_its_share_of_what_is_chosen() -> None:
 def test_the_pose_of_a_true_picture_costs_no_merit_and_a_copy_has_none() -> None:
     assert Figures(0.9, 0.8, 1.0, copied=0.4).merit == pytest.approx(0.72)
     assert Figures(0.9, 0.8, 1.0, copied=0.5).merit == 0
+
+
+def test_copies_are_no_crowd_to_stand_out_from_and_no_likeness_to_reach() -> None:
+    rng = np.random.default_rng(0)
+    places = [rng.normal(size=(16, 8)).astype(np.float32) + far for far in (0.0, 9.0)]
+    copies = [Candidate(Path(), "penny, snow", seed, 1.0, "", Figures(1.0, 1.0, 1.0, 0.9)) for seed in range(12)]
+    others = [Candidate(Path(), "penny, snow", seed, 0.7, "", Figures(0.5, 1.0, 1.0, 0.1)) for seed in range(3)]
+    nearly = [places[0] + 0.01 * number for number in range(12)] + [places[1] + 0.01 * number for number in range(3)]
+    choice = best_that_differ([*copies, *others], nearly, 4, least_likeness=0.6)
+    assert choice.chosen and {each.strength for each in choice.chosen} == {0.7} and choice.passed_over == {"copies": 12}
+    assert best_that_differ(copies, nearly[:12], 4, 0.6) == ([], {"copies": 12})
 
 
 def test_what_is_far_from_all_others_stands_out() -> None:
