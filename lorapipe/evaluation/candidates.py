@@ -128,20 +128,29 @@ def best_that_differ(
     """Choose up to `count` candidates that are good and differ: see `maximal_marginal_relevance`; of every prompt as many.
 
     `patches` are the places of each candidate's picture (see `Seen.patches`). Passed over are copies of true pictures,
-    pictures with artefacts, and of the rest those with less than `least_likeness` of the highest likeness, and then those
-    that stand out from the others.
+    pictures with artefacts, of the rest those with less than `least_likeness` of the highest likeness, and of these the
+    stand-outs, unless they are liker than most.
     """
     vectors = nearest(patches, centres_of(patches, WORDS, 12))
-    figures = [each.figures for each in candidates]
-    reasons = [_fault(each) for each in figures]
-    most = max((each.likeness or 0.0 for each, fault in zip(figures, reasons, strict=True) if not fault), default=0.0)
-    reasons = [fault or _unlike(each, least_likeness * most) for each, fault in zip(figures, reasons, strict=True)]
-    fit = [place for place, reason in enumerate(reasons) if not reason]
-    for place in stand_outs(vectors[fit]):
-        reasons[fit[place]] = "stand out"
-    merits = [0.0 if reason else max(each.merit, 1e-6) for each, reason in zip(figures, reasons, strict=True)]
+    reasons = _reasons(candidates, vectors, least_likeness)
+    merits = [0.0 if no else max(each.figures.merit, 1e-6) for no, each in zip(reasons, candidates, strict=True)]
     chosen = choose(merits, vectors, count, [each.prompt for each in candidates])
     return Choice([candidates[place] for place in chosen], Counter(filter(None, reasons)))
+
+
+def _reasons(candidates: Sequence[Candidate], vectors: Array, least_likeness: float) -> list[str]:
+    """Why each candidate is passed over; empty for those that may be chosen."""
+    reasons = [_fault(each.figures) for each in candidates]
+    likeness = np.array([each.figures.likeness or 0.0 for each in candidates])
+    fit = [place for place, reason in enumerate(reasons) if not reason]
+    least = least_likeness * max(likeness[fit], default=0.0)
+    for place in fit:
+        reasons[place] = _unlike(candidates[place].figures, least)
+    fit = [place for place in fit if not reasons[place]]
+    for odd in stand_outs(vectors[fit]):
+        if likeness[fit[odd]] <= np.median(likeness[fit]):
+            reasons[fit[odd]] = "stand out"
+    return reasons
 
 
 def _fault(figures: Figures) -> str:
