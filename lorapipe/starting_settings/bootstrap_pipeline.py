@@ -51,6 +51,7 @@ USUAL: Mapping[str, str] = {
     "cfg": "6                      # 5 to 7: higher burns the colours, and a training learns that",
     "batch": "2",
     "repeats": "60",
+    "steps": "300",
     "painted": "4",
     "style": "",
     "styles": "[]                  # style LoRAs of the base, such as {file: ink.safetensors, strength: 0.5}",
@@ -62,7 +63,8 @@ POCKET: Mapping[str, str] = {
     "text_encoder_lr": "5e-4",
     "cfg": "2                      # 5 to 7 with Stable Diffusion; the pocket base burns above 2",
     "batch": "4",
-    "repeats": "120",
+    "repeats": "80",
+    "steps": "200",
     "painted": "8",
     "style": "",
     "styles": "[]",
@@ -84,7 +86,7 @@ EXAMPLE_STYLE = """\
     snapshots: 1
 
 """
-EXAMPLE_STYLES = "[{file: $style, strength: 0.3}, {file: $style, strength: 0.5}]"
+EXAMPLE_STYLES = "[{file: $style, strength: 0.15}, {file: $style, strength: 0.3}]"
 """How the example, `pipelines/bootstrap.yaml`, varies the style: with a LoRA that it trains for that."""
 
 
