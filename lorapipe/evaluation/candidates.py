@@ -36,12 +36,17 @@ class Figures:
     copied: float | None = None
 
     @property
+    def is_copy(self) -> bool:
+        """Whether it is a true picture again."""
+        return self.copied is not None and self.copied >= COPY
+
+    @property
     def merit(self) -> float:
         """Likeness × following × sound, each within 0 … 1, and 0 for a copy; what is not known counts 1.
 
         Short of a copy the same pose and place is no fault of a picture's: how it differs is for the choice to weigh.
         """
-        if self.copied is not None and self.copied >= COPY:
+        if self.is_copy:
             return 0.0
         known = (self.likeness, self.following, self.sound)
         return math.prod(min(max(each, 0.0), 1.0) for each in known if each is not None)
@@ -155,7 +160,7 @@ def _reasons(candidates: Sequence[Candidate], vectors: Array, least_likeness: fl
 
 def _fault(figures: Figures) -> str:
     """Why a picture is not chosen whatever the others are; empty if it may be."""
-    if figures.copied is not None and figures.copied >= COPY:
+    if figures.is_copy:
         return "copies"
     if figures.sound is not None and figures.sound < LEAST_SOUND:
         return "with artefacts"

@@ -136,7 +136,8 @@ class Results:
     def _best_by_probe(self) -> Cell:
         uniform = [cell for cell in self.cells if cell.uniform]
         cells = [cell for cell in uniform if cell not in self.broken] or uniform
-        step = self.losses.lowest(cell.step for cell in cells) or cells[-1].step
+        lowest = self.losses.lowest(cell.step for cell in cells)
+        step = cells[-1].step if lowest is None else lowest
         return min((cell for cell in cells if cell.step == step), key=lambda cell: abs(cell.strength - 1))
 
     @property
