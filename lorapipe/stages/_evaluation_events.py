@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING
 
+from lorapipe.evaluation.selection import following, identity
 from lorapipe.pipeline.events import Log, Metric
 
 if TYPE_CHECKING:
@@ -13,10 +15,6 @@ if TYPE_CHECKING:
 
 def emit_metrics(result: EvaluationResult, context: Context) -> None:
     """Emit the scores of the snapshots as metrics, and the verdict as a log line."""
-    from statistics import fmean
-
-    from lorapipe.evaluation.selection import following, identity
-
     for cell in result.row:
         scores, probe = result.scored[cell].scores, result.results.probes[cell.step]
         values = {"probe/training": fmean(probe.training)}

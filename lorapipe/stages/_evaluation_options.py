@@ -81,9 +81,7 @@ class EvaluationOptions(Spec):
         rare=True,
     )
     sampler: SolverName = knobs.sampler()
-    size: Resolution | None = param(
-        None, "size of the pictures in pixels: 512, or 512x768 (width x height); by default the base's native size"
-    )
+    size: Resolution | None = knobs.size("the base's native size")
     batch: int = knobs.batch()
     clip: Source | None = param(
         None,
@@ -104,12 +102,8 @@ class EvaluationOptions(Spec):
         shelf="checkpoints",
         rare=True,
     )
-    embeddings: tuple[Source, ...] = param(
-        (),
-        "embedding files whose words prompts and negative_prompt may contain, by the files' names, such as a negative "
-        "embedding. They apply to the judged weights and to the base beside them",
-        shelf="embeddings",
-        rare=True,
+    embeddings: tuple[Source, ...] = knobs.embeddings(
+        ", such as a negative embedding. They apply to the judged weights and to the base beside them"
     )
     precision: Precision = knobs.precision()
 

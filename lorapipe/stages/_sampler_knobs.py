@@ -31,6 +31,17 @@ def sampler() -> Any:
     return param("dpm++", "the solver: dpm++ (2M Karras), ddim or euler", kohya=("sample_sampler",), rare=True)
 
 
+def size(usual: str) -> Any:
+    """Declare the size of the pictures; `usual` says what it is where it is empty."""
+    return param(None, f"size of the pictures in pixels: 512, or 512x768 (width x height); by default {usual}")
+
+
+def embeddings(more: str = "") -> Any:
+    """Declare the files of words that prompts may contain; `more` ends the sentence."""
+    text = "embedding files whose words prompts and negative_prompt may contain, by the files' names"
+    return param((), text + more, shelf="embeddings", rare=True)
+
+
 def batch() -> Any:
     """Declare how many pictures are sampled at once."""
     text = "pictures sampled at once; more is faster on a GPU and needs more memory"

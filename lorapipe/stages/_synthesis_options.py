@@ -101,19 +101,12 @@ class SynthesisOptions(Spec):
         le=50,
     )
     sampler: SolverName = knobs.sampler()
-    size: Resolution | None = param(
-        None, "size of the pictures in pixels: 512, or 512x768 (width x height); by default that of the training"
-    )
+    size: Resolution | None = knobs.size("that of the training")
     batch: int = knobs.batch()
     kind: Literal["auto", "subject", "style"] = param(
         "auto",
         "what was trained, as in evaluate: a subject, or a style. auto: a subject, if the pictures share a part",
         rare=True,
     )
-    embeddings: tuple[Source, ...] = param(
-        (),
-        "embedding files whose words prompts and negative_prompt may contain, by the files' names",
-        shelf="embeddings",
-        rare=True,
-    )
+    embeddings: tuple[Source, ...] = knobs.embeddings()
     precision: Precision = knobs.precision()

@@ -62,9 +62,7 @@ class Paint(knobs.PromptChecks):
         None, "scale of classifier-free guidance; empty: 7 for Stable Diffusion, and 4 for pocket", ge=1, le=50
     )
     sampler: SolverName = knobs.sampler()
-    size: Resolution | None = param(
-        None, "size of the pictures in pixels: 512, or 512x768 (width x height); by default that of the training"
-    )
+    size: Resolution | None = knobs.size("that of the training")
     batch: int = knobs.batch()
     precision: Precision = knobs.precision()
 
