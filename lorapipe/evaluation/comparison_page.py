@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lorapipe.evaluation.comparison import Comparison, label, written
+from lorapipe.evaluation.diagnosis import percent
 from lorapipe.evaluation.grid_plan import BASE, Cell
 from lorapipe.evaluation.html_page import HERE, rendered
 from lorapipe.evaluation.image_store import first_picture
@@ -30,11 +31,11 @@ def page(found: Comparison, shown: int) -> str:
         headline=found.headline,
         state=best.state,
         colour="good" if best.state == "good" and best.strength == 1 else "warn",
-        figures={"trainings": str(len(found.ranking)), "merit of the best": _percent(best.merit)},
+        figures={"trainings": str(len(found.ranking)), "merit of the best": percent(best.merit)},
         varied=found.varied,
         rows=[*_rows(found)],
         effects=found.effects,
-        percent=_percent,
+        percent=percent,
         written=written,
         pictures=[*_pictures(found, shown)],
         titles=[label(each, found.varied) for each in found.ranking[:shown]],
@@ -52,10 +53,10 @@ def _rows(found: Comparison) -> Iterator[dict[str, object]]:
             "settings": [written(each.settings[name]) if name in each.settings else "" for name in found.varied],
             "state": each.state,
             "strength": f"{each.strength:g}",
-            "identity": _percent(each.identity),
-            "following": "" if each.following is None else _percent(each.following),
-            "merit": _percent(each.merit),
-            "error": _percent(each.error),
+            "identity": percent(each.identity),
+            "following": "" if each.following is None else percent(each.following),
+            "merit": percent(each.merit),
+            "error": percent(each.error),
             "bar": (100 * each.merit, 100 * max(0.0, each.merit - each.error), 100 * min(1.0, each.merit + each.error)),
         }
 
@@ -66,7 +67,3 @@ def _pictures(found: Comparison, shown: int) -> Iterator[tuple[str, list[Image |
     for place, prompt in enumerate(best[0].prompts[:MOST_PROMPTS]):
         row = [first_picture(each.pictures, Cell(each.step, 1.0, 1.0), place) for each in best]
         yield prompt, [first_picture(best[0].pictures, BASE, place), *row]
-
-
-def _percent(share: float) -> str:
-    return f"{round(100 * share)} %"

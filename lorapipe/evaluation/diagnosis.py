@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,4 +56,4 @@ def shown(scores: Scores) -> str:
 
 def percent(share: float) -> str:
     """A share as people read it."""
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.0f} %" if math.isfinite(share) else "not a number"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from lorapipe.evaluation.diagnosis import percent
 from lorapipe.evaluation.evaluation_result import EvaluationResult
 from lorapipe.evaluation.grid_image import Column, Row, Table
 from lorapipe.evaluation.grid_plan import BASE, PART_PROMPTS, Cell
@@ -229,7 +229,7 @@ def report_model(result: EvaluationResult, grid: Image, about: Mapping[str, str]
         settings=about,
         nearest=_nearest(result),
         apart=_apart(result),
-        parts=[PartRow(_percent(each.share), _strip(each.pictures(result.training))) for each in result.parts],
+        parts=[PartRow(percent(each.share), _strip(each.pictures(result.training))) for each in result.parts],
         notes=(*NOTES, *(f"{each.title.capitalize()}: {each.meaning}." for each in _others(result).values())),
     )
 
@@ -238,10 +238,10 @@ def _figures(result: EvaluationResult) -> dict[str, str]:
     scores = result.results.pooled.get(result.best)
     figures = {}
     if scores is not None:
-        figures["identity"] = _percent(identity(scores))
+        figures["identity"] = percent(identity(scores))
         if (asked := following(scores)) is not None:
-            figures["following the prompt"] = _percent(asked)
-        figures["agreement of other draws"] = _percent(result.verdict.agreement)
+            figures["following the prompt"] = percent(asked)
+        figures["agreement of other draws"] = percent(result.verdict.agreement)
     return {**figures, "snapshot": f"step {result.best.step}", "strength": f"{result.best.strength:g}"}
 
 
@@ -267,7 +267,7 @@ def _nearest(result: EvaluationResult) -> list[NearestPair]:
         NearestPair(
             result.training[each.training],
             painted[each.painted],
-            f"copy {_percent(copied[each.painted])}" if copied else "",
+            f"copy {percent(copied[each.painted])}" if copied else "",
         )
         for each in result.nearest
     ]
@@ -290,12 +290,12 @@ def _table_row(result: EvaluationResult, cell: Cell, scored: CellScores) -> Tabl
     probe = probes.get(cell)
     asked = following(scores) if scores else None
     values = (
-        _percent(identity(scores)) if scores else "",
-        "" if asked is None else _percent(asked),
-        _percent(merit(scores)) if scores else "",
-        *(_percent(scored.means[name]) if name in scored.means else "" for name in _others(result)),
-        _percent(fmean(probe.training)) if probe else "",
-        _percent(fmean(probe.held_out)) if probe and probe.held_out else "",
+        percent(identity(scores)) if scores else "",
+        "" if asked is None else percent(asked),
+        percent(merit(scores)) if scores else "",
+        *(percent(scored.means[name]) if name in scored.means else "" for name in _others(result)),
+        percent(fmean(probe.training)) if probe else "",
+        percent(fmean(probe.held_out)) if probe and probe.held_out else "",
     )
     return TableRow(str(cell), values, cell == result.best)
 
@@ -306,7 +306,3 @@ def _apart(result: EvaluationResult) -> list[TableRow]:
     cells = [*both, *_of_part(result, "denoiser"), *_of_part(result, "text_encoder")]
     rows = [_table_row(result, cell, result.apart[cell]) for cell in cells]
     return [TableRow(_part_title(result, cell), row.values[:3]) for cell, row in zip(cells, rows, strict=True)]
-
-
-def _percent(share: float) -> str:
-    return f"{round(100 * share)} %" if math.isfinite(share) else "not a number"

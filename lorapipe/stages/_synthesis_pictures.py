@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+import torch
+from PIL import ImageOps
+
+from lorapipe.evaluation.picture_synthesis import EarlierPicture
+from lorapipe.evaluation.probe import compared, training_pictures
+from lorapipe.evaluation.sampler import Start
+from lorapipe.stages._training_settings import captioning_of
+from lorapipe.training.data import generated_pictures
+from lorapipe.training.data.captions import CaptionFiles
+from lorapipe.training.data.generated_pictures import GeneratedPicture
+from lorapipe.training.data.image_folder import look_through
+from lorapipe.training.data.images import to_pixels
+from lorapipe.training.data.latents import Scene
+from lorapipe.training.data.manifest import Manifest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from lorapipe.evaluation.candidates import Candidate
     from lorapipe.evaluation.image_store import ImageSlot
-    from lorapipe.evaluation.picture_synthesis import EarlierPicture
-    from lorapipe.evaluation.sampler import Sampler, Start
+    from lorapipe.evaluation.sampler import Sampler
     from lorapipe.pipeline.artifacts import Dataset
     from lorapipe.pipeline.context import Context
-    from lorapipe.training.data.generated_pictures import GeneratedPicture
-    from lorapipe.training.data.manifest import Manifest
     from lorapipe.training_record import TrainingRecord
 
 
@@ -36,13 +48,6 @@ class TruePictures:
     @classmethod
     def of(cls, dataset: Dataset | None, record: TrainingRecord | None) -> Self:
         """Read the pictures of a dataset. `record` is of the training on it, whose captions are read."""
-        from dataclasses import replace
-
-        from lorapipe.evaluation.probe import compared, training_pictures
-        from lorapipe.stages._training_settings import captioning_of
-        from lorapipe.training.data.latents import Scene
-        from lorapipe.training.data.manifest import Manifest
-
         if dataset is None:
             return cls()
         manifest = Manifest.load(dataset.manifest)
@@ -68,12 +73,6 @@ def painted_over(
 
     `count` is the number of pictures of a prompt.
     """
-    import torch
-    from PIL import ImageOps
-
-    from lorapipe.evaluation.sampler import Start
-    from lorapipe.training.data.images import to_pixels
-
     model, found = sampler.model, []
     for slot in slots:
         picture = true[(slot.prompt * count + slot.number) % len(true)]
@@ -85,11 +84,6 @@ def painted_over(
 
 def earlier_pictures(folder: Path) -> list[EarlierPicture]:
     """Return the pictures of a folder: those of its `lorapipe-generated.json`, or all, by their caption files."""
-    from lorapipe.evaluation.picture_synthesis import EarlierPicture
-    from lorapipe.training.data import generated_pictures
-    from lorapipe.training.data.captions import CaptionFiles
-    from lorapipe.training.data.image_folder import look_through
-
     found = generated_pictures.load(folder)
     if found:
         return [
@@ -142,8 +136,6 @@ def ask_person(
 
 def generated_entry(file: Path, candidate: Candidate) -> GeneratedPicture:
     """Return what is written of a chosen picture beside it."""
-    from lorapipe.training.data.generated_pictures import GeneratedPicture
-
     figures = candidate.figures
 
     def rounded(value: float | None) -> float | None:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from lorapipe.errors import InputError
+from lorapipe.library_imports import uncollected
 from lorapipe.models import Model
 from lorapipe.pipeline.events import Event, Log
 from lorapipe.training.adapters import Attached
@@ -80,25 +81,13 @@ class CudaRecorder:
         graph, outside = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
         # other threads read files meanwhile, and may ask the device
         capture = torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local")
+        gc.collect()  # now, and not inside: what is freed then could end a capture
         try:
-            with _uncollected(), capture:
+            with uncollected(), capture:
                 work()
         finally:
             torch.cuda.set_stream(outside)  # a capture that fails leaves its own
         return graph.replay
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Collect garbage before, and none inside: what is freed then could end a capture."""
-    gc.collect()
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 @dataclass

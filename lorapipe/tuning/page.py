@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lorapipe.evaluation.diagnosis import percent
 from lorapipe.evaluation.grid_plan import BASE, Cell
 from lorapipe.evaluation.html_page import rendered
 from lorapipe.evaluation.image_store import first_picture
@@ -56,8 +57,8 @@ def text(tuned: TuningState) -> str:
     first, chosen = tuned.rounds[0], tuned.rounds[best]
     ended = ENDS[tuned.end.reason] if tuned.end else "It is still running."
     figures = {
-        "merit of the first round": _percent(first.merit),
-        "merit of the best": _percent(chosen.merit),
+        "merit of the first round": percent(first.merit),
+        "merit of the best": percent(chosen.merit),
         "rounds": str(len(tuned.rounds)),
         "time of all rounds": duration(sum(each.seconds for each in tuned.rounds)),
     }
@@ -92,9 +93,9 @@ def _rounds(tuned: TuningState, best: int) -> Iterator[ShownRound]:
 
 
 def _score(of: Judgement, several: bool) -> tuple[str, ...]:
-    following = "" if of.following is None else _percent(of.following)
+    following = "" if of.following is None else percent(of.following)
     name = of.judge if several else ""
-    return (name, of.state, f"{of.strength:g}", _percent(of.identity), following, _percent(of.merit))
+    return (name, of.state, f"{of.strength:g}", percent(of.identity), following, percent(of.merit))
 
 
 def _rows(tuned: TuningState) -> Iterator[ShownRow]:
@@ -107,7 +108,3 @@ def _rows(tuned: TuningState) -> Iterator[ShownRow]:
         cells = [Cell(judge.step, 1.0, 1.0) for judge in judges]
         pictures = [first_picture(folder, cell, place) for folder, cell in zip(folders, cells, strict=True)]
         yield ShownRow(prompt, (first_picture(folders[0], BASE, place), *pictures))
-
-
-def _percent(share: float) -> str:
-    return f"{round(100 * share)} %"

@@ -109,7 +109,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.training.early_stop_rule": ("lorapipe.evaluation.probe_losses",),
     "lorapipe.training": (
-        "lorapipe.training", "=lorapipe.models", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT
+        "lorapipe.training", "=lorapipe.models", "=lorapipe.formats", "lorapipe.library_imports",
+        "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
     "lorapipe.formats": (
         "lorapipe.formats", "lorapipe.atomic", "lorapipe.file_signatures", "lorapipe.regular_files",
@@ -220,8 +221,9 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.cli": (*FRONT, *ENGINE),
     "lorapipe.commands": (*FRONT, *JOBS, "lorapipe.tuning", *ENGINE),
     "lorapipe.tuning": (
-        "lorapipe.tuning", "lorapipe.evaluation.html_page", "lorapipe.evaluation.grid_plan",
-        "lorapipe.evaluation.image_store", "lorapipe.evaluation.report_data", "lorapipe.training_record", *ENGINE
+        "lorapipe.tuning", "lorapipe.evaluation.diagnosis", "lorapipe.evaluation.html_page",
+        "lorapipe.evaluation.grid_plan", "lorapipe.evaluation.image_store", "lorapipe.evaluation.report_data",
+        "lorapipe.training_record", *ENGINE
     ),
     "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", "lorapipe.tuning", *ENGINE),
     "lorapipe.series": (),
