@@ -341,12 +341,13 @@ def test_without_scores_the_held_out_loss_decides() -> None:
     assert any("Nothing could be measured" in reason for reason in verdict.reasons)
 
 
-def test_without_scores_and_without_held_out_pictures_there_is_an_answer() -> None:
+def test_without_scores_and_without_held_out_pictures_it_says_what_to_use_but_not_that_it_is_good() -> None:
     losses = (0.1, 0.08, 0.0605, 0.06)
     probes = {80 * place: Probe((loss,)) for place, loss in enumerate(losses) if place}
     verdict = judge(Results([cell(80), cell(160), cell(240)], {}, Probe((0.1,)), probes, knobs=KNOBS))
-    assert verdict.best == cell(160)
+    assert (verdict.state, verdict.best) == ("not sure", cell(160))
     assert any("held out" in reason for reason in verdict.reasons)
+    assert "Look at its pictures" in verdict.advice[0].what
 
 
 def test_prodigy_is_slowed_by_its_own_knob() -> None:

@@ -20,6 +20,7 @@ from lorapipe.evaluation.measures import Reference
 from lorapipe.evaluation.nearest_pictures import nearest_pictures
 from lorapipe.evaluation.probe import Prober
 from lorapipe.evaluation.probe_losses import Probe
+from lorapipe.evaluation.reference_views import LEAST
 from lorapipe.evaluation.results import Kind, LowGuidance, Results
 from lorapipe.evaluation.scorer import CellScores, Scorer
 from lorapipe.evaluation.selection import Scores, merit
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from lorapipe.evaluation.features import Array
 
 UNSCORED = "The training pictures cannot be told from the base's by what the base sees in them"
+TOO_FEW = "What the subject is cannot be told from one or two training pictures"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Evaluator:
         `InputError` where a snapshot's file cannot be used.
         """
         found = self._judged()
-        if found.verdict.state != "not sure" or not self.rounds:
+        if found.verdict.state != "not sure" or not found.results.pooled or not self.rounds:
             return found
         count = self.grid.images.count
         what = f"{count} pictures of each prompt do not tell: {count} more are painted, and it is judged again"
@@ -206,7 +208,7 @@ class Evaluator:
             training=scorer.training,
             broken=frozenset(cell for cell, each in scored.items() if each.broken),
             knobs=self.knobs,
-            unscored=UNSCORED,
+            unscored=TOO_FEW if len(self.training) < LEAST else UNSCORED,
             denoiser=self.model.denoiser_title,
             prompt_of=self.grid.images.prompt_of,
             kind=scorer.kind,

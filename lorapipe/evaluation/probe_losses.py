@@ -79,6 +79,11 @@ class ProbeLosses:
         probe = self.by_step.get(step)
         return probe is not None and not fmean(probe.training) <= DIVERGED * fmean(self.base.training)
 
+    @property
+    def tell_memorising(self) -> bool:
+        """Whether enough pictures were held out to tell learning from memorising."""
+        return len(self.base.held_out) >= TELLING
+
     def has_learnt(self, step: int) -> bool:
         """Whether a snapshot's loss on training pictures is below the base's by more than chance; also where it is no
         number: see `is_worse_than_base`.

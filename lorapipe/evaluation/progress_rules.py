@@ -7,6 +7,7 @@ import math
 from lorapipe.evaluation.advice import LEARNT, Advice, double_rank, half_rank, rates, train_more
 from lorapipe.evaluation.diagnosis import FAITHLESS, WEAK, Diagnosis, use
 from lorapipe.evaluation.part_strengths import PartFault, part_names
+from lorapipe.evaluation.probe_losses import TELLING
 from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.selection import Scores, following, following_error, identity, merit, worse
 
@@ -115,6 +116,17 @@ def stuck(results: Results) -> Diagnosis | None:
     what = "It has stopped short of the subject: give it more room and a higher rate."
     advice = Advice(what, {**rates(results, 2), **double_rank(results)})
     return Diagnosis("under-trained", f"{use(results)}, though the likeness is weak.", (advice,))
+
+
+def unmeasured(results: Results) -> Diagnosis | None:
+    """Neither its pictures nor held-out ones tell anything: it may as well have memorised its training pictures."""
+    if results.pooled or results.losses.tell_memorising:
+        return None
+    what = (
+        f"Look at its pictures: nothing that was measured tells how good they are. With {TELLING} held-out pictures or more "
+        "(`held_out` in the prepare stage) the loss would tell."
+    )
+    return Diagnosis("not sure", f"{use(results)}, by the loss alone.", (Advice(what),))
 
 
 def good(results: Results) -> Diagnosis:

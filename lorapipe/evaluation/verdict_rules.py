@@ -21,6 +21,7 @@ from lorapipe.evaluation.progress_rules import (
     still_rising,
     stuck,
     unfollowed,
+    unmeasured,
 )
 from lorapipe.evaluation.results import Results
 
@@ -36,6 +37,7 @@ RULES: tuple[Callable[[Results], Diagnosis | None], ...] = (
     still_rising,
     from_the_start,
     stuck,
+    unmeasured,
     good,
 )
 """By severity."""
