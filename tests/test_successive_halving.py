@@ -13,7 +13,7 @@ from lorapipe.cli import main
 from lorapipe.errors import InputError
 from lorapipe.pipeline import loader
 from lorapipe.pipeline.execution.runner import Run
-from lorapipe.tuning.successive_halving import Rung, SuccessiveHalving, going_on, rungs, share_of_steps
+from lorapipe.tuning.successive_halving import Rung, SuccessiveHalving, begun, going_on, rungs, share_of_steps
 
 JUDGES = """\
   grid: {uses: grade, matrix: $penny, weights: $penny}
@@ -89,14 +89,32 @@ def _merit(report: object) -> float:
 
 def test_run_halves_and_goes_on_where_it_was(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "sweep.yaml"]) == 0
-    assert (
-        "12 train 1/6 of their steps, 6 train 1/3 of their steps, 3 train all of their steps: 42%"
-        in capsys.readouterr().out
-    )
+    shown = capsys.readouterr().out
+    assert "12 train 1/6 of their steps, 6 train 1/3 of their steps, 3 train all of their steps: 42%" in shown
+    assert "after 1/6" not in shown and "best" not in shown  # the first rung is what runs next
     assert main(["run", "sweep.yaml", "--on", "inline"]) == 0
     before = (here / "diary.txt").read_text(encoding="utf-8")
     assert main(["run", "sweep.yaml", "--on", "inline"]) == 0
     assert (here / "diary.txt").read_text(encoding="utf-8") == before
+    capsys.readouterr()
+    assert main(["plan", "sweep.yaml"]) == 0
+    shown = capsys.readouterr().out
+    assert "after 1/6 of the steps go on" in shown and "after 1/3 of the steps go on" in shown
+    assert " run " not in shown and "best" in shown
+
+
+def test_the_plan_shows_the_rung_that_runs_next(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """After a run that was stopped when six cells went on: those, from where they were."""
+    pipeline = loader.load("sweep.yaml")
+    first = begun(pipeline)
+    artifacts = Run(first.following, on="inline", devices=["cpu"]).finish()
+    chosen = first.after(artifacts).cells
+    assert len(chosen) == 6
+    assert main(["plan", "sweep.yaml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    running = {line.split()[0] for line in lines if " run " in line}
+    assert {*chosen} <= running and len([name for name in running if name.startswith("penny")]) == 6
+    assert sum("-until-20" in line and "reuse" in line for line in lines) == 6
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,8 @@ def main(options: argparse.Namespace) -> int:
         if pipeline.halved is not None:
             from lorapipe.tuning import successive_halving
 
-            told = [successive_halving.told(pipeline.halved), ""]
+            told, pipeline = successive_halving.stored(pipeline, ledger)
+            anew &= {*pipeline.stages}
         planned = plan(pipeline, ledger, anew)
         if options.graph:
             printer.line(FORMS[options.graph](pipeline, planned))

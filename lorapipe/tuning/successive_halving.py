@@ -18,11 +18,14 @@ from lorapipe.pipeline.artifacts import Report
 from lorapipe.pipeline.events import Event, Log
 from lorapipe.pipeline.execution.pool import Pool
 from lorapipe.pipeline.halved_matrix import HalvedMatrix
+from lorapipe.pipeline.plan import plan
 from lorapipe.spec import Duration, Ref
 from lorapipe.tuning.judgement import judgement_of
 from lorapipe.tuning.multi_run import MultiRun
 
 if TYPE_CHECKING:
+    from lorapipe.pipeline.artifacts import Artifact
+    from lorapipe.pipeline.ledger import Ledger
     from lorapipe.pipeline.pipeline import Pipeline
     from lorapipe.stages import Stage
 
@@ -61,7 +64,7 @@ def words(found: Sequence[Rung]) -> str:
 
 
 def told(of: HalvedMatrix) -> str:
-    """What becomes of a halved matrix, as a plan says it; the plan itself is of all cells."""
+    """What becomes of a halved matrix, as a plan and the log say it."""
     return f"keep: {of.keep} of {of.stage}'s {len(of.cells)} cells: {words(rungs(len(of.cells), of.keep))}"
 
 
@@ -106,26 +109,81 @@ def final(pipeline: Pipeline, of: HalvedMatrix, kept: Sequence[str]) -> Pipeline
     return pipeline.with_needs(wanted)
 
 
+@dataclass(frozen=True)
+class HalvingState:
+    """How far a halved matrix has come: `cells` are those that train on, `levels` the rung that each cell has reached."""
+
+    pipeline: Pipeline
+    of: HalvedMatrix
+    cells: Sequence[str]
+    levels: Mapping[str, int]
+    level: int = 0
+
+    @property
+    def rungs(self) -> list[Rung]:
+        """All rungs, those that are done too."""
+        return rungs(len(self.of.cells), self.of.keep)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the cells that are left train to the end."""
+        return self.level == len(self.rungs) - 1
+
+    @property
+    def following(self) -> Pipeline:
+        """What runs next: the next rung up to its judges, or at the end all that is wanted of the whole pipeline."""
+        whole = pipeline_of(self.pipeline, self.of, self.rungs, self.levels)
+        if self.is_last:
+            return final(whole, self.of, self.cells)
+        return whole.with_needs([judge for cell in self.cells for judge in self.of.judges[cell]])
+
+    def after(self, artifacts: Mapping[str, Artifact]) -> HalvingState:
+        """The state when the artifacts of `following` are there."""
+
+        def merit(judge: str) -> float:
+            return judgement_of(judge, cast(Report, artifacts[judge]).data).merit
+
+        merits = {cell: min(map(merit, self.of.judges[cell])) for cell in self.cells}
+        level = self.level + 1
+        cells = going_on(merits, self.rungs[level].cells)
+        return replace(self, cells=cells, levels={**self.levels, **dict.fromkeys(cells, level)}, level=level)
+
+    def told(self) -> str:
+        """Which cells go on from the rung before."""
+        return f"after {self.rungs[self.level - 1].part} of the steps go on: {listed(self.cells, 100)}"
+
+
+def begun(pipeline: Pipeline) -> HalvingState:
+    """Nothing has been trained yet."""
+    of = pipeline.halved
+    assert of is not None
+    return HalvingState(pipeline, of, [*of.cells], dict.fromkeys(of.cells, 0))
+
+
+def stored(pipeline: Pipeline, ledger: Ledger) -> tuple[list[str], Pipeline]:
+    """Return the rungs that are done, by the results in the store, in the words of a plan; and the pipeline to run next."""
+    state = begun(pipeline)
+    lines = [told(state.of)]
+    while not state.is_last:
+        steps = plan(state.following, ledger).stages
+        artifacts = {step.name: step.result.artifact for step in steps if step.result is not None}
+        if len(artifacts) < len(steps):
+            break
+        state = state.after(artifacts)
+        lines.append(state.told())
+    return [*lines, ""], state.following
+
+
 class SuccessiveHalving(MultiRun):
     """A pipeline whose matrix is halved, as one stream of events; used as `Run` is."""
 
     def _in_pool(self, pool: Pool) -> Generator[Event, None, None]:
-        of = self.pipeline.halved
-        assert of is not None
-        found = rungs(len(of.cells), of.keep)
-        yield Log(of.stage, text=told(of), level="warning")
-        levels = dict.fromkeys(of.cells, 0)
-        cells = [*of.cells]
-        for level, rung in enumerate(found[:-1]):
-            pipeline = pipeline_of(self.pipeline, of, found, levels)
-            judges = [judge for cell in cells for judge in of.judges[cell]]
-            if not (yield from self._run(pipeline.with_needs(judges), pool)):
+        state = begun(self.pipeline)
+        stage = state.of.stage
+        yield Log(stage, text=told(state.of), level="warning")
+        while not state.is_last:
+            if not (yield from self._run(state.following, pool)):
                 return
-            merits = {cell: min(map(self._merit, of.judges[cell])) for cell in cells}
-            cells = going_on(merits, found[level + 1].cells)
-            levels |= dict.fromkeys(cells, level + 1)
-            yield Log(of.stage, text=f"after {rung.part} of the steps go on: {listed(cells, 100)}", level="warning")
-        yield from self._run(final(pipeline_of(self.pipeline, of, found, levels), of, cells), pool)
-
-    def _merit(self, judge: str) -> float:
-        return judgement_of(judge, cast(Report, self.artifacts[judge]).data).merit
+            state = state.after(self.artifacts)
+            yield Log(stage, text=state.told(), level="warning")
+        yield from self._run(state.following, pool)
