@@ -371,6 +371,7 @@ def test_from_one_picture_comes_a_whole_pipeline(tmp_path: Path, capsys: pytest.
     assert sorted(each.name for each in (tmp_path / "my-picture").iterdir()) == ["penny-11.png", "penny-11.txt"]
     pipeline = loader.load(tmp_path / "my.yaml")
     assert [name for name, stage in pipeline.stages.items() if stage.name == "synthesize"] == ["four", "six", "twelve"]
+    assert [name for name, stage in pipeline.stages.items() if stage.name == "evaluate"] == ["grid"]
     held_against = {str(getattr(pipeline.stages[name], "against", None)) for name in ("four", "six", "twelve")}
     assert held_against == {"Ref(stage='one', fields=())"}
     assert "penny, meadow, smile" in (tmp_path / "my.yaml").read_text("utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,30 +9,22 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
-from lorapipe.errors import InputError, LorapipeError, Problem
+from lorapipe.errors import InputError, Problem
 from lorapipe.formats import Format
 from lorapipe.pipeline.artifacts import Artifact, Base, File, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.delivery import Delivery
-from lorapipe.pipeline.delivery_log import HASH, sealed
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Destination, Source, param
 from lorapipe.stages import Stage, _checkpoint_export, _compatibility
 from lorapipe.stages._checkpoint_export import CheckpointExport
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from lorapipe.formats import AdapterWeights
     from lorapipe.models import Family, Model
-    from lorapipe.training_record import TrainingRecord
+    from lorapipe.stages._file_metadata import FileMetadata
 
 ENDING = ".safetensors"
-ROUNDING = {"fp32": 1e-6, "fp16": 2**-10, "bf16": 2**-7}
-"""Largest relative error of ΔW from rounding both factors: half a unit in the last place each, with a margin."""
-
-EPSILON = 2**-22
-"""Rounding of float32 in sums with the base's weight, which is relative to the weight."""
 NOTABLE = 0.1
 """The relative error of a conversion above which it is reported as a warning."""
 
@@ -140,6 +131,7 @@ class Export(Stage):
 
     def run(self, context: Context) -> File:
         from lorapipe import formats
+        from lorapipe.stages._read_back import largest_error
         from lorapipe.training.model_libraries import import_model_libraries
 
         import_model_libraries(context.model_cache)
@@ -152,9 +144,9 @@ class Export(Stage):
         if self.convert == "checkpoint":
             return self._checkpoint(path, snapshot, chosen, model, context)
         learned = self._converted(chosen, model, context)
-        metadata = partial(self._metadata, snapshot, learned, model.diffusion.prediction)
+        metadata = partial(self._about.of_file, snapshot, learned, model.diffusion.prediction)
         formats.save(learned, names, path, self.format, dtype=self.dtype, metadata=metadata)
-        worst = self._verify(path, learned, model)
+        worst = largest_error(path, learned, model, self.dtype)
         context.emit(Log(text=f"{_contents(learned)}, {_megabytes(path):.1f} MB, read back within {worst:.1e}"))
         for log in _compatibility.of_file(path):
             context.emit(log)
@@ -167,19 +159,17 @@ class Export(Stage):
         strength = self.weights.strength if self.strength is None else self.strength
         base, vae = cast("Family", self.weights.model), self.vae.path if self.vae else None
         found = CheckpointExport(base, model, learned, strength, self.dtype, vae)
-        about = self._about(snapshot, learned, model.diffusion.prediction)
-        about = {key: value for key, value in about.items() if not key.startswith("ss_network_")}
-
-        def metadata(digest: str) -> Mapping[str, str]:
-            chosen = about | {HASH: digest}
-            if self.metadata == "none":
-                return chosen
-            return sealed(chosen | {"modelspec.hash_sha256": f"0x{digest}"})
-
+        metadata = partial(self._about.of_checkpoint, snapshot, learned, model.diffusion.prediction)
         worst = found.write(path, self._is_folder, metadata)
         changed = f"{len(learned.modules)} layers changed at strength {strength:g}"
         context.emit(Log(text=f"a checkpoint, {changed}, {_megabytes(path):.1f} MB, read back within {worst:.1e}"))
         return Base(path)
+
+    @property
+    def _about(self) -> FileMetadata:
+        from lorapipe.stages._file_metadata import FileMetadata
+
+        return FileMetadata(self.weights, self.convert, self.metadata, self.title, self.comment, self.trigger)
 
     def _chosen(self, learned: AdapterWeights) -> AdapterWeights:
         """Return the parts to write."""
@@ -222,119 +212,6 @@ class Export(Stage):
         if self.convert == "own" and training is not None and training.adapter.in_place:
             what = "these are the changes of a fine-tune, as a file like a LoRA's"
             yield f"{what}; convert: checkpoint writes the base with them, and convert: lora the nearest LoRA."
-
-    def _metadata(
-        self, snapshot: Snapshot, learned: AdapterWeights, prediction: str, tensors: Mapping[str, Tensor]
-    ) -> Mapping[str, str]:
-        from lorapipe.formats import serialize
-        from lorapipe.metadata import hashes
-
-        chosen = {**self._about(snapshot, learned, prediction), **hashes(serialize(tensors, {}))}
-        return chosen if self.metadata == "none" else sealed(chosen)
-
-    def _about(self, snapshot: Snapshot, learned: AdapterWeights, prediction: str) -> dict[str, str]:
-        """Return the metadata that does not depend on the file's bytes."""
-        from lorapipe.metadata import kohya_metadata, origin_metadata, untrained_metadata
-        from lorapipe.training_record import TrainingRecord
-
-        record = TrainingRecord.load(self.weights.training) if self.weights.training else None
-        base = cast("Family", self.weights.model)
-        if record:
-            step, epoch, algorithms = snapshot.step, snapshot.epoch, learned.algorithms
-            chosen = kohya_metadata(record, self.title, step, epoch, self.metadata, algorithms)
-        else:
-            chosen = untrained_metadata(type(base), base.base_model_version(prediction), learned, self.metadata)
-            chosen |= {} if self.metadata != "full" else origin_metadata(snapshot.path)
-        if self.convert != "own":
-            loader = untrained_metadata(type(base), base.base_model_version(prediction), learned, "none")
-            chosen |= {key: value for key, value in loader.items() if key.startswith("ss_network_")}
-        if self.metadata != "none":
-            chosen |= {"ss_training_comment": self.comment} if self.comment else {}
-            # The snapshot's own time: exporting the same weights twice gives the same bytes.
-            made = datetime.datetime.fromtimestamp(snapshot.path.stat().st_mtime, datetime.UTC)
-            chosen["ss_training_finished_at"] = str(made.timestamp())
-            chosen |= self._modelspec(record, base, prediction, made, learned)
-        return chosen
-
-    def _modelspec(
-        self,
-        record: TrainingRecord | None,
-        base: Family,
-        prediction: str,
-        made: datetime.datetime,
-        learned: AdapterWeights,
-    ) -> dict[str, str]:
-        from lorapipe.metadata import modelspec
-
-        return modelspec(
-            record.architecture if record else base.architecture(prediction),
-            record.prediction if record else prediction,
-            self.title,
-            made.isoformat(timespec="seconds").replace("+00:00", "Z"),
-            record.resolution if record else None,
-            record.settings.get("clip_skip", 1) if record else 1,
-            self.trigger or next(iter(learned.embeddings), ""),
-            self._hint(record),
-            kind="" if self.convert == "checkpoint" else "lora" if learned.modules else "textual-inversion",
-        )
-
-    def _hint(self, record: TrainingRecord | None) -> str:
-        if self.convert == "checkpoint":
-            return f"Made at {record.resolution[0]}x{record.resolution[1]}." if record else ""
-        size = f", at {record.resolution[0]}x{record.resolution[1]}" if record else ""
-        usage = f" {self.weights.usage}" if self.weights.usage else ""
-        return f"Strength {self.weights.strength:g}{size}.{usage}"
-
-    def _verify(self, path: Path, learned: AdapterWeights, model: Model) -> float:
-        """Return the largest relative error of a module's ΔW in the file. `LorapipeError` if it exceeds rounding.
-
-        If ΔW depends on the base's weights, random ones are used instead: no weights are loaded.
-        """
-        from lorapipe import formats
-        from lorapipe.training.adapter_layers.base_weights import drawn
-
-        read = formats.open(path, model.kohya_names())
-        if read.modules.keys() != learned.modules.keys():
-            raise LorapipeError("the file read back has other modules than the adapter.", where=str(path))
-        worst = 0.0
-        for place, module in learned.modules.items():
-            needed = module.needs_weight or read.modules[place].needs_weight
-            weight = drawn(model, place) if needed else None
-            wanted, found = module.delta(weight), read.modules[place].delta(weight)
-            size, apart = float(wanted.norm()) or 1e-12, float((found - wanted).norm())
-            error = apart / size
-            if not apart <= 4 * ROUNDING[self.dtype] * size + (0 if weight is None else EPSILON * float(weight.norm())):
-                what = f"ΔW of {' '.join(place)} was not saved exactly (relative error {error:.1e})."
-                raise LorapipeError(what, where=str(path), cure="Export with dtype: fp32 and report this.")
-            worst = max(worst, error)
-        return max(worst, self._verify_words(path, learned, read))
-
-    def _verify_words(self, path: Path, learned: AdapterWeights, read: AdapterWeights) -> float:
-        """Return the same for vectors of words, in order, since not every format has their names."""
-        worst = 0.0
-        if (nets := learned.hypernetwork) is not None:
-            theirs = read.hypernetwork.tensors() if read.hypernetwork else {}
-            worst = max(_error(theirs[key], tensor) for key, tensor in nets.tensors().items())
-            if not worst <= ROUNDING[self.dtype]:
-                raise LorapipeError(
-                    f"the networks were not saved exactly (relative error {worst:.1e}).", where=str(path)
-                )
-        for wanted, found in zip(learned.embeddings.values(), read.embeddings.values(), strict=True):
-            if wanted.keys() != found.keys():
-                raise LorapipeError("the file read back has vectors for other text encoders.", where=str(path))
-            for part, vectors in wanted.items():
-                error = _error(found[part], vectors)
-                if not error <= ROUNDING[self.dtype]:
-                    raise LorapipeError(
-                        f"the vectors were not saved exactly (relative error {error:.1e}).", where=str(path)
-                    )
-                worst = max(worst, error)
-        return worst
-
-
-def _error(found: Tensor, wanted: Tensor) -> float:
-    """Return the relative error of a tensor."""
-    return float((found.float() - wanted).norm() / wanted.norm().clamp(min=1e-12))
 
 
 def _megabytes(path: Path) -> float:

@@ -22,8 +22,9 @@ SCENES = (
     ("portrait, smile", "full body, standing", "walking in a park", "sitting at a table", "from the side"),
     ("in the snow, at night", "on a beach, sunny day", "indoors, portrait", "running"),
     ("in a forest", "close-up, surprised", "in a city street", "lying on grass", "from behind"),
+    ("in a garden, smile", "at a window, evening", "on a mountain, full body", "portrait, angry"),
 )
-"""What is painted in each round, with the trigger word before it."""
+"""What is painted in each round and in the evaluation, with the trigger word before it."""
 POCKET_SCENES = (
     (
         "meadow, smile",
@@ -40,6 +41,13 @@ POCKET_SCENES = (
         "lavender background, open mouth",
         "forest, small eyes",
         "night sky, frown, bow",
+    ),
+    (
+        "meadow, frown, bow",
+        "room, smile, crown",
+        "night sky, big eyes, top hat",
+        "beach, open mouth",
+        "lavender background, smile, party hat",
     ),
 )
 """The same in the tags of the pocket base's world."""
