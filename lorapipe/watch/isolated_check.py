@@ -14,7 +14,8 @@ from pathlib import Path
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.spec import from_dict, to_dict
-from lorapipe.watch.pipeline_writer import OVERRIDES, DroppedFolder, InboxPipeline, write
+from lorapipe.watch.folder_settings import OVERRIDES
+from lorapipe.watch.pipeline_writer import DroppedFolder, InboxPipeline, write
 from lorapipe.watch.settings import WatchSettings
 
 MOST_MEMORY = 2_000_000_000

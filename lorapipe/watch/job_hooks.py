@@ -26,11 +26,12 @@ from lorapipe.pipeline.events import Event, Failed, Log, Metric, Preview, Progre
 from lorapipe.pipeline.ledger_database import LedgerDatabase
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.spec import from_dict, to_dict
+from lorapipe.watch.folder_settings import OVERRIDES
 from lorapipe.watch.folder_state import MOST_FILES, inspect_path, is_zip, opened
 from lorapipe.watch.isolated_check import check_apart
 from lorapipe.watch.isolated_scan import scan_isolated
 from lorapipe.watch.notify import notify
-from lorapipe.watch.pipeline_writer import OVERRIDES, DroppedFolder, InboxPipeline, write
+from lorapipe.watch.pipeline_writer import DroppedFolder, InboxPipeline, write
 from lorapipe.watch.results import deliver, file_of
 from lorapipe.watch.settings import WatchSettings
 from lorapipe.watch.unpack import GIGABYTE, Limits, unpack

@@ -7,8 +7,6 @@ It extends the watcher's pipeline, or the one that suits the folder (`starting_p
 from __future__ import annotations
 
 import copy
-import errno
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,30 +17,25 @@ from lorapipe import kohya_folders
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline import loader
-from lorapipe.pipeline.extends import EXTENDS, open_layers
+from lorapipe.pipeline.extends import open_layers
 from lorapipe.pipeline.overrides import put, split
 from lorapipe.pipeline.pipeline import Pipeline
-from lorapipe.pipeline.tune_options import TUNE
-from lorapipe.pipeline.variables import literal
-from lorapipe.pipeline.yaml_document import open_document
-from lorapipe.regular_files import open_inside, read_regular
-from lorapipe.spec import Address, to_dict
+from lorapipe.spec import to_dict
 from lorapipe.starting_settings.folder_facts import facts_of
 from lorapipe.watch import starting_pipeline
-from lorapipe.watch.allowed_paths import AllowedPaths, places_of, targets_of
+from lorapipe.watch.allowed_paths import places_of, targets_of
 from lorapipe.watch.captions import captions_in, has_caption_files, lacking
 from lorapipe.watch.folder_names import is_kohyas, repeats_of, trigger_of
+from lorapipe.watch.folder_settings import OVERRIDES, has_address, load_with_overrides, read_overrides
 from lorapipe.watch.folder_state import is_picture
+from lorapipe.watch.pipeline_text import meant, pipeline_text, quoted
 from lorapipe.watch.resource_limits import asked, too_much
 from lorapipe.watch.settings import WatchSettings
 from lorapipe.watch.starting_pipeline import InboxSettings, write_starting_pipeline
 
 CAPTIONING = Path(__file__).parent / "layers" / "captioning.yaml"
-OVERRIDES = "lorapipe.yaml"
 FILE = "pipeline.yaml"
 CAPTIONS = (".txt", ".caption")
-MOST_PROBLEMS = 100
-MOST_LETTERS = 1000
 
 
 @dataclass(frozen=True)
@@ -71,9 +64,9 @@ def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str],
     `resource_limits`.
     """
     own = dropped.images / OVERRIDES
-    overrides = _overrides(own, dropped.images, template.watching) if own.exists() else None
+    overrides = read_overrides(own, dropped.images, template.watching) if own.exists() else None
     changes: Mapping[str, object] = overrides or {}
-    sets = [text for text in template.sets if not _is_in(split(text)[0], changes)]
+    sets = [text for text in template.sets if not has_address(split(text)[0], changes)]
     given = _variables_in(sets)
     wanted = {**given, **_mapping(changes.get("vars"))}
     endings = _endings(changes, sets)
@@ -96,12 +89,12 @@ def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str],
     layers = [base, *tagging]
     path = dropped.folder / FILE
     stages, tune = {**_stages(base, sets), **tagger}, template.watching.tune
-    write_text(_text(dropped, layers, variables, stages, tune), path)
+    write_text(pipeline_text(dropped.name, layers, variables, stages, tune), path)
     pipeline = owners = loader.load(path)
     if overrides is not None:
-        write_text(_text(dropped, [*layers, own], variables, stages, tune), path)
+        write_text(pipeline_text(dropped.name, [*layers, own], variables, stages, tune), path)
         owners = _tried(base, template.sets, dropped.images, "name")
-        pipeline = _with_own(path, own, places_of((pipeline, owners), dropped.images, dropped.folder))
+        pipeline = load_with_overrides(path, own, places_of((pipeline, owners), dropped.images, dropped.folder))
     if said := lacking(str({**wanted, **variables}.get("trigger", "")), captions, pipeline):
         tell(said)
     _require_affordable(pipeline, owners, dropped, len(captions), template.watching)
@@ -119,7 +112,7 @@ def _tagging(
     if template.pipeline or captioning is None or has_caption_files(images, endings):
         return [], {}
     ours = to_dict(captioning)
-    left = {knob: ours[knob] for knob in ours if not _is_in(("stages", "tags", knob), changes)}
+    left = {knob: ours[knob] for knob in ours if not has_address(("stages", "tags", knob), changes)}
     return [CAPTIONING], {"tags": left} if left else {}
 
 
@@ -166,27 +159,7 @@ def _require_affordable(
 
 def _tried(base: Path, sets: Sequence[str], images: Path, name: str) -> Pipeline:
     """Load the owner's pipeline for a folder, without the folder's own settings."""
-    return loader.load(base, [*sets, f"vars.images={_quoted(_meant(str(images)))}", f"vars.name={_quoted(name)}"])
-
-
-def _with_own(path: Path, own: Path, places: AllowedPaths) -> Pipeline:
-    """Load the pipeline with the folder's own settings; errors mention only these, and reveal no other files."""
-    try:
-        return loader.load(path, places=places)
-    except InputError as error:
-        elsewhere = sorted(places.sources | places.targets, key=len, reverse=True)
-        named = {text: Path(text).name for text in elsewhere if not Path(text).is_relative_to(places.images)}
-        raise InputError(_redacted(each, own, named) for each in error.problems[:MOST_PROBLEMS]) from None
-
-
-def _redacted(problem: Problem, own: Path, named: Mapping[str, str]) -> Problem:
-    """Return a problem without paths that the folder's user may not see."""
-    what, cure = problem.what, problem.cure
-    for text, name in named.items():
-        what, cure = what.replace(text, name), cure.replace(text, name)
-    is_theirs = problem.where.startswith(str(own))
-    where, excerpt = (problem.where, problem.excerpt) if is_theirs else (str(own), "")
-    return Problem(what[:MOST_LETTERS], where[:MOST_LETTERS], cure[:MOST_LETTERS], problem.path, excerpt)
+    return loader.load(base, [*sets, f"vars.images={quoted(meant(str(images)))}", f"vars.name={quoted(name)}"])
 
 
 def check(template: InboxPipeline, inbox: Path) -> None:
@@ -249,37 +222,6 @@ def _shown(images: Path) -> tuple[int, int]:
     return len(files), max((each.repeats for each in named if each), default=1)
 
 
-def _overrides(path: Path, images: Path, watching: WatchSettings) -> dict[str, object]:
-    """Read a folder's own settings. `InputError` if they are not a valid mapping; `loader.load` reports further errors."""
-    try:
-        read_regular(open_inside(path, images), int(watching.largest_settings * 1000))
-    except OSError as error:
-        cure = "The limit is watch.largest_settings." if error.errno == errno.EFBIG else ""
-        raise InputError(f"cannot be read: {error.strerror}.", where=str(path), cure=cure) from None
-    document = open_document(path)
-    if not isinstance(document.value, dict):
-        raise InputError("is not a mapping.", where=str(path), cure="Write `vars:` or `stages:` in it.")
-    if TUNE in document.value:
-        cure = "The inbox's owner can have folders tuned: --set watch.tune=true."
-        raise InputError("a dropped folder cannot ask to be tuned.", where=document.where((TUNE,)), cure=cure)
-    if EXTENDS in document.value:
-        cure = "Write the settings to change under `vars:` and `stages:`."
-        raise InputError("cannot extend other files.", where=document.where((EXTENDS,)), cure=cure)
-    return document.value
-
-
-def _is_in(address: Address, document: Mapping[str, object]) -> bool:
-    """Return whether a document has a value at an address, or at one above it."""
-    value: object = document
-    for part in address:
-        if not isinstance(value, dict):
-            return True
-        if part not in value:
-            return False
-        value = value[part]
-    return True
-
-
 def _stages(base: Path, sets: Sequence[str]) -> dict[str, dict[str, object]]:
     """Return the stages' settings that `--set` changes, with the changes and with short forms expanded."""
     document = copy.deepcopy(open_layers(base).value)
@@ -291,49 +233,6 @@ def _stages(base: Path, sets: Sequence[str]) -> dict[str, dict[str, object]]:
             stage, knob = str(address[1]), str(address[2])
             touched.setdefault(stage, {})[knob] = document["stages"][stage][knob]
     return touched
-
-
-def _text(
-    dropped: DroppedFolder,
-    layers: Sequence[Path],
-    variables: Mapping[str, object],
-    stages: Mapping[str, Mapping[str, object]],
-    tune: bool,
-) -> str:
-    lines = [
-        f"# The pipeline of the folder {_plain(dropped.name)}. It is rewritten for each version of the folder. To try",
-        "# something else, copy this file, change the copy, and `lorapipe run` it: unchanged stages are reused.",
-        f"{EXTENDS}:",
-        *(f"  - {_quoted(layer.absolute().as_posix())}" for layer in layers),
-        "vars:",
-        *(f"  {name}: {_quoted(_meant(value))}" for name, value in variables.items()),
-        *([f"{TUNE}: {{}}"] if tune else []),
-        *(["stages:"] if stages else []),
-    ]
-    for stage, settings in stages.items():
-        lines += [f"  {_quoted(stage)}:", *(f"    {knob}: {_quoted(value)}" for knob, value in settings.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _meant(value: object) -> object:
-    """Escape `${` in a value: names may contain it literally."""
-    return literal(value) if isinstance(value, str) else value
-
-
-def _plain(text: str) -> str:
-    return "".join(
-        letter if letter.isprintable() else "?" for letter in text.encode("utf-8", "replace").decode("utf-8")
-    )
-
-
-def _quoted(value: object) -> str:
-    """Return a value as YAML in JSON syntax; unprintable characters are escaped."""
-    text = json.dumps(value, ensure_ascii=False)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise InputError(f"the name {_plain(text)} is not valid text.", cure="Rename it.") from None
-    return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in text)
 
 
 def _mapping(value: object) -> dict[str, Any]:
