@@ -103,6 +103,22 @@ def test_run_halves_and_goes_on_where_it_was(here: Path, capsys: pytest.CaptureF
     assert " run " not in shown and "best" in shown
 
 
+def test_what_was_kept_is_locked_and_verified(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lock", "sweep.yaml"]) == 2
+    assert "has not run to its end" in capsys.readouterr().err
+    assert main(["run", "sweep.yaml", "--on", "inline"]) == 0
+    assert main(["lock", "sweep.yaml"]) == 0
+    assert main(["verify", "sweep.yaml"]) == 0
+    locked = json.loads((here / "lorapipe.lock").read_text(encoding="utf-8"))["pipelines"]["sweep.yaml"]["stages"]
+    assert (
+        "best" in locked and len([name for name in locked if "-until-" not in name and name.startswith("penny")]) == 12
+    )
+    (here / ".lorapipe").rename(here / "elsewhere")
+    capsys.readouterr()
+    assert main(["verify", "sweep.yaml"]) == 1
+    assert capsys.readouterr().out == "It has not run to its end here.\n"
+
+
 def test_the_plan_shows_the_rung_that_runs_next(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """After a run that was stopped when six cells went on: those, from where they were."""
     pipeline = loader.load("sweep.yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -156,6 +157,10 @@ def test_the_plan_says_what_a_round_costs(here: Path, capsys: pytest.CaptureFixt
     assert main(["plan", "penny.yaml"]) == 0
     text = capsys.readouterr().out
     assert "Round 2 of 2 is the best" in text and " run " not in text
+    assert main(["lock", "penny.yaml"]) == 0
+    locked = json.loads((here / "lorapipe.lock").read_text(encoding="utf-8"))["pipelines"]["penny.yaml"]["stages"]
+    assert locked["penny"]["settings"]["unet_lr"] == 0.0004  # the best round's
+    assert main(["verify", "penny.yaml"]) == 0
 
 
 def test_the_page_tells_the_story(here: Path) -> None:

@@ -38,22 +38,14 @@ def main(options: argparse.Namespace) -> int:
     from lorapipe.pipeline.ledger import Ledger
     from lorapipe.pipeline.plan import plan
     from lorapipe.terminal import Printer
+    from lorapipe.tuning.next_run import next_run
 
     pipeline, anew = chosen(loader.load(options.file, options.set), options)
     destinations.check([pipeline])
     printer = Printer(sys.stdout)
     with closing(Ledger(pipeline.folder)) as ledger:
-        told = []
-        if pipeline.tune is not None:
-            from lorapipe.tuning import rounds
-
-            tuned, change, pipeline = rounds.stored(pipeline, ledger)
-            told, anew = rounds.told(tuned, change), anew & {*pipeline.stages}
-        if pipeline.halved is not None:
-            from lorapipe.tuning import successive_halving
-
-            told, pipeline = successive_halving.stored(pipeline, ledger)
-            anew &= {*pipeline.stages}
+        following = next_run(pipeline, ledger)
+        pipeline, anew = following.pipeline, anew & {*following.pipeline.stages}
         planned = plan(pipeline, ledger, anew)
         if options.graph:
             printer.line(FORMS[options.graph](pipeline, planned))
@@ -63,7 +55,7 @@ def main(options: argparse.Namespace) -> int:
         for step in planned.stages:
             print(to_json(Planned(step.name, step.action, step.reason)))
         return DONE
-    for line in told:
+    for line in (*following.told, "") if following.told else ():
         printer.line(line)
     for line in _lines(pipeline, planned, last, destinations.Destinations(pipeline, ledger)):
         printer.line(line)

@@ -23,10 +23,14 @@ def main(options: argparse.Namespace) -> int:
     from lorapipe.pipeline.ledger import Ledger
     from lorapipe.pipeline.lockfile import differing
     from lorapipe.terminal import Printer
+    from lorapipe.tuning.next_run import next_run
 
     pipeline = loader.load(options.file, options.set)
     with closing(Ledger(pipeline.folder)) as ledger:
-        lines = differing(pipeline, ledger)
+        following = next_run(pipeline, ledger)
+        lines = differing(following.pipeline, ledger)
+    if not following.is_whole:
+        lines = ["It has not run to its end here."]
     printer = Printer(sys.stdout)
     for line in lines:
         printer.line(json_line(line) if options.json else line)

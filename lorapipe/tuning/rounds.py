@@ -214,9 +214,9 @@ def told(tuned: TuningState, change: Change | None) -> list[str]:
         for place, round in enumerate(tuned.rounds)
     ]
     if tuned.end is not None:
-        return [*lines, end_text(tuned), ""]
+        return [*lines, end_text(tuned)]
     most = f"at most {limits_of(tuned.pipeline).rounds} rounds, of which this is the first:"
-    return [*lines, change_text(tuned.rounds, change) if change else most, ""]
+    return [*lines, change_text(tuned.rounds, change) if change else most]
 
 
 def end_text(tuned: TuningState) -> str:

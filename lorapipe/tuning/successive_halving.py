@@ -63,11 +63,6 @@ def words(found: Sequence[Rung]) -> str:
     return f"{', '.join(told)}: {share_of_steps(found):.0%} of the steps of all"
 
 
-def told(of: HalvedMatrix) -> str:
-    """What becomes of a halved matrix, as a plan and the log say it."""
-    return f"keep: {of.keep} of {of.stage}'s {len(of.cells)} cells: {words(rungs(len(of.cells), of.keep))}"
-
-
 def going_on(merits: Mapping[str, float], count: int) -> list[str]:
     """The `count` cells of the highest merit, in their own order; of equals, the first."""
     order = [*merits]
@@ -111,12 +106,17 @@ def final(pipeline: Pipeline, of: HalvedMatrix, kept: Sequence[str]) -> Pipeline
 
 @dataclass(frozen=True)
 class HalvingState:
-    """How far a halved matrix has come: `cells` are those that train on, `levels` the rung that each cell has reached."""
+    """How far a halved matrix has come.
+
+    `cells` are those that train on, `levels` the rung that each cell has reached, `told` what a plan and the log say of all
+    that was before.
+    """
 
     pipeline: Pipeline
     of: HalvedMatrix
     cells: Sequence[str]
     levels: Mapping[str, int]
+    told: tuple[str, ...]
     level: int = 0
 
     @property
@@ -146,32 +146,29 @@ class HalvingState:
         merits = {cell: min(map(merit, self.of.judges[cell])) for cell in self.cells}
         level = self.level + 1
         cells = going_on(merits, self.rungs[level].cells)
-        return replace(self, cells=cells, levels={**self.levels, **dict.fromkeys(cells, level)}, level=level)
-
-    def told(self) -> str:
-        """Which cells go on from the rung before."""
-        return f"after {self.rungs[self.level - 1].part} of the steps go on: {listed(self.cells, 100)}"
+        levels = {**self.levels, **dict.fromkeys(cells, level)}
+        which = f"after {self.rungs[self.level].part} of the steps go on: {listed(cells, 100)}"
+        return replace(self, cells=cells, levels=levels, told=(*self.told, which), level=level)
 
 
 def begun(pipeline: Pipeline) -> HalvingState:
     """Nothing has been trained yet."""
     of = pipeline.halved
     assert of is not None
-    return HalvingState(pipeline, of, [*of.cells], dict.fromkeys(of.cells, 0))
+    which = f"keep: {of.keep} of {of.stage}'s {len(of.cells)} cells: {words(rungs(len(of.cells), of.keep))}"
+    return HalvingState(pipeline, of, [*of.cells], dict.fromkeys(of.cells, 0), (which,))
 
 
-def stored(pipeline: Pipeline, ledger: Ledger) -> tuple[list[str], Pipeline]:
-    """Return the rungs that are done, by the results in the store, in the words of a plan; and the pipeline to run next."""
+def stored(pipeline: Pipeline, ledger: Ledger) -> HalvingState:
+    """Return how far the results in the store have come. Runs and writes nothing."""
     state = begun(pipeline)
-    lines = [told(state.of)]
     while not state.is_last:
         steps = plan(state.following, ledger).stages
         artifacts = {step.name: step.result.artifact for step in steps if step.result is not None}
         if len(artifacts) < len(steps):
             break
         state = state.after(artifacts)
-        lines.append(state.told())
-    return [*lines, ""], state.following
+    return state
 
 
 class SuccessiveHalving(MultiRun):
@@ -180,10 +177,10 @@ class SuccessiveHalving(MultiRun):
     def _in_pool(self, pool: Pool) -> Generator[Event, None, None]:
         state = begun(self.pipeline)
         stage = state.of.stage
-        yield Log(stage, text=told(state.of), level="warning")
+        yield Log(stage, text=state.told[-1], level="warning")
         while not state.is_last:
             if not (yield from self._run(state.following, pool)):
                 return
             state = state.after(self.artifacts)
-            yield Log(stage, text=state.told(), level="warning")
+            yield Log(stage, text=state.told[-1], level="warning")
         yield from self._run(state.following, pool)
