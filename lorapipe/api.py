@@ -25,6 +25,7 @@ from lorapipe.pipeline.loader import load
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.plan import Plan
 from lorapipe.pipeline.plan import plan as make_plan
+from lorapipe.tuning.next_run import next_run
 from lorapipe.tuning.run_class import run_class
 from lorapipe.tuning.tuner import Tuning
 
@@ -34,10 +35,13 @@ __all__ = ["Pipeline", "Plan", "Run", "Tuning", "load", "plan", "run"]
 def plan(pipeline: Pipeline, anew: Set[str] = frozenset()) -> Plan:
     """Plan a run of the pipeline: which stages would run, and why. Writes nothing. Stages in `anew` always run.
 
+    Of a pipeline that is tuned, or whose matrix is halved, it is the next round or part: see `next_run`.
+
     Raises `InputError` if a source cannot be read.
     """
     with closing(Ledger(pipeline.folder)) as ledger:
-        return make_plan(pipeline, ledger, anew)
+        following = next_run(pipeline, ledger).pipeline
+        return make_plan(following, ledger, anew & {*following.stages})
 
 
 def run(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import lorapipe
 from lorapipe.cli import main
 from lorapipe.errors import InputError
 from lorapipe.pipeline import loader
@@ -131,6 +132,7 @@ def test_the_plan_shows_the_rung_that_runs_next(here: Path, capsys: pytest.Captu
     running = {line.split()[0] for line in lines if " run " in line}
     assert {*chosen} <= running and len([name for name in running if name.startswith("penny")]) == 6
     assert sum("-until-20" in line and "reuse" in line for line in lines) == 6
+    assert {step.name for step in lorapipe.plan(pipeline).stages if step.action == "run"} == running
 
 
 @pytest.mark.parametrize(
