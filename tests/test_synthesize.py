@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ from lorapipe import formats
 from lorapipe.errors import InputError, LorapipeError, Unanswered
 from lorapipe.evaluation.candidates import Candidate, Figures, best_that_differ
 from lorapipe.evaluation.maximal_marginal_relevance import choose, stand_outs
+from lorapipe.evaluation.probe import compared
 from lorapipe.evaluation.reference_views import views
 from lorapipe.evaluation.sampler import Sampler, SamplingOptions, Start
 from lorapipe.models import Checkpoint
@@ -272,6 +274,16 @@ def test_several_folders_are_one_dataset_with_the_generated_ones_marked(both: Da
 def test_the_users_pictures_stay_as_they_are(both: Dataset, dataset: Dataset) -> None:
     for file in dataset.images.iterdir():
         assert file.stat().st_nlink == 1 and file.stat().st_mode & stat.S_IWUSR
+
+
+def test_an_evaluation_compares_with_true_pictures_where_there_are_enough(both: Dataset) -> None:
+    manifest = Manifest.load(both.manifest)
+    made = [each for each in manifest.training if each.generated]
+    one = next(each for each in manifest.training if not each.generated)
+    true = [replace(one, path=f"1/{number}.png") for number in range(8)]
+    assert compared(replace(manifest, pictures=(*true, *made))) == true
+    few = (*true[:7], *made)
+    assert compared(replace(manifest, pictures=few)) == [*few]
 
 
 def test_generated_pictures_count_as_much_as_asked(both: Dataset, folder: Path) -> None:

@@ -31,6 +31,8 @@ PROBED = 8
 """Pictures probed, of the training and of the held-out ones each: enough to see a trend, few enough to take seconds."""
 COMPARED = 64
 """Training pictures that samples are compared with, at most."""
+ENOUGH_TRUE = 8
+"""So many true pictures say what the subject is, and what its captions teach, without generated ones."""
 TIMESTEPS = 5
 """At the middles of so many equal parts of the schedule: 100, 300 … 900 of 1000."""
 BATCH = 8
@@ -186,5 +188,9 @@ def training_pictures(manifest: Manifest, scene: Scene) -> list[Image]:
 
 
 def compared(manifest: Manifest) -> list[Picture]:
-    """The training pictures that samples are compared with, evenly chosen where there are many."""
-    return evenly_spaced(manifest.training, COMPARED)
+    """The training pictures that samples are compared with, evenly chosen where there are many.
+
+    Generated ones only where true ones are few: a LoRA that learns from pictures of its own is to be like the true ones.
+    """
+    true = [each for each in manifest.training if not each.generated]
+    return evenly_spaced(true if len(true) >= ENOUGH_TRUE else manifest.training, COMPARED)
