@@ -9,7 +9,6 @@ from statistics import fmean
 from lorapipe.evaluation.diagnosis import percent, shown
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.part_strengths import part_reasons
-from lorapipe.evaluation.probe_losses import TELLING
 from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.selection import Scores, following, identity, margin, merit, worse
 
@@ -62,7 +61,10 @@ def _memory(results: Results) -> Iterator[str]:
     if not results.probe.held_out:
         yield "No pictures were held out, so memorising cannot be told from learning by the loss."
         return
-    if len(results.probe.held_out) < TELLING:
+    if len(results.probe.held_out) == 1:
+        yield "Only one picture was held out: too few to tell memorising by the loss."
+        return
+    if not results.losses.tell_memorising:
         yield f"Only {len(results.probe.held_out)} pictures were held out: too few to tell memorising by the loss."
         return
     losses = {step: fmean(probe.held_out) for step, probe in sorted(results.probes.items())}
