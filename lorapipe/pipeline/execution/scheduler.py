@@ -15,7 +15,7 @@ import os
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Set
+from collections.abc import Callable, Generator, Iterable, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from lorapipe.pipeline.context import QUESTION
 from lorapipe.pipeline.destinations import Destinations
 from lorapipe.pipeline.events import Asked, Event, Failed, Finished, Log, Planned, Reused, Started
 from lorapipe.pipeline.execution.attempt import Attempt, Inbox
+from lorapipe.pipeline.execution.dependency_graph import DependencyGraph
 from lorapipe.pipeline.execution.job import Done, Job, failure
 from lorapipe.pipeline.execution.pool import Message, Pool, Slot
 from lorapipe.pipeline.gc_roots import Roots
@@ -66,7 +67,7 @@ class Scheduler:
         self._anew = anew
         self._stopping = stopping
         self._destinations = destinations
-        self._graph = _Graph(pipeline.needs)
+        self._graph = DependencyGraph(pipeline.needs)
         self._on_devices = [name for name, stage in pipeline.stages.items() if stage.needs_device]
         self._steps: dict[str, PlannedStage] = {}
         self._queue: list[tuple[Stage, PlannedStage]] = []
@@ -308,36 +309,3 @@ class Scheduler:
             return tuple(map(str, delivered))
         files = (str(path) for path in to_open(result.artifact))
         return tuple(os.path.join(shown, file.removeprefix(out)) for file in files if file.startswith(out))  # noqa: PTH118
-
-
-class _Graph:
-    """The dependency graph. `ready`: stages whose needs are all settled; `unsettled`: stages not settled yet."""
-
-    def __init__(self, needs: Mapping[str, tuple[str, ...]]) -> None:
-        self._needs = needs
-        self._open = {name: len(each) for name, each in needs.items()}
-        self._dependents: dict[str, list[str]] = {name: [] for name in needs}
-        for name, each in needs.items():
-            for need in each:
-                self._dependents[need].append(name)
-        self.ready = deque(name for name, count in self._open.items() if not count)
-        self.unsettled = set(needs)
-
-    def settle(self, name: str, artifacts: dict[str, Artifact]) -> list[tuple[str, list[str]]]:
-        """Mark a stage as settled. Returns the stages that can no longer run, each with its needs without an artifact."""
-        out_of_reach = []
-        waiting = deque([name])
-        while waiting:
-            settled = waiting.popleft()
-            self.unsettled.remove(settled)
-            for each in self._dependents[settled]:
-                self._open[each] -= 1
-                if self._open[each]:
-                    continue
-                missing = [need for need in self._needs[each] if need not in artifacts]
-                if missing:
-                    out_of_reach.append((each, missing))
-                    waiting.append(each)
-                else:
-                    self.ready.append(each)
-        return out_of_reach
