@@ -31,7 +31,8 @@ from lorapipe.models._unet import LatentDiffusion
 from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.spec import Destination, knobs
-from lorapipe.stages.export import ROUNDING, Export
+from lorapipe.stages import _read_back
+from lorapipe.stages.export import Export
 from lorapipe.training.adapter_layers.lora_knobs import LoraKnobs
 from lorapipe.training.adapter_layers.target_knobs import TargetKnobs
 from lorapipe.training.adapters import Adapter
@@ -191,7 +192,7 @@ def answer(request: pytest.FixtureRequest, comfyui: ComfyUI, tmp_path_factory: p
     base = published.base(request.param, folder / "base")
     model = published.model(base)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Export, "_verify", lambda *arguments: 0.0)
+        patch.setattr(_read_back, "largest_error", lambda *arguments: 0.0)
         names, files = model.kohya_names(), list(exports(base, model, folder))
     asked = {
         "comfyui": str(comfyui.path),
@@ -258,7 +259,7 @@ def test_every_update_is_ours(answer: Answer) -> None:
             print(f"{answer.family} {exported.label}: {len(right)} changes, ΔW within {worst(right)}")
         if wrong:
             print(f"{answer.family} {exported.label}: {len(wrong)} changes, misread by {worst(wrong)}")
-        assert all(error <= ROUNDING[exported.dtype] for _, error in right), (exported.label, worst(right))
+        assert all(error <= _read_back.ROUNDING[exported.dtype] for _, error in right), (exported.label, worst(right))
         assert not wrong or max(error for _, error in wrong) > 0.001, exported.label
         if exported.setting in (USUAL, "dora") and issubclass(Adapter.registry.get(exported.adapter), LoraKnobs):
             assert not wrong, exported.label
