@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,14 @@ class TrainingRecord:
         """How captions were encoded, and prompts must be: arguments of `Model.encode_text`."""
         found = {name: self.settings[name] for name in ("max_tokens", "clip_skip")}
         return found | {"weighted": (self.settings.get("captions") or {}).get("weighted", False)}
+
+    @property
+    def planned_steps(self) -> int:
+        """The steps of the whole schedule: more than `steps` where the training was stopped, or ended before (`until`)."""
+        count, _, unit = str(self.settings.get("steps", self.steps)).partition(" ")
+        if unit == "epochs":
+            return math.ceil(int(count) * self.batches_per_epoch / self.settings.get("accumulation", 1))
+        return int(count)
 
     def save(self, path: Path) -> None:
         """Write the record atomically as JSON."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from lorapipe.evaluation.comparison import Comparison, Entry, compared
+from lorapipe.evaluation.comparison_page import page
 from lorapipe.evaluation.selection import Scores, merit_error
 from lorapipe.pipeline import loader
 from lorapipe.pipeline.execution.runner import Run
@@ -40,6 +42,22 @@ def test_the_highest_merit_is_first_and_equals_are_counted() -> None:
     found = compared([entry(0, 0.50, rate=1.0), entry(1, 0.71, rate=2.0), entry(2, 0.70, rate=3.0)])
     assert [each.place for each in found.ranking] == [1, 2, 0] and found.equal == 2
     assert found.headline == "The best is rate 2; 1 more cannot be told from it."
+
+
+def test_what_was_left_out_comes_after_what_went_on() -> None:
+    """A halved matrix: a cell that was left out after 40 steps is no worse for its merit at 40 than others at 240."""
+    rates = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
+    merits = [0.3, 0.5, 0.7, 0.69, 0.35, 0.72]  # 8 and 4 went on; 32 was best after 40 steps of those that did not
+    entries = [
+        entry(place, *each, rate=rates[place]) for place, each in enumerate(zip(merits, [0.02] * 6, strict=True))
+    ]
+    left = [replace(each, left_at=None if each.settings["rate"] in (4.0, 8.0) else 40) for each in entries]
+    found = compared(left)
+    assert [each.settings["rate"] for each in found.ranking] == [4.0, 8.0, 32.0, 2.0, 16.0, 1.0]
+    assert found.equal == 2 and found.headline.startswith("The best is rate 4;")
+    html = page(found, 2)
+    assert "left out at step" in html and "come after those that went on" in html
+    assert "left out at step" not in page(compared(entries), 2)
 
 
 def test_a_setting_whose_best_lies_between_others_is_found() -> None:

@@ -74,6 +74,9 @@ def test_the_best_cells_train_to_the_end_and_no_step_twice(here: Path) -> None:
         steps[rate] += int(count)
     assert Counter(steps.values()) == {20: 6, 40: 3, 120: 3}
     assert sum(steps.values()) == 600 <= 0.45 * 12 * 120
+    ranking = json.loads(artifacts["best"].data.read_text(encoding="utf-8"))["ranking"]  # type: ignore[attr-defined]
+    assert [each["left_at"] for each in ranking] == [None] * 3 + [40] * 3 + [20] * 6
+    assert all([*each["settings"]] == ["unet_lr"] for each in ranking)
     whole = Run(loader.load("sweep.yaml"), on="inline", devices=["cpu"])  # the full sweep
     for event in whole:
         assert event is not None

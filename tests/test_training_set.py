@@ -180,6 +180,8 @@ def test_regularisation_is_shown_as_often_and_counts_as_told(bench: tiny.Bench, 
     assert json.loads(told["ss_dataset_dirs"]) == {"images": {"n_repeats": 3, "img_count": 5}}
     assert json.loads(told["ss_reg_dataset_dirs"]) == {"images": {"n_repeats": 8, "img_count": 2}}
     assert (told["ss_num_epochs"], told["ss_num_batches_per_epoch"]) == ("1", "30")
+    of_epochs = {**record.settings, "steps": "10 epochs", "accumulation": 2}
+    assert dataclasses.replace(record, steps=4, settings=of_epochs).planned_steps == 5 * record.batches_per_epoch
     halved = dataclasses.replace(record, steps=15, settings={**record.settings, "accumulation": 2})
     assert kohya_metadata(halved, "", 1, 1, "full")["ss_num_epochs"] == "1"
 

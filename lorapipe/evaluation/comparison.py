@@ -38,7 +38,8 @@ Plain = float | str
 class Entry:
     """A training: its settings by dotted names, its scores at strength 1, and its report. `place` is its number, from 0.
 
-    `step` is the snapshot of the scores, `pictures` the folder of its report's pictures.
+    `step` is the snapshot of the scores, `pictures` the folder of its report's pictures. `left_at` is the step after which
+    it was left out of a matrix that is halved; None where it was trained to its end.
     """
 
     place: int
@@ -53,11 +54,14 @@ class Entry:
     prompts: tuple[str, ...]
     pictures: Path
     page: Path
+    left_at: int | None = None
 
 
 @dataclass(frozen=True)
 class Effect:
     """What a setting accounts for of the differences in merit, 0 … 1, and whether that is more than chance.
+
+    Where trainings were left out it is the ranking that it accounts for.
 
     `best` is its value in the best training.
     """
@@ -114,11 +118,13 @@ def _entry(place: int, report: Report) -> Entry:
     cell = at_full_strength(data)
     training = report.best.training
     record = TrainingRecord.load(training) if training else None
-    settings = dict(_flat(record.settings)) | {"steps": float(record.steps)} if record else {}
+    settings = dict(_flat(record.settings)) | {"steps": float(record.planned_steps)} if record else {}
+    is_left_out = record is not None and record.steps < record.planned_steps and not record.stopped
     return Entry(
         place, settings, data["verdict"]["state"], data["verdict"]["best"]["strength"], cell["step"],
         cell.get("identity") or 0.0, cell.get("following"), cell.get("merit") or 0.0, cell.get("merit_error") or 0.0,
         tuple(data["prompts"]), report.data.parent / "pictures", report.page,
+        record.steps if record and is_left_out else None,
     )  # fmt: skip
 
 
@@ -135,20 +141,31 @@ def _flat(settings: Mapping[str, Any], before: str = "") -> list[tuple[str, Plai
 
 
 def compared(entries: Sequence[Entry]) -> Comparison:
-    """Rank the trainings, and find what mattered."""
-    ranking = tuple(sorted(entries, key=lambda each: (-each.merit, each.place)))
+    """Rank the trainings, and find what mattered. Those that were left out come after those that went on."""
+    ranking = tuple(sorted(entries, key=_order))
     names = dict.fromkeys(name for each in entries for name in each.settings)
     varied = [name for name in names if len({each.settings.get(name) for each in entries}) > 1]
     effects = [_effect(name, ranking) for name in varied]
-    best = ranking[0]
-    equal = sum(best.merit - each.merit <= math.hypot(best.error, each.error) for each in ranking)
     differing = "prompts" if len({each.prompts for each in entries}) > 1 else ""
-    return Comparison(ranking, tuple(sorted(effects, key=lambda each: -each.share)), equal, differing)
+    return Comparison(ranking, tuple(sorted(effects, key=lambda each: -each.share)), _equal(ranking), differing)
+
+
+def _order(entry: Entry) -> tuple[float, float, int]:
+    return -(entry.left_at or math.inf), -entry.merit, entry.place
+
+
+def _equal(ranking: Sequence[Entry]) -> int:
+    """How many of the first cannot be told from the best."""
+    best = ranking[0]
+    beside = [each for each in ranking if each.left_at == best.left_at]
+    return sum(best.merit - each.merit <= math.hypot(best.error, each.error) for each in beside)
 
 
 def _effect(name: str, ranking: Sequence[Entry]) -> Effect:
     values = [each.settings.get(name, "") for each in ranking]
     merits = [each.merit for each in ranking]
+    if any(each.left_at for each in ranking):  # merits after other numbers of steps say nothing of each other
+        merits = [float(-place) for place in range(len(ranking))]
     if len(ranking) < FEWEST:
         return Effect(name, 0.0, False, values[0])
     columns = _columns(values)
@@ -199,6 +216,7 @@ def as_json(found: Comparison) -> str:
                     "state": each.state,
                     "strength": each.strength,
                     "step": each.step,
+                    "left_at": each.left_at,
                     "identity": each.identity,
                     "following": each.following,
                     "merit": each.merit,

@@ -21,6 +21,10 @@ NOTES = (
     "What a setting accounts for is the share of the differences in merit that a curve of this setting alone explains, less "
     "what chance would. With few trainings only large effects are told from chance.",
 )
+LEFT_OUT = (
+    "Trainings that were left out have the figures of the step after which they were, and come after those that went on. "
+    "What a setting accounts for is then of this order."
+)
 
 
 def page(found: Comparison, shown: int) -> str:
@@ -39,7 +43,7 @@ def page(found: Comparison, shown: int) -> str:
         written=written,
         pictures=[*_pictures(found, shown)],
         titles=[label(each, found.varied) for each in found.ranking[:shown]],
-        notes=NOTES,
+        notes=(*NOTES, LEFT_OUT) if any(each.left_at for each in found.ranking) else NOTES,
         differing=found.differing,
     )
 
@@ -53,6 +57,7 @@ def _rows(found: Comparison) -> Iterator[dict[str, object]]:
             "settings": [written(each.settings[name]) if name in each.settings else "" for name in found.varied],
             "state": each.state,
             "strength": f"{each.strength:g}",
+            "left_at": each.left_at or "",
             "identity": percent(each.identity),
             "following": "" if each.following is None else percent(each.following),
             "merit": percent(each.merit),

@@ -19,7 +19,7 @@ class Compare(Stage):
 
     menu_title: ClassVar[str] = "Compare reports"
     search_words: ClassVar[tuple[str, ...]] = ("compare loras", "compare trainings")
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     makes: ClassVar[type[Artifact]] = Comparison
 
     reports: tuple[Report, ...] = param(

@@ -323,8 +323,9 @@ class Learn(Stage):
             time.sleep(0.01)
         record = TrainingRecord(
             family="toy", base_model_version="", architecture="", prediction="", base_name="toy",
-            settings={"rank": self.room.rank, "unet_lr": self.unet_lr}, rates=self.rates_by_option(), rank=0, alpha=0,
-            pictures=1, pictures_per_epoch=1, batches_per_epoch=1, steps=steps, resolution=(64, 64),
+            settings={"rank": self.room.rank, "unet_lr": self.unet_lr, "steps": self.steps.plain()},
+            rates=self.rates_by_option(), rank=0, alpha=0, pictures=1, pictures_per_epoch=1, batches_per_epoch=1,
+            steps=steps, resolution=(64, 64),
         )  # fmt: skip
         record.save(context.out / "training.json")
         snapshot = context.out / "last.safetensors"
