@@ -40,8 +40,7 @@ def plan(pipeline: Pipeline, anew: Set[str] = frozenset()) -> Plan:
     Raises `InputError` if a source cannot be read.
     """
     with closing(Ledger(pipeline.folder)) as ledger:
-        following = next_run(pipeline, ledger).pipeline
-        return make_plan(following, ledger, anew & {*following.stages})
+        return make_plan(next_run(pipeline, ledger).pipeline, ledger, anew)
 
 
 def run(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Self
 
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError
+from lorapipe.spec import Duration
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,8 @@ class TrainingRecord:
     @property
     def planned_steps(self) -> int:
         """The steps of the whole schedule: more than `steps` where the training was stopped, or ended before (`until`)."""
-        count, _, unit = str(self.settings.get("steps", self.steps)).partition(" ")
-        if unit == "epochs":
-            return math.ceil(int(count) * self.batches_per_epoch / self.settings.get("accumulation", 1))
-        return int(count)
+        length = Duration.parse(self.settings.get("steps", self.steps), Path())
+        return length.steps(self.batches_per_epoch / self.settings.get("accumulation", 1))
 
     def save(self, path: Path) -> None:
         """Write the record atomically as JSON."""

@@ -123,6 +123,17 @@ def test_what_was_kept_is_locked_and_verified(here: Path, capsys: pytest.Capture
     assert capsys.readouterr().out == "It has not run to its end here.\n"
 
 
+def test_a_chosen_cell_is_trained_to_its_end(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    halved = loader.load("sweep.yaml").halved
+    assert halved is not None
+    cell = halved.cells[0]
+    (judge,) = halved.judges[cell]
+    assert main(["plan", "sweep.yaml", "--only", judge]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["text", cell, judge]
+    assert main(["run", "sweep.yaml", "--only", judge, "--on", "inline"]) == 0
+    assert (here / "diary.txt").read_text(encoding="utf-8").split()[1:] == ["120"]
+
+
 def test_the_plan_shows_the_rung_that_runs_next(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """After a run that was stopped when six cells went on: those, from where they were."""
     pipeline = loader.load("sweep.yaml")

@@ -45,7 +45,7 @@ def main(options: argparse.Namespace) -> int:
     printer = Printer(sys.stdout)
     with closing(Ledger(pipeline.folder)) as ledger:
         following = next_run(pipeline, ledger)
-        pipeline, anew = following.pipeline, anew & {*following.pipeline.stages}
+        pipeline = following.pipeline
         planned = plan(pipeline, ledger, anew)
         if options.graph:
             printer.line(FORMS[options.graph](pipeline, planned))

@@ -21,16 +21,18 @@ def main(options: argparse.Namespace) -> int:
     """Compare, and print the differences."""
     from lorapipe.pipeline import loader
     from lorapipe.pipeline.ledger import Ledger
-    from lorapipe.pipeline.lockfile import differing
+    from lorapipe.pipeline.lockfile import differing, recorded
     from lorapipe.terminal import Printer
     from lorapipe.tuning.next_run import next_run
 
     pipeline = loader.load(options.file, options.set)
     with closing(Ledger(pipeline.folder)) as ledger:
         following = next_run(pipeline, ledger)
-        lines = differing(following.pipeline, ledger)
-    if not following.is_whole:
-        lines = ["It has not run to its end here."]
+        if following.is_whole:
+            lines = differing(following.pipeline, ledger)
+        else:
+            recorded(pipeline)  # there may be no lock file
+            lines = ["It has not run to its end here."]
     printer = Printer(sys.stdout)
     for line in lines:
         printer.line(json_line(line) if options.json else line)

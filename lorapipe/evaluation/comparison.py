@@ -61,9 +61,7 @@ class Entry:
 class Effect:
     """What a setting accounts for of the differences in merit, 0 … 1, and whether that is more than chance.
 
-    Where trainings were left out it is the ranking that it accounts for.
-
-    `best` is its value in the best training.
+    Where trainings were left out it is the ranking that it accounts for. `best` is its value in the best training.
     """
 
     setting: str
@@ -82,6 +80,11 @@ class Comparison:
     """How many of the first cannot be told from the best: within one standard error of the difference."""
     differing: str = ""
     """What the reports have not in common, though they should."""
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether trainings were left out; these are the last."""
+        return self.ranking[-1].left_at is not None
 
     @property
     def varied(self) -> tuple[str, ...]:
@@ -119,12 +122,12 @@ def _entry(place: int, report: Report) -> Entry:
     training = report.best.training
     record = TrainingRecord.load(training) if training else None
     settings = dict(_flat(record.settings)) | {"steps": float(record.planned_steps)} if record else {}
-    is_left_out = record is not None and record.steps < record.planned_steps and not record.stopped
+    is_whole = record is None or record.stopped or record.steps >= record.planned_steps
     return Entry(
         place, settings, data["verdict"]["state"], data["verdict"]["best"]["strength"], cell["step"],
         cell.get("identity") or 0.0, cell.get("following"), cell.get("merit") or 0.0, cell.get("merit_error") or 0.0,
         tuple(data["prompts"]), report.data.parent / "pictures", report.page,
-        record.steps if record and is_left_out else None,
+        None if record is None or is_whole else record.steps,
     )  # fmt: skip
 
 
@@ -145,7 +148,8 @@ def compared(entries: Sequence[Entry]) -> Comparison:
     ranking = tuple(sorted(entries, key=_order))
     names = dict.fromkeys(name for each in entries for name in each.settings)
     varied = [name for name in names if len({each.settings.get(name) for each in entries}) > 1]
-    effects = [_effect(name, ranking) for name in varied]
+    figures = _figures(ranking)
+    effects = [_effect(name, ranking, figures) for name in varied]
     differing = "prompts" if len({each.prompts for each in entries}) > 1 else ""
     return Comparison(ranking, tuple(sorted(effects, key=lambda each: -each.share)), _equal(ranking), differing)
 
@@ -161,17 +165,21 @@ def _equal(ranking: Sequence[Entry]) -> int:
     return sum(best.merit - each.merit <= math.hypot(best.error, each.error) for each in beside)
 
 
-def _effect(name: str, ranking: Sequence[Entry]) -> Effect:
+def _figures(ranking: Sequence[Entry]) -> list[float]:
+    """What settings are to account for: merits; the ranking where trainings were left out, at other numbers of steps."""
+    if ranking[-1].left_at is not None:
+        return [float(-place) for place in range(len(ranking))]
+    return [each.merit for each in ranking]
+
+
+def _effect(name: str, ranking: Sequence[Entry], figures: Sequence[float]) -> Effect:
     values = [each.settings.get(name, "") for each in ranking]
-    merits = [each.merit for each in ranking]
-    if any(each.left_at for each in ranking):  # merits after other numbers of steps say nothing of each other
-        merits = [float(-place) for place in range(len(ranking))]
     if len(ranking) < FEWEST:
         return Effect(name, 0.0, False, values[0])
     columns = _columns(values)
-    share = explained(columns, merits)
+    share = explained(columns, figures)
     rng = Random(name)
-    as_much = sum(explained(columns, rng.sample(merits, len(merits))) >= share for _ in range(SHUFFLES))
+    as_much = sum(explained(columns, rng.sample(figures, len(figures))) >= share for _ in range(SHUFFLES))
     return Effect(name, share, share > 0 and as_much < CHANCE * SHUFFLES, values[0])
 
 

@@ -37,13 +37,14 @@ def page(found: Comparison, shown: int) -> str:
         colour="good" if best.state == "good" and best.strength == 1 else "warn",
         figures={"trainings": str(len(found.ranking)), "merit of the best": percent(best.merit)},
         varied=found.varied,
+        leaves_out=found.leaves_out,
         rows=[*_rows(found)],
         effects=found.effects,
         percent=percent,
         written=written,
         pictures=[*_pictures(found, shown)],
         titles=[label(each, found.varied) for each in found.ranking[:shown]],
-        notes=(*NOTES, LEFT_OUT) if any(each.left_at for each in found.ranking) else NOTES,
+        notes=(*NOTES, LEFT_OUT) if found.leaves_out else NOTES,
         differing=found.differing,
     )
 

@@ -62,8 +62,7 @@ class ProbeLosses:
             found = {step: self.by_step[step].held_out for step in training}
             held_out = {step: losses for step, losses in found.items() if math.isfinite(fmean(losses))}
             best = min(held_out.values(), key=fmean, default=())
-            tells = len(best) >= TELLING
-            return {step: (tells and risen(best, losses), -step) for step, losses in held_out.items()}
+            return {step: (self.tell_memorising and risen(best, losses), -step) for step, losses in held_out.items()}
         start = fmean(self.base.training)
         floor = start - 0.9 * (start - min(training.values(), default=start))
         return {step: (False, max(loss, floor)) for step, loss in training.items()}

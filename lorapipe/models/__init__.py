@@ -26,6 +26,7 @@ from lorapipe.models._model import (
     FeatureLayers,
     Model,
     Pair,
+    PartRoles,
     Role,
     Saving,
     TextReading,
@@ -68,7 +69,7 @@ class Checkpoint(Source):
 
 
 @dataclass(frozen=True)
-class Family(Spec, contract="family"):
+class Family(PartRoles, Spec, contract="family"):
     """A base model: its architecture and its checkpoint."""
 
     checkpoint: Checkpoint = param(
@@ -79,8 +80,6 @@ class Family(Spec, contract="family"):
 
     kind: ClassVar[str] = ""
     """Name of a single file of the family in messages, with article: `an SDXL checkpoint`."""
-    denoiser: ClassVar[str]
-    """The part that predicts: `unet`, `transformer`."""
     lora_module: ClassVar[str]
     """kohya's module that trains and loads a LoRA of the family (`ss_network_module`): `networks.lora` is for U-Nets alone,
     `networks.lora_flux` and `networks.lora_sd3` are for others."""
@@ -102,20 +101,6 @@ class Family(Spec, contract="family"):
     @abstractmethod
     def text_encoders(self) -> tuple[str, ...]:
         """All parts that encode captions."""
-
-    @property
-    @abstractmethod
-    def trainable(self) -> tuple[str, ...]:
-        """Parts that an adapter can train."""
-
-    def role(self, part: str) -> Role:
-        """Return the role of a trainable part."""
-        return "denoiser" if part == self.denoiser else "text_encoder"
-
-    @property
-    def roles(self) -> dict[str, Role]:
-        """Trainable part → its role."""
-        return {part: self.role(part) for part in self.trainable}
 
     @abstractmethod
     def base_model_version(self, prediction: str) -> str:

@@ -71,7 +71,28 @@ class FeatureLayers(NamedTuple):
     texture: str
 
 
-class Model(ABC):
+class PartRoles:
+    """The roles of a base's parts; what a family says before it is loaded, and its model after."""
+
+    denoiser: ClassVar[str]
+    """The part that predicts: `unet`, `transformer`."""
+
+    @property
+    @abstractmethod
+    def trainable(self) -> tuple[str, ...]:
+        """Parts that an adapter can train."""
+
+    def role(self, part: str) -> Role:
+        """Return the role of a trainable part."""
+        return "denoiser" if part == self.denoiser else "text_encoder"
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """Trainable part → its role."""
+        return {part: self.role(part) for part in self.trainable}
+
+
+class Model(PartRoles, ABC):
     """A loaded base model, frozen and in eval mode.
 
     Parts (`unet`, `text_encoder`, `vae` …) are loaded on first use and freed by `release`, so the VAE takes no memory during
@@ -82,8 +103,6 @@ class Model(ABC):
     dtype: torch.dtype
     diffusion: Diffusion
     """The noise schedule and the network's prediction target."""
-    denoiser: ClassVar[str]
-    """The part that predicts: `unet`, `transformer`."""
     denoiser_title: ClassVar[str]
     """Its name in messages and reports: `U-Net`, `transformer`."""
     text_encoders: tuple[str, ...]
@@ -106,15 +125,6 @@ class Model(ABC):
     @abstractmethod
     def release(self, *names: str) -> None:
         """Free the memory of parts; `part` loads them again."""
-
-    def role(self, part: str) -> Role:
-        """Return the role of a trainable part."""
-        return "denoiser" if part == self.denoiser else "text_encoder"
-
-    @property
-    def roles(self) -> dict[str, Role]:
-        """Trainable part → its role."""
-        return {part: self.role(part) for part in self.trainable}
 
     @abstractmethod
     def latent_shape(self, size: Pair) -> tuple[int, int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from lorapipe.errors import Problem
@@ -19,6 +19,10 @@ class HalvedMatrix:
     cells: tuple[str, ...]
     keep: int
     judges: Mapping[str, tuple[str, ...]]
+
+    def is_within(self, names: Set[str]) -> bool:
+        """Whether all its cells and all that judges them are among these stages."""
+        return names >= {*self.cells, *(judge for each in self.judges.values() for judge in each)}
 
 
 def halved(stage: str, cells: tuple[str, ...], keep: int, stages: Mapping[str, Stage]) -> HalvedMatrix:

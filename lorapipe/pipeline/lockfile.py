@@ -85,14 +85,20 @@ def write(pipeline: Pipeline, entry: LockedPipeline) -> Path:
     return path
 
 
-def differing(pipeline: Pipeline, ledger: Ledger) -> list[str]:
-    """Return lines that describe differences from the lock file; none if equal. `InputError` if nothing is locked."""
+def recorded(pipeline: Pipeline) -> LockedPipeline:
+    """Return the entry that the lock file has of a pipeline. `InputError` if there is none."""
     path = pipeline.folder / NAME
     if not path.exists():
         raise InputError("there is no lock file.", where=str(path), cure="Make one with `lorapipe lock`.")
     entry = _read(path)["pipelines"].get(pipeline.name)
     if entry is None:
         raise InputError(f"has no entry for {pipeline.name}.", where=str(path), cure="Make one with `lorapipe lock`.")
+    return entry
+
+
+def differing(pipeline: Pipeline, ledger: Ledger) -> list[str]:
+    """Return lines that describe differences from the lock file; none if equal. `InputError` if nothing is locked."""
+    entry = recorded(pipeline)
     now = versions()
     lines = [f"{name} {old} → {now.get(name)}" for name, old in entry["versions"].items() if old != now.get(name)]
     stages = dict(entry["stages"])

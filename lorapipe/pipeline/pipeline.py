@@ -60,14 +60,16 @@ class Pipeline:
         return {name: references.needs(stage) for name, stage in self.stages.items()}
 
     def with_needs(self, names: Iterable[str]) -> Self:
-        """Return the pipeline of these stages and all that they need."""
+        """Return the pipeline of these stages and all that they need; a matrix of which cells are missing is not halved."""
         waiting, wanted = self.known(names), set[str]()
         while waiting:
             name = waiting.pop()
             if name not in wanted:
                 wanted.add(name)
                 waiting += self.needs[name]
-        return replace(self, stages={name: stage for name, stage in self.stages.items() if name in wanted})
+        halved = self.halved if self.halved is not None and self.halved.is_within(wanted) else None
+        stages = {name: stage for name, stage in self.stages.items() if name in wanted}
+        return replace(self, stages=stages, halved=halved)
 
     def and_after(self, names: Iterable[str]) -> frozenset[str]:
         """Return the names of these stages and of all that depend on them."""

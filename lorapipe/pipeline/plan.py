@@ -42,6 +42,12 @@ class Plan:
 
     stages: tuple[PlannedStage, ...]
 
+    @property
+    def artifacts(self) -> dict[str, Artifact] | None:
+        """The artifacts by stage, where nothing has to run; else None."""
+        found = {step.name: step.result.artifact for step in self.stages if step.result is not None}
+        return found if len(found) == len(self.stages) else None
+
     def last_seconds(self, pipeline: Pipeline, ledger: Ledger) -> dict[str, float | None]:
         """Return how long each stage that has to run took last time; None if unknown."""
         found: dict[str, float | None] = {}

@@ -42,7 +42,11 @@ def flow(value: object) -> str:
 
 def quoted(text: str) -> str:
     """Return a text in quotes, with unprintable characters escaped."""
-    said = json.dumps(text, ensure_ascii=False)
+    return escaped(json.dumps(text, ensure_ascii=False))
+
+
+def escaped(said: str) -> str:
+    """Return what is in quotes with unprintable characters escaped."""
     return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in said)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,10 @@ class Duration(Value):
 
     def plain(self) -> str:
         return f"{self.count} {self.unit}"
+
+    def steps(self, per_epoch: float) -> int:
+        """Return the length in steps; an epoch has `per_epoch` steps."""
+        return self.count if self.unit == "steps" else math.ceil(self.count * per_epoch)
 
     @classmethod
     def schema(cls) -> JsonObject:

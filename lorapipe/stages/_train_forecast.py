@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, cast
 from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.demand import Demand
-from lorapipe.spec import Duration
 from lorapipe.stages import Stage
 from lorapipe.stages._train_rules import made_by
 from lorapipe.training.check_steps import BACKWARD, CHECK_PASSES, check_steps
@@ -37,8 +36,8 @@ def outlook(train: TrainingOptions, stages: Mapping[str, Stage]) -> Iterator[str
     updates = sum(-(-count // train.batch) for count in showings.values()) / train.accumulation
     if not updates:
         return
-    total = _total(train.steps, updates)
-    last = total if train.until is None else min(total, _total(train.until, updates))
+    total = train.steps.steps(updates)
+    last = total if train.until is None else min(total, train.until.steps(updates))
     about = "" if all(each.known for each in found) else "about "
     epochs = f"{about}{total / updates:.1f} epochs of {sum(showings.values())} pictures"
     told = f"the first {last} of {total} steps" if last < total else f"{total} steps"
@@ -49,11 +48,6 @@ def outlook(train: TrainingOptions, stages: Mapping[str, Stage]) -> Iterator[str
     if base is not None:
         yield from _memory(train, base, max(each.largest for each in found))
         yield from _disk(train, base, total, updates)
-
-
-def _total(length: Duration, per_epoch: float) -> int:
-    """Return the optimizer steps of a length, of so many an epoch."""
-    return length.count if length.unit == "steps" else math.ceil(length.count * per_epoch)
 
 
 def _checks(total: int, pictures: int) -> str:
@@ -92,7 +86,7 @@ def demand(train: TrainingOptions, stages: Mapping[str, Stage], pictures: int) -
     made = (made_by(dataset, stages) for dataset in train.datasets)
     shown = max(1, pictures) * sum(getattr(stage, "repeats", 1) for stage in made)
     per_epoch = max(1, shown // (train.batch * train.accumulation))
-    total = _total(train.until or train.steps, per_epoch)
+    total = (train.until or train.steps).steps(per_epoch)
     painted = len(train.preview_prompts) * train.previews.times(total, per_epoch)
     return Demand(total * train.accumulation, painted, train.snapshots.times(total, per_epoch))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, cast
@@ -57,9 +56,8 @@ def _length(train: TrainingOptions, datasets: Sequence[Pictures]) -> tuple[int |
     """Return the number of steps, None if it is unknown, and of those of an epoch (1 if that is unknown)."""
     showings = sum(each.showings for each in datasets) * (2 if train.regularisation else 1)
     per_epoch = max(1.0, showings / (train.batch * train.accumulation))
-    if train.steps.unit == "steps":
-        return train.steps.count, per_epoch
-    return (math.ceil(train.steps.count * per_epoch) if datasets else None), per_epoch
+    is_known = datasets or train.steps.unit == "steps"
+    return (train.steps.steps(per_epoch) if is_known else None), per_epoch
 
 
 def _name(train: Spec, stages: Mapping[str, Stage]) -> str:

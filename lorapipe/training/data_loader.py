@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -38,8 +37,7 @@ class TrainingLength:
     @property
     def total(self) -> int:
         """Optimizer steps of the whole training."""
-        count = self.duration.count
-        return count if self.duration.unit == "steps" else math.ceil(count * self.per_epoch)
+        return self.duration.steps(self.per_epoch)
 
     def epoch(self, step: int) -> int:
         """Return the epoch, from 1, in which step `step`, from 1, ends."""

@@ -171,10 +171,9 @@ def stored(pipeline: Pipeline, ledger: Ledger) -> tuple[TuningState, Change | No
     while True:
         following = pipeline_of(tuned, tuned.settings(change)).with_needs(tuned.of.judges)
         planned = plan(following, ledger)
-        artifacts = {step.name: step.result.artifact for step in planned.stages if step.result is not None}
-        if len(artifacts) < len(following.stages):
+        if planned.artifacts is None:
             return tuned, change, following
-        tuned = with_round(tuned, change, following, artifacts, _seconds(planned, tuned.of))
+        tuned = with_round(tuned, change, following, planned.artifacts, _seconds(planned, tuned.of))
         found = next_of(tuned)
         if isinstance(found, End):
             return replace(tuned, end=found), None, pipeline_of(tuned, tuned.best.change)

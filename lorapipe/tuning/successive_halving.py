@@ -162,11 +162,7 @@ def begun(pipeline: Pipeline) -> HalvingState:
 def stored(pipeline: Pipeline, ledger: Ledger) -> HalvingState:
     """Return how far the results in the store have come. Runs and writes nothing."""
     state = begun(pipeline)
-    while not state.is_last:
-        steps = plan(state.following, ledger).stages
-        artifacts = {step.name: step.result.artifact for step in steps if step.result is not None}
-        if len(artifacts) < len(steps):
-            break
+    while not state.is_last and (artifacts := plan(state.following, ledger).artifacts) is not None:
         state = state.after(artifacts)
     return state
 

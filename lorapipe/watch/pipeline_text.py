@@ -10,6 +10,7 @@ from lorapipe.errors import InputError
 from lorapipe.pipeline.extends import EXTENDS
 from lorapipe.pipeline.tune_options import TUNE
 from lorapipe.pipeline.variables import literal
+from lorapipe.pipeline.yaml_text import escaped
 
 
 def pipeline_text(
@@ -53,4 +54,4 @@ def quoted(value: object) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise InputError(f"the name {_plain(text)} is not valid text.", cure="Rename it.") from None
-    return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in text)
+    return escaped(text)
