@@ -1,7 +1,7 @@
 """Are the verdicts right? Planted trainings of drawn subjects, judged, beside what the drawings' classifier sees.
 
-python -m benchmarks.judging [report] [--work FOLDER]
-python -m benchmarks.judging paint [--work FOLDER] [--only GLOB …] [--device cuda] [--workers 14] [--minutes 6]
+python -m benchmarks.judging [report] [--work FOLDER] [--repeats 3]
+python -m benchmarks.judging paint [--work FOLDER] [--only GLOB …] [--repeats 3] [--device cuda] [--workers 14]
 python -m benchmarks.judging advice [--work FOLDER] [--only GLOB …]     apply each verdict's advice, and compare
 python -m benchmarks.judging following   how well *following* tells what drawings show; nothing is trained
 python -m benchmarks.judging pack --out FOLDER      what was painted, in files that are small enough to be carried
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lorapipe-judging")
     parser.add_argument("--out", type=Path, help="the folder of packed files, or of pictures")
     parser.add_argument("--only", nargs="*", default=["*"], help="trainings by their folders' names, with * and ?")
+    parser.add_argument("--repeats", type=int, default=1, help="evaluations of each training, with other noises each")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=1e6, help="what is not finished then is left")
@@ -36,7 +38,12 @@ def main() -> int:
         "--examples", type=int, default=9_000, help="drawings that the truth's classifier is trained on"
     )
     options = parser.parse_args()
-    chosen = [each for each in planted() if any(fnmatch(each.key, glob) for glob in options.only)]
+    chosen = [
+        replace(each, repeat=repeat)
+        for repeat in range(options.repeats)
+        for each in planted()
+        if any(fnmatch(each.key, glob) for glob in options.only)
+    ]
     if options.what == "paint":
         from benchmarks.judging.workers import paint_all
 

@@ -65,11 +65,11 @@ class Machine:
 
 
 class Bench:
-    """The folder of one training."""
+    """The folders of one training: what it was trained on and its weights in `trained`, its pictures in `folder`."""
 
     def __init__(self, work: Path, training: Training) -> None:
         self.training = training
-        self.folder = work / training.key
+        self.folder, self.trained = work / training.key, work / training.trained_key
 
     @property
     def done(self) -> bool:
@@ -79,7 +79,7 @@ class Bench:
     @property
     def images(self) -> ImageStore:
         """The painted pictures."""
-        return ImageStore(self.folder / "cells", tuple(self.training.prompts()), NOISES, 0)
+        return ImageStore(self.folder / "cells", tuple(self.training.prompts()), NOISES, self.training.repeat * NOISES)
 
     @property
     def probes(self) -> Path:
@@ -99,20 +99,20 @@ class Bench:
     @property
     def dataset(self) -> Dataset:
         """What it is trained on, prepared."""
-        return Dataset(self.folder / "prepare" / "manifest.json", base(), self.folder / "pictures", self.folder)
+        return Dataset(self.trained / "prepare" / "manifest.json", base(), self.trained / "pictures", self.trained)
 
     def context(self, name: str, machine: Machine) -> Context:
         """For a stage."""
-        out, resume = self.folder / name, self.folder / f"{name}.resume"
-        out.mkdir(exist_ok=True)
+        out, resume = self.trained / name, self.trained / f"{name}.resume"
+        out.mkdir(parents=True, exist_ok=True)
         resume.mkdir(exist_ok=True)
-        return Context(out, resume, self.folder / "cache", nothing, lambda: False, machine.device, machine.warm)
+        return Context(out, resume, self.trained / "cache", nothing, lambda: False, machine.device, machine.warm)
 
     def train(self, machine: Machine) -> Weights:
         """Draw, prepare and train, as far as that was not done."""
-        training, pictures = self.training, self.folder / "pictures"
-        if not (self.folder / "prepare" / "manifest.json").exists():
-            pictures.mkdir(exist_ok=True)
+        training, pictures = self.training, self.trained / "pictures"
+        if not (self.trained / "prepare" / "manifest.json").exists():
+            pictures.mkdir(parents=True, exist_ok=True)
             for number, (picture, text) in enumerate(training.drawings()):
                 picture.save(pictures / f"{number:02d}.png")
                 (pictures / f"{number:02d}.txt").write_text(text, encoding="utf-8")
@@ -160,7 +160,7 @@ class Bench:
     def _prober(self, model: Model) -> Prober:
         manifest = self.manifest
         scene = Scene(self.dataset.images, manifest.background)
-        return Prober(model, manifest, scene, Cache(self.folder / "cache"), Captioning(), TextReading())
+        return Prober(model, manifest, scene, Cache(self.trained / "cache"), Captioning(), TextReading())
 
     def _captioned(self, grid: GridSampler) -> GridSampler:
         return grid.of_texts(CAPTIONED, [self.captions[place] for place in compared_captions(self.captions)])
@@ -173,7 +173,7 @@ class Bench:
     def _look(self, model: Model, low: ImageStore, captioned: ImageStore) -> None:
         """Keep what the base sees in the pictures."""
         read, manifest, training = FeatureReader(model), self.manifest, self.training
-        pictures = [Image.open(self.folder / "pictures" / each.path).convert("RGB") for each in manifest.training]
+        pictures = [Image.open(self.trained / "pictures" / each.path).convert("RGB") for each in manifest.training]
         seen = {"training": read.training(pictures), CAPTIONED: read(captioned.pictures(BASE))}
         for name, images, cells in (("", self.images, [BASE, *training.cells]), (LOW, low, [BASE, training.low])):
             seen |= {f"{name}{cell.slug}": read(images.pictures(cell)) for cell in cells}

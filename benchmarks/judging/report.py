@@ -73,7 +73,7 @@ def plain(case: str) -> str:
 
 @dataclass(frozen=True)
 class Judged:
-    """A case: what was said, by all pictures and by each noise alone, and what is true of every cell, 0 … 1."""
+    """A case: what was said, by all pictures and by a third of them alone, and what is true of every cell, 0 … 1."""
 
     training: Training
     case: str
@@ -166,7 +166,7 @@ class Judged:
 
     @property
     def steady(self) -> bool:
-        """Whether each noise alone gives the same state, as far as it is sure."""
+        """Whether each third of the pictures, of one noise each, gives the same state, as far as it is sure."""
         return len({each.state for each in self.by_noise} - {NOT_SURE}) <= 1
 
 
@@ -344,10 +344,18 @@ def _line(each: Judged) -> str:
     mark = "right" if each.right else "     " if each.verdict.state == NOT_SURE else "WRONG"
     part = "" if each.named is None else "; part named" if each.named else "; part NOT named"
     return (
-        f"{mark} {each.training.key:18} {each.case:26} {each.verdict.state:14} {each.verdict.agreement:.2f} "
+        f"{mark} {each.training.key:26} {each.case:26} {each.verdict.state:14} {each.verdict.agreement:.2f} "
         f"({'/'.join(each.states)}) rho {each.rho:+.2f} regret {each.regret:.2f} "
-        f"best {each.verdict.best}{part}; by noise {', '.join(one.state for one in each.by_noise)}"
+        f"best {each.verdict.best}{part}; by thirds {', '.join(one.state for one in each.by_noise)}"
     )
+
+
+def _equal(some: Sequence[Judged]) -> list[bool]:
+    """Whether all evaluations of a case say the same, as far as they are sure: of each that was painted more than once."""
+    states: dict[tuple[str, str], list[str]] = {}
+    for each in some:
+        states.setdefault((each.training.trained_key, each.case), []).append(each.verdict.state)
+    return [len({*said} - {NOT_SURE}) <= 1 for said in states.values() if len(said) > 1]
 
 
 def _share(values: Iterable[bool | None]) -> str:
@@ -361,7 +369,7 @@ def _summary(some: Sequence[Judged]) -> str:
     return (
         f"states right {statistics.fmean(each.right for each in some):.0%}, wrong "
         f"{statistics.fmean(not each.right and each.verdict.state != NOT_SURE for each in some):.0%}, "
-        f"equal over noises {statistics.fmean(each.steady for each in some):.0%}, "
+        f"equal over repeats {_share(_equal(some))}, over thirds {statistics.fmean(each.steady for each in some):.0%}, "
         f"parts named {_share(each.named for each in some)}, "
         f"rho {np.nanmean([each.rho for each in some]):.2f}, regret {statistics.fmean(each.regret for each in some):.3f}, "
         f"false alarms {alarms:.0%}"

@@ -90,11 +90,18 @@ class Training:
     what: Literal["subject", "style", "concept"] = "subject"
     captions: Literal["right", "no trigger", "wrong"] = "right"
     scheduler: Scheduler = field(default_factory=Constant)
+    repeat: int = 0
+    """Which of several evaluations of the one training: each paints other noises."""
+
+    @property
+    def trained_key(self) -> str:
+        """The name of the folder of what is trained, which its repeats share."""
+        return f"{self.what}{self.subject}-{self.name}"
 
     @property
     def key(self) -> str:
-        """The name of its folder."""
-        return f"{self.what}{self.subject}-{self.name}"
+        """The name of the folder of what is painted."""
+        return f"{self.trained_key}-repeat{self.repeat}" if self.repeat else self.trained_key
 
     @property
     def trigger(self) -> str:

@@ -93,7 +93,7 @@ def told(work: Path, trainings: Sequence[Training], device: str) -> list[str]:
         low = replace(bench.images, folder=bench.images.folder / LOW.rstrip("/"))
         pictures = {cell.slug: bench.images.pictures(cell) for cell in (BASE, *training.cells)}
         pictures |= {f"{LOW}{cell.slug}": low.pictures(cell) for cell in (BASE, training.low)}
-        files = [bench.folder / "pictures" / each.path for each in bench.manifest.training]
+        files = [bench.trained / "pictures" / each.path for each in bench.manifest.training]
         drawn = {"training": [Image.open(file).convert("RGB") for file in files]}
         said: dict[str, Any] = {name: truth.truths(network, each) for name, each in (pictures | drawn).items()}
         shown = bench.folder / "shown"
