@@ -38,6 +38,8 @@ def main() -> int:
         "--examples", type=int, default=9_000, help="drawings that the truth's classifier is trained on"
     )
     options = parser.parse_args()
+    if options.what == "advice" and options.repeats > 1:
+        parser.error("the advice is that of the first evaluations: leave --repeats away")
     chosen = [
         replace(each, repeat=repeat)
         for repeat in range(options.repeats)

@@ -167,7 +167,7 @@ class Judged:
     @property
     def steady(self) -> bool:
         """Whether each third of the pictures, of one noise each, gives the same state, as far as it is sure."""
-        return len({each.state for each in self.by_noise} - {NOT_SURE}) <= 1
+        return _agree(self.by_noise)
 
 
 @dataclass(frozen=True)
@@ -352,10 +352,15 @@ def _line(each: Judged) -> str:
 
 def _equal(some: Sequence[Judged]) -> list[bool]:
     """Whether all evaluations of a case say the same, as far as they are sure: of each that was painted more than once."""
-    states: dict[tuple[str, str], list[str]] = {}
+    said: dict[tuple[str, str], list[Verdict]] = {}
     for each in some:
-        states.setdefault((each.training.trained_key, each.case), []).append(each.verdict.state)
-    return [len({*said} - {NOT_SURE}) <= 1 for said in states.values() if len(said) > 1]
+        said.setdefault((each.training.trained_key, each.case), []).append(each.verdict)
+    return [_agree(verdicts) for verdicts in said.values() if len(verdicts) > 1]
+
+
+def _agree(verdicts: Sequence[Verdict]) -> bool:
+    """Whether verdicts give the same state, as far as they are sure."""
+    return len({each.state for each in verdicts} - {NOT_SURE}) <= 1
 
 
 def _share(values: Iterable[bool | None]) -> str:

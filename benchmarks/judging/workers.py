@@ -35,7 +35,11 @@ def paint_all(
     os.environ["OMP_NUM_THREADS"] = "1"
     work.mkdir(parents=True, exist_ok=True)
     spawn = multiprocessing.get_context("spawn")
-    jobs: list[Training | None] = [None, *(each for each in trainings if not Bench(work, each).done)]
+    of_one: dict[str, list[Training]] = {}
+    for each in trainings:
+        if not Bench(work, each).done:
+            of_one.setdefault(each.trained_key, []).append(each)
+    jobs = [None, *of_one.values()]
     left = spawn.Value("i", 0)
     target = partial(_work, work, jobs, left, device, examples, start)
     running: list[BaseProcess] = []
@@ -47,15 +51,20 @@ def paint_all(
         if not running:
             break
         time.sleep(0.2)
-    for each in running:
-        each.kill()
-        each.join()
+    for process in running:
+        process.kill()
+        process.join()
     missing = [each.key for each in trainings if not Bench(work, each).done]
     say(start, f"{len(trainings) - len(missing)} of {len(trainings)} painted; missing: {', '.join(missing) or 'none'}")
 
 
-def _work(work: Path, jobs: Sequence[Training | None], left: Any, device: str, examples: int, start: float) -> None:
-    """Take the next job until there is none. After an error the process ends, since its GPU may be of no use any more."""
+def _work(
+    work: Path, jobs: Sequence[Sequence[Training] | None], left: Any, device: str, examples: int, start: float
+) -> None:
+    """Take the next job until there is none: the truth's network, or all repeats of a training, which share its folder.
+
+    After an error the process ends, since its GPU may be of no use any more.
+    """
     import torch
 
     torch.set_num_threads(1)
@@ -71,9 +80,10 @@ def _work(work: Path, jobs: Sequence[Training | None], left: Any, device: str, e
                 truth.prepared(work, device, examples)
                 say(start, "the truth's network is there")
             else:
-                Bench(work, job).paint(machine, partial(say, start))
+                for each in job:
+                    Bench(work, each).paint(machine, partial(say, start))
         except Exception:
-            name = "truth" if job is None else job.key
+            name = "truth" if job is None else job[0].trained_key
             say(start, f"{name} FAILED\n{traceback.format_exc()}")
             (work / f"{name}.error.txt").write_text(traceback.format_exc(), encoding="utf-8")
             return

@@ -84,7 +84,7 @@ class Comparison:
     @property
     def leaves_out(self) -> bool:
         """Whether trainings were left out; these are the last."""
-        return self.ranking[-1].left_at is not None
+        return _leaves_out(self.ranking)
 
     @property
     def varied(self) -> tuple[str, ...]:
@@ -165,9 +165,14 @@ def _equal(ranking: Sequence[Entry]) -> int:
     return sum(best.merit - each.merit <= math.hypot(best.error, each.error) for each in beside)
 
 
+def _leaves_out(ranking: Sequence[Entry]) -> bool:
+    """Whether the last of a ranking was left out before its end."""
+    return ranking[-1].left_at is not None
+
+
 def _figures(ranking: Sequence[Entry]) -> list[float]:
     """What settings are to account for: merits; the ranking where trainings were left out, at other numbers of steps."""
-    if ranking[-1].left_at is not None:
+    if _leaves_out(ranking):
         return [float(-place) for place in range(len(ranking))]
     return [each.merit for each in ranking]
 
