@@ -77,7 +77,7 @@ class GridSampler:
         return replace(self, images=self.images.of_prompts(most))
 
     def of_texts(self, name: str, texts: Sequence[str]) -> GridSampler:
-        """The same for other texts, a picture of each from one noise, into a folder of that name."""
+        """The same for other texts, a picture of each, into a folder of that name."""
         images = replace(self.images, folder=self.images.folder / name, prompts=tuple(texts), count=1, first=0)
         return replace(self, images=images)
 

@@ -14,6 +14,9 @@ from lorapipe.evaluation.grid_plan import Cell
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+MOST_OF_A_PROMPT = 1000
+"""More pictures of a prompt than there ever are: how far apart the noises of two prompts begin."""
+
 
 @dataclass(frozen=True)
 class ImageSlot:
@@ -55,8 +58,8 @@ class ImageStore:
         return [slot.prompt for slot in self.slots]
 
     def noise_seed(self, slot: ImageSlot) -> int:
-        """The seed of a slot's noise: the same in every cell and for every prompt, so that only these make a difference."""
-        return self.seed + slot.number
+        """The seed of a slot's noise: the same in every cell, so that only these make a difference, and of no other slot."""
+        return self.seed + slot.number + MOST_OF_A_PROMPT * slot.prompt
 
     def drop_damaged(self, cell: Cell) -> list[Path]:
         """Delete the damaged picture files of a cell, and return their paths."""

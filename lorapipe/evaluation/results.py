@@ -174,15 +174,14 @@ class Results:
         return min(self.strengths, key=lambda strength: abs(strength - 1))
 
     def resampled(self, rng: Random) -> Results:
-        """The same as if other prompts and noises had been drawn: a bootstrap over both (Efron & Tibshirani 1993, §6;
-        Owen 2007).
+        """The same as if other prompts and noises had been drawn: prompts first, then pictures of each (a two-stage
+        bootstrap: Davison & Hinkley 1997, §3.8).
         """
         by_prompt: dict[int, list[int]] = {}
         for place, prompt in enumerate(self.prompt_of):
             by_prompt.setdefault(prompt, []).append(place)
-        prompts = rng.choices([*by_prompt], k=len(by_prompt))
-        noises = rng.choices(range(min(map(len, by_prompt.values()))), k=min(map(len, by_prompt.values())))
-        places = [by_prompt[prompt][noise] for prompt in prompts for noise in noises]
+        drawn = rng.choices([*by_prompt.values()], k=len(by_prompt))
+        places = [place for pictures in drawn for place in rng.choices(pictures, k=len(pictures))]
         return self.of_pictures(places)
 
     def of_pictures(self, places: Sequence[int]) -> Results:

@@ -28,7 +28,7 @@ class Synthesize(SynthesisOptions, knobs.PromptChecks):
         "regularization images",
         "sample",
     )
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Pictures

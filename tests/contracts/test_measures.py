@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from lorapipe.evaluation import measures
 from lorapipe.evaluation.features import FeatureReader, Seen
 from lorapipe.evaluation.measures import Measure, Reference
+from lorapipe.evaluation.measures.contrast import ways_of_prompts
 from lorapipe.evaluation.measures.copies import COPY, Copies
 from lorapipe.evaluation.measures.parts import Parts
 from lorapipe.evaluation.measures.response import Response
@@ -240,11 +241,13 @@ def test_style_is_the_pen_and_not_what_it_draws(read: FeatureReader) -> None:
 
 @dataclass(frozen=True)
 class Style:
-    """A style's scorer, and pictures in it: as four prompts ask (three of each), and as another prompt asks."""
+    """A style's scorer, and pictures in it: as four prompts ask (three of each), as another prompt asks, and in the base's
+    poses, but as the first prompt asks in all of them."""
 
     scorer: Scorer
     asked: Seen
     others: Seen
+    deaf: Seen
 
 
 @pytest.fixture(scope="module", params=[Neon, Sepia])
@@ -270,7 +273,9 @@ def style(request: pytest.FixtureRequest, read: FeatureReader) -> Style:
     )  # fmt: skip
     asked = read([draw_creature(each, pen()) for each in drawn])
     others = read([draw_creature(again((place + 1) % 4), pen()) for place in of])
-    return Style(Scorer(reference), asked, others)
+    poses = [replace(beings[0], x=each.x, mirrored=each.mirrored, chance=each.chance) for each in drawn]
+    deaf = read([draw_creature(each, pen()) for each in poses])
+    return Style(Scorer(reference), asked, others, deaf)
 
 
 def test_a_style_in_which_little_can_be_told_is_not_said_to_ignore_its_prompts(style: Style) -> None:
@@ -279,6 +284,20 @@ def test_a_style_in_which_little_can_be_told_is_not_said_to_ignore_its_prompts(s
     assert asked is not None and others is not None
     assert (following(asked) or 0) > 0.5 > 0.3 > (following(others) or 0)
     assert (heeded(asked) or 0) > 0.5 > (heeded(others) or 0), "nor that its captions are wrong"
+
+
+def test_what_a_noise_makes_of_a_picture_is_no_answer_to_its_prompt(style: Style) -> None:
+    """The base's pictures have the same poses, and each prompt another creature."""
+    for name in ("contrast", "response"):
+        measure = style.scorer.measures[name]
+        assert abs(measure(style.deaf)[3:].mean()) < 0.4 * measure(style.asked).mean()
+
+
+def test_the_bases_way_to_a_prompt_is_that_of_its_other_pictures() -> None:
+    shown = np.array([[1, 0], [3, 0], [0, 4], [0, 8]], dtype=np.float32)
+    middle = np.array([1, 3])
+    assert (ways_of_prompts(shown, (0, 0, 1, 1)) == shown[[1, 0, 3, 2]] - middle).all()
+    assert (ways_of_prompts(shown, (0, 1, 2, 3)) == shown - middle).all(), "there are no others"
 
 
 def test_captions_of_other_pictures_are_no_scale(style: Style) -> None:

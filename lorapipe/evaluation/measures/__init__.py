@@ -24,9 +24,9 @@ class Reference:
     """What a training was of, and what its base paints of the same prompts.
 
     `captions` are those of `training`, as the trainer read them; `prompt_of[n]` is the prompt of the n-th picture of every
-    cell, the base's too. `clip` is None unless the user names one. `captioned` is what the base paints of some captions, all
-    from one noise, those of the training pictures `captioned_of`; None where that was not painted. `few`: the training
-    pictures are views of one or two (see `reference_views`), which say nothing of how true pictures differ.
+    cell, the base's too. `clip` is None unless the user names one. `captioned` is what the base paints of some
+    captions, those of the training pictures `captioned_of`; None where that was not painted. `few`: the training pictures
+    are views of one or two (see `reference_views`), which say nothing of how true pictures differ.
     """
 
     training: Seen

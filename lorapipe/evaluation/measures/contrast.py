@@ -3,8 +3,9 @@
 The base knows its words, whether a caption has them or not. What its pictures of one prompt have that those of the other
 prompts have not is a direction in how near a picture comes to each visual word (see `taught`, which learns directions from
 captions instead: the two are independent). A picture's figure is the mean of its place on that direction, and of how far it
-has moved along the base's own way from the middle of the pictures of the same noise: a paired comparison, which is blind to
-what the LoRA does to all prompts alike.
+has moved from the middle of all pictures along the base's own way, which is blind to what the LoRA does to all prompts
+alike. The base's way is that of its other pictures of the prompt: what the picture's own noise makes of it is no answer to
+the prompt.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Contrast(Measure):
     """`words` are K visual words; `directions` one for each prompt, None where it asks for nothing of its own;
-    `moves` (N, K) how each of the base's pictures differs from those of its noise, in standard deviations `spread` (K,);
-    `whole` what the base's own pictures reach.
+    `ways` (N, K) how the base's other pictures of each picture's prompt differ from those of all prompts, in standard
+    deviations `spread` (K,); `whole` what the base's own pictures reach.
     """
 
     words: VisualWords
     directions: Sequence[Direction | None]
-    moves: Array
+    ways: Array
     spread: Array
     prompt_of: Sequence[int]
     whole: float = 1.0
@@ -62,20 +63,20 @@ class Contrast(Measure):
             for prompt, each in enumerate(said)
         ]
         spread = shown.std(axis=0) + 1e-9
-        moves = paired_moves(shown / spread, reference.prompt_of)
-        bare = cls(words, directions, moves, spread.astype(np.float32), tuple(reference.prompt_of))
+        ways = ways_of_prompts(shown / spread, reference.prompt_of)
+        bare = cls(words, directions, ways, spread.astype(np.float32), tuple(reference.prompt_of))
         figures = bare(reference.base)
         whole = float(np.nanmean(figures)) if not np.isnan(figures).all() else 0.0
         return replace(bare, whole=whole) if whole > 0.1 else None
 
     def __call__(self, seen: Seen) -> Array:
         shown = self.words(seen)
-        moved = paired_moves(shown / self.spread, self.prompt_of)
+        moved = moves(shown / self.spread)
         found = np.full(len(seen), np.nan, dtype=np.float32)
         for place, prompt in enumerate(self.prompt_of):
-            direction, own = self.directions[prompt], self.moves[place]
+            direction, way = self.directions[prompt], self.ways[place]
             if direction is not None:
-                along = float(np.clip(moved[place] @ own / max(float(own @ own), 1e-9), 0, 1))
+                along = float(np.clip(moved[place] @ way / max(float(way @ way), 1e-9), 0, 1))
                 found[place] = (float(direction.shown(shown[place])) + along) / 2
         return np.minimum(found / self.whole, 1)
 
@@ -87,9 +88,17 @@ def _direction(shown: Array, own: NDArray[np.bool_], weights: Array) -> Directio
     return Direction.between(way, others, ours)
 
 
-def paired_moves(shown: Array, prompt_of: Sequence[int]) -> Array:
-    """Each picture (N, K) less the mean of the pictures of the same noise: the n-th of each prompt."""
-    number = np.array([list(prompt_of[:place]).count(prompt) for place, prompt in enumerate(prompt_of)])
-    means = np.stack([shown[number == each].mean(axis=0) for each in range(number.max() + 1)])
-    found: Array = shown - means[number]
+def moves(shown: Array) -> Array:
+    """How each picture (N, K) differs from the mean of all."""
+    found: Array = shown - shown.mean(axis=0)
+    return found
+
+
+def ways_of_prompts(shown: Array, prompt_of: Sequence[int]) -> Array:
+    """For each of the base's pictures (N, K) the mean move of the others of its prompt; its own where there are none."""
+    found, moved, of = moves(shown), moves(shown), np.array(prompt_of)
+    for prompt in {*prompt_of}:
+        own = of == prompt
+        if (others := own.sum() - 1) > 0:
+            found[own] = (moved[own].sum(axis=0) - moved[own]) / others
     return found

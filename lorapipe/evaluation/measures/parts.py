@@ -2,11 +2,12 @@
 
 Features of the base's denoiser (DIFT: Tang et al. 2023, arXiv:2306.03881) match where two pictures show the same part.
 All places of all training pictures are grouped by k-means. A group is a part of the subject as far as most training
-pictures come nearer to its centre than the base's pictures of the same prompts, in standard deviations (Fisher's criterion):
-scenes and clothes change and the subject does not, and what every picture has tells nothing of it. What captions name is
-learnt with their words and is not the subject: a group counts by what no tag explains of how near pictures come to it
-(1 − r², the coefficient of determination). Where a picture has few places, smaller ones are grouped as well (`Seen.fine`):
-a thing in a hand is less than one large place.
+pictures come nearer to its centre than the base's pictures of their captions, in standard deviations (Fisher's criterion):
+scenes and clothes change and the subject does not, and what every picture has tells nothing of it. (The base's pictures of
+the prompts stand in where captions hardly differ; they are of fewer texts, and weigh groups by what chance keeps from
+these.) What captions name is learnt with their words and is not the subject: a group counts by what no tag explains of how
+near pictures come to it (1 − r², the coefficient of determination). Where a picture has few places, smaller ones are
+grouped as well (`Seen.fine`): a thing in a hand is less than one large place.
 
 A picture's nearest place to a part is held against those of the training pictures, each left out in its turn: how likely
 would one of them come no nearer (the upper tail of a normal distribution)? The figure is the mean over the parts, as a
@@ -85,7 +86,7 @@ class Parts(Measure):
 
     @classmethod
     def fit(cls, reference: Reference) -> Self | None:
-        training, base = reference.training, reference.base
+        training, base = reference.training, reference.captioned or reference.base
         if len(training) < 3:
             return None
         tags = _tags(reference.captions)

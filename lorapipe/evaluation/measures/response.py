@@ -1,8 +1,9 @@
 """How much pictures change with their prompt, held against how much the training pictures change with their captions.
 
-The base paints a prompt, and it paints a caption of the training. How its picture differs from those of the other texts of
-the same noise is a move in how near a picture comes to each visual word (see `taught`). A picture's figure is how far it has
-gone on the base's own move, and the scale is how far the training pictures have gone on that of their captions. So a style
+The base paints a prompt, and it paints a caption of the training. How its pictures differ from those of the other texts is a
+way in how near a picture comes to each visual word (see `taught`). A picture's figure is how far it has gone on the way of
+the base's other pictures of its prompt (of other noises, see `contrast`), and the scale is how far the training pictures
+have gone on that of their captions. So a style
 in which little can be told apart, whatever it is drawn of, is not said to ignore its prompts.
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from lorapipe.captioning.tags import compared_tags
 from lorapipe.evaluation.measures import Measure, Reference
-from lorapipe.evaluation.measures.contrast import paired_moves
+from lorapipe.evaluation.measures.contrast import moves, ways_of_prompts
 from lorapipe.evaluation.visual_words import VisualWords
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ captions are not told from them, and nothing can be held against them."""
 @dataclass(frozen=True)
 class Response(Measure):
     """`words` are K visual words and `spread` (K,) the standard deviations of how near the base's pictures come to
-    each; `moves` (N, K) are the base's, NaN where a prompt asks for nothing of its own; `whole` is what the training
+    each; `ways` (N, K) are the base's, NaN where a prompt asks for nothing of its own; `whole` is what the training
     pictures reach."""
 
     words: VisualWords
     spread: Array
-    moves: Array
+    ways: Array
     prompt_of: Sequence[int]
     whole: float = 1.0
 
@@ -55,25 +56,23 @@ class Response(Measure):
         words = VisualWords.of(reference.base, captioned)
         shown = words(reference.base)
         spread = shown.std(axis=0) + 1e-9
-        moves = paired_moves(shown / spread, reference.prompt_of)
-        moves[~own[list(reference.prompt_of)]] = np.nan
-        bare = cls(words, spread, moves, tuple(reference.prompt_of))
-        ways = bare._ways_of_training(reference, captioned)
-        whole, error = float(ways.mean()), float(ways.std(ddof=1)) / len(ways) ** 0.5
+        ways = ways_of_prompts(shown / spread, reference.prompt_of)
+        ways[~own[list(reference.prompt_of)]] = np.nan
+        bare = cls(words, spread, ways, tuple(reference.prompt_of))
+        gone = bare._gone_in_training(reference, captioned)
+        whole, error = float(gone.mean()), float(gone.std(ddof=1)) / len(gone) ** 0.5
         return replace(bare, whole=whole) if whole > max(LEAST_WAY, ERRORS * error) else None
 
     def __call__(self, seen: Seen) -> Array:
-        moves = paired_moves(self.words(seen) / self.spread, self.prompt_of)
-        return _ways(moves, self.moves) / np.float32(self.whole)
+        return _gone(moves(self.words(seen) / self.spread), self.ways) / np.float32(self.whole)
 
-    def _ways_of_training(self, reference: Reference, captioned: Seen) -> Array:
+    def _gone_in_training(self, reference: Reference, captioned: Seen) -> Array:
         """How far training pictures have gone on the base's way from the other captions to their own, (M,)."""
         ours = self.words(reference.training.of(reference.captioned_of)) / self.spread
-        base = self.words(captioned) / self.spread
-        return _ways(ours - ours.mean(axis=0), base - base.mean(axis=0))
+        return _gone(moves(ours), moves(self.words(captioned) / self.spread))
 
 
-def _ways(moves: Array, own: Array) -> Array:
-    """How far each move (N, K) goes on the base's `own`, as a share of it, (N,)."""
-    found: Array = (moves * own).sum(axis=1) / np.maximum((own * own).sum(axis=1), 1e-9)
+def _gone(moved: Array, ways: Array) -> Array:
+    """How far each move (N, K) goes on its way, as a share of it, (N,)."""
+    found: Array = (moved * ways).sum(axis=1) / np.maximum((ways * ways).sum(axis=1), 1e-9)
     return found
