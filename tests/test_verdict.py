@@ -611,7 +611,7 @@ def test_chance_seldom_lowers_the_strength() -> None:
 
 
 def test_prompts_that_are_followed_less_at_strength_1_lower_it() -> None:
-    """With less than nine draws of ten: what is too strong paints what it knows, whatever is asked."""
+    """With less than three draws of four: what is too strong paints what it knows, whatever is asked."""
     spread = (0.2, 0.15, -0.2, -0.15, 0.1, 0.2, -0.15, -0.15)
     for asked, strength in (((0.8, 0.8), 1.0), ((0.8, 0.6), 0.7)):
         shares = (0.6, 0.6 * asked[0] / asked[1] - 0.2)

@@ -5,8 +5,8 @@ The rules are in `verdict_rules`. Figures come from a few pictures, so prompts a
 and the cell that most of these choose is the best (bagging: Breiman 1996), which is steadier than what one draw says. If
 less than half of the draws agree, the verdict is that it is not sure, and how many pictures more would make it so. Used is
 then the strength nearest 1 that is within two standard errors of the highest, since nothing else speaks against it. A LoRA
-should work at strength 1: that it is too much is said only where prompts are followed less there, or nearly all draws agree,
-and that it is too little only where the subject is hardly there or another strength is better by a fifth.
+should work at strength 1: that it is too much is said only where prompts are followed less there, or three draws in four
+agree, and that it is too little only where the subject is hardly there or another strength is better by a fifth.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ DROPOUT, ENOUGH_DROPOUT = "captions.dropout", 0.1
 """The train stage's knob that helps where guidance burns, and its usual value: see docs/training.md."""
 ENOUGH = 0.8
 """With this share of a higher strength's merit strength 1 is as good to the eye: nothing lacks."""
-SURE_OF_LOWERING, UNHEEDING = 0.9, 0.05
+SURE_OF_LOWERING, UNHEEDING = 0.75, 0.05
 """The share of replicates that must use less than strength 1: a LoRA should work there, and a few pictures vary. Fewer are
 enough where prompts are followed so much less at strength 1: what is too strong paints what it knows, whatever is asked."""
 SURE, SURE_OF_ONE = 0.5, 0.7
