@@ -21,6 +21,7 @@ from lorapipe.errors import InputError, Interrupted
 from lorapipe.evaluation import report_data, verdict
 from lorapipe.evaluation.features import FeatureReader
 from lorapipe.evaluation.grid_plan import BASE, MOST_CAPTIONS, Cell, GridPlan
+from lorapipe.evaluation.image_store import ImageStore
 from lorapipe.evaluation.probe import Prober, compared
 from lorapipe.evaluation.verdict import State
 from lorapipe.models import Checkpoint
@@ -73,6 +74,15 @@ def test_it_leaves_a_page_a_grid_and_every_picture(report: Report) -> None:
     assert len(cells - {"cfg-1.5"}) == 1 + 3 * 2  # the base, and three snapshots at two strengths
     assert len(list((out / "pictures").glob("*/*.png"))) == 7 * 6  # the trigger word and two prompts, two pictures
     assert json.loads(report.data.read_text("utf-8"))["prompts"] == ["penny", *PROMPTS]
+
+
+def test_every_picture_of_a_cell_begins_at_a_noise_of_its_own(tmp_path: Path) -> None:
+    """Whatever else is painted: twice as many of each prompt, or fewer prompts, keep the noises that there are."""
+    images = ImageStore(tmp_path, ("penny", "penny, asleep", "penny, snow"), 4, 7)
+    seeds = {slot: images.noise_seed(slot) for slot in images.slots}
+    assert len({*seeds.values()}) == 12
+    for other in (images.doubled(), images.of_prompts(2)):
+        assert all(other.noise_seed(slot) == seeds[slot] for slot in other.slots if slot in seeds)
 
 
 def test_what_it_chooses_is_sampled_once_more_at_a_low_cfg(report: Report) -> None:
