@@ -65,7 +65,7 @@ def test_natural_progress_keeps_the_best_snapshot_in_the_middle() -> None:
 
 def test_the_reasons_say_what_the_page_shows_of_a_cell_and_what_the_verdict_counts() -> None:
     verdict = judge(results([(0.3, 1.0), (0.6, 0.97), (0.9, 0.93), (0.97, 0.6), (1.0, 0.35)]))
-    assert verdict.reasons[0] == "Its pictures show 90 % of the subject's parts, and 93 % of what the prompts ask for."
+    assert verdict.reasons[0] == "Its pictures show 90 % of the subject, and 93 % of what the prompts ask for."
     counted = "84 % of the subject, 86 % of the prompts"
     assert verdict.reasons[1] == f"With the pictures of the snapshots beside it, which count half: {counted}."
     assert "The last snapshot, step 400, is worse: 100 % of the subject, 35 % of the prompts." in verdict.reasons

@@ -24,7 +24,7 @@ State = Literal[
     "not sure",
 ]
 
-WEAK = 0.55
+WEAK = 0.5
 """Identity below this is a family resemblance, no likeness."""
 FAITHLESS = 0.5
 """Following below this: most of what the prompt asks for is missing."""

@@ -29,7 +29,7 @@ PAIRS = 6
 LARGEST_PLACE = 120
 """Pixels of a place of the subject at most."""
 NOTES = (
-    "Identity is how much of the subject's parts, or of the style, the pictures show, by features of the base's own "
+    "Identity is how much of the subject, or of the style, the pictures show, by features of the base's own "
     "denoiser: 100 % is as the training pictures show it.",
     "Following is how much of the prompts the pictures show, by tags that the captions taught: 100 % is as much as "
     "the training pictures show of their captions.",

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from lorapipe.evaluation.features import Seen
 
 PARTS = "parts"
-IDENTITY: Mapping[Kind, tuple[str, ...]] = {"subject": (PARTS,), "style": ("style", PARTS)}
-"""The measures that say whether a picture shows what was trained, by the training's kind; identity is their mean."""
+IDENTITY: Mapping[Kind, tuple[str, ...]] = {"subject": (PARTS, "precision"), "style": ("style", PARTS)}
+"""The measures that say whether a picture shows what was trained, by the training's kind. A style's identity is the mean of
+the two; a subject's is their geometric mean, since it takes both: its parts are there, and nothing that is like nothing.
+"""
 TAUGHT, RESPONSE, CONTRAST, ARTEFACTS, COPIES = "taught", "response", "contrast", "artefacts", "copies"
 
 
@@ -88,7 +90,8 @@ class Scorer:
         return CellScores(figures, self._scores(figures), _stats(seen), broken, tags)
 
     def _scores(self, figures: Mapping[str, tuple[float, ...]]) -> Scores | None:
-        identity = _mean([figures[name] for name in IDENTITY[self.kind] if name in figures])
+        shown = [figures[name] for name in IDENTITY[self.kind] if name in figures]
+        identity = _geometric_mean(shown) if self.kind == "subject" else _mean(shown)
         if identity is None:
             return None
         sound = tuple(1 - each for each in figures.get(ARTEFACTS, ()))
@@ -112,6 +115,13 @@ def _mean(opinions: Sequence[tuple[float, ...]]) -> tuple[float, ...] | None:
         return None
     known = [[each for each in of_one if not math.isnan(each)] for of_one in zip(*opinions, strict=True)]
     return tuple(fmean(each) if each else math.nan for each in known)
+
+
+def _geometric_mean(figures: Sequence[tuple[float, ...]]) -> tuple[float, ...] | None:
+    """Picture by picture, the geometric mean of figures that are not negative; None where there are none."""
+    if not figures:
+        return None
+    return tuple(math.prod(of_one) ** (1 / len(figures)) for of_one in zip(*figures, strict=True))
 
 
 def _stats(seen: Seen) -> ImageStats:

@@ -27,7 +27,7 @@ def _figures(results: Results) -> Iterator[str]:
     if scores is None or counted is None:
         yield f"{results.unscored}: this goes by the loss on fixed noise alone."
         return
-    what = "of the subject's parts" if results.kind == "subject" else "of the way to the training pictures' style"
+    what = "of the subject" if results.kind == "subject" else "of the way to the training pictures' style"
     text = f"Its pictures show {percent(identity(scores))} {what}"
     asked = following(scores)
     if asked is None:
@@ -85,7 +85,7 @@ def _guidance(results: Results) -> Iterator[str]:
     low = results.low_guidance
     if low is None or results.best not in results.valid:
         return
-    what = "of the subject's parts" if results.kind == "subject" else "of the style"
+    what = "of the subject" if results.kind == "subject" else "of the style"
     asked = following(low.scores)
     figures = f"{percent(identity(low.scores))} {what}" + (
         "" if asked is None else f" and {percent(asked)} of the prompts"

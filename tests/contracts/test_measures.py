@@ -20,6 +20,7 @@ from lorapipe.evaluation.measures import Measure, Reference
 from lorapipe.evaluation.measures.contrast import ways_of_prompts
 from lorapipe.evaluation.measures.copies import COPY, Copies
 from lorapipe.evaluation.measures.parts import Parts
+from lorapipe.evaluation.measures.precision import Precision
 from lorapipe.evaluation.measures.response import Response
 from lorapipe.evaluation.measures.taught import Taught
 from lorapipe.evaluation.reference_views import views
@@ -93,7 +94,8 @@ def fitted(reference: Reference) -> dict[str, Measure]:
 
 
 def test_all_that_need_no_clip_and_no_painted_captions_can_be_taken(fitted: dict[str, Measure]) -> None:
-    assert {*fitted} == {name for name in measures.REGISTRY.names() if not name.startswith("clip_")} - {"response"}
+    found = {name for name in measures.REGISTRY.names() if not name.startswith("clip_")}
+    assert {*fitted} == found - {"response", "precision"}, "the base's two pictures here are too few for precision"
     assert all(measure.title and measure.meaning for measure in fitted.values())
 
 
@@ -222,6 +224,24 @@ def test_artefacts_are_noise_and_burnt_colours(fitted: dict[str, Measure], read:
     grey = [each.convert("L").convert("RGB") for each in clean]
     sound, noisy_figures, grey_figures = (fitted["artefacts"](four(each, read)) for each in (clean, noisy, grey))
     assert sound.max() < 0.3 and noisy_figures.min() > 0.5 and grey_figures.min() > 0.5
+
+
+def test_precision_sees_what_is_like_nothing_though_every_part_is_there(
+    reference: Reference, read: FeatureReader
+) -> None:
+    more = replace(reference, captioned=read(creatures(16, 7)), captioned_of=range(16))
+    precision, parts = Precision.fit(more), Parts.fit(more)
+    assert precision is not None and parts is not None
+    rng = Random(85)
+    clean = [penny(rng, scene) for scene in SCENES[:4]]
+    littered = [each.copy() for each in clean]
+    for each in littered:
+        for place in ((0, 0), (44, 0), (0, 44), (44, 44)):
+            each.paste(Image.effect_noise((20, 20), 60).convert("RGB"), place)
+    before, after = four(clean, read), four(littered, read)
+    assert precision(after).mean() < 0.5 * precision(before).mean()
+    assert parts(after).mean() > 0.7 * parts(before).mean()
+    assert Precision.fit(replace(more, few=True)) is None, "views of one picture say nothing of how true ones differ"
 
 
 def test_diversity_is_none_where_a_prompt_gives_one_picture(fitted: dict[str, Measure], read: FeatureReader) -> None:
