@@ -92,6 +92,17 @@ def test_a_whole_subject_that_ignores_the_prompt_is_over_trained_though_its_loss
     assert judge(results([(share - 0.3, asked) for share, asked in rising])).state == "under-trained"
 
 
+def test_a_weak_likeness_that_falls_apart_above_1_was_learnt_too_fast() -> None:
+    """One that only grows there has learnt too little."""
+    curve = [(0.3, 0.7), (0.4, 0.7), (0.42, 0.7)]
+    for above, state in ((0.1, "over-trained"), (0.43, "under-trained")):
+        verdict = judge(results(curve, more={cell(step, 1.5): scores(above, 0.7) for step in (80, 160, 240)}))
+        assert (verdict.state, verdict.best.strength) == (state, 1)
+        rates = [each.patch["unet_lr"] for each in verdict.advice if "unet_lr" in each.patch]
+        assert all((rate < KNOBS["unet_lr"]) == (state == "over-trained") for rate in rates)
+        assert translation("ko")(verdict.headline)
+
+
 def test_what_broke_down_at_first_is_told_to_learn_more_gently() -> None:
     recovering = [(0.1, 0.4), (0.2, 0.5), (0.4, 0.6), (0.57, 0.69)]
     verdict = judge(results(recovering, losses=[0.20, 0.135, 0.104, 0.088]))

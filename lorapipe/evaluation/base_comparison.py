@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from lorapipe.evaluation.diagnosis import FAITHLESS, WEAK
+from lorapipe.evaluation.diagnosis import FAITHLESS, is_weak
 from lorapipe.evaluation.failure_rules import RUINED
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.results import Results
@@ -88,14 +88,14 @@ def _on_base(name: str, results: Results, step: int) -> OnBase:
         return OnBase(name, 1.0, None, "its pictures are broken" if broken else "nothing could be measured")
     chosen = choose(cells)
     scores = cells[chosen]
-    return OnBase(name, chosen.strength, scores, _failure(scores))
+    return OnBase(name, chosen.strength, scores, _failure(results, scores))
 
 
-def _failure(scores: Scores) -> str:
+def _failure(results: Results, scores: Scores) -> str:
     asked = following(scores)
     if scores.sound and fmean(scores.sound) < RUINED:
         return "its pictures are noise or burnt"
-    if not math.isfinite(identity(scores)) or identity(scores) < WEAK:
+    if not math.isfinite(identity(scores)) or is_weak(results, scores):
         return "the likeness is weak"
     if asked is not None and asked < FAITHLESS:
         return "prompts are not followed"

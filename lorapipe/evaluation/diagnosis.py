@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from lorapipe.evaluation.advice import Advice
-from lorapipe.evaluation.results import Results
+from lorapipe.evaluation.results import Kind, Results
 from lorapipe.evaluation.selection import Scores, following, identity
 
 State = Literal[
@@ -24,8 +25,8 @@ State = Literal[
     "not sure",
 ]
 
-WEAK = 0.5
-"""Identity below this is a family resemblance, no likeness."""
+WEAK: Mapping[Kind, float] = {"subject": 0.5, "style": 0.6}
+"""Identity below this is a family resemblance, no likeness; see `scorer.IDENTITY` for the two scales."""
 FAITHLESS = 0.5
 """Following below this: most of what the prompt asks for is missing."""
 PRESENT = 0.3
@@ -44,6 +45,11 @@ class Diagnosis:
 def use(results: Results) -> str:
     """The beginning of a headline: what to use."""
     return f"Use {results.best}"
+
+
+def is_weak(results: Results, scores: Scores) -> bool:
+    """Whether a cell shows no more than a family resemblance."""
+    return identity(scores) < WEAK[results.kind]
 
 
 def shown(scores: Scores) -> str:

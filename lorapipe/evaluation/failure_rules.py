@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from lorapipe.evaluation.advice import Advice, half_rank, longer, rates
-from lorapipe.evaluation.diagnosis import FAITHLESS, PRESENT, WEAK, Diagnosis, use
+from lorapipe.evaluation.diagnosis import FAITHLESS, PRESENT, Diagnosis, is_weak, use
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.selection import GATE, Scores, following, heeded, identity
@@ -65,9 +65,9 @@ def _most_shown(results: Results, cells: Sequence[Cell]) -> float:
 def hidden_by_guidance(results: Results) -> Diagnosis | None:
     """It is learnt, and guidance hides it: with little guidance the pictures have it. Asked once a cell is chosen, of it."""
     low, scores = results.low_guidance, results.scores_at(results.best.step)
-    if low is None or scores is None or identity(scores) >= WEAK:
+    if low is None or scores is None or not is_weak(results, scores):
         return None
-    if identity(low.scores) < WEAK or identity(low.scores) < identity(scores) + HIDDEN or not results.burns:
+    if is_weak(results, low.scores) or identity(low.scores) < identity(scores) + HIDDEN or not results.burns:
         return None
     use_low = f"{use(results)}, at CFG {low.low_cfg:g}: guidance of {low.cfg:g}"
     if results.kind == "style":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from lorapipe.evaluation.advice import LEARNT, Advice, double_rank, half_rank, rates, train_more
-from lorapipe.evaluation.diagnosis import FAITHLESS, WEAK, Diagnosis, use
+from lorapipe.evaluation.diagnosis import FAITHLESS, Diagnosis, is_weak, use
 from lorapipe.evaluation.part_strengths import PartFault, part_names
 from lorapipe.evaluation.probe_losses import TELLING
 from lorapipe.evaluation.results import Results
@@ -13,6 +13,8 @@ from lorapipe.evaluation.selection import Scores, following, following_error, id
 
 WHOLE = 0.8
 """Identity above this leaves little to be wished for."""
+COLLAPSED = 0.5
+"""With less than this share of its merit at strength 1 it falls apart above it."""
 PACE = 2 / 3
 """Merit that has grown from this share of itself while the steps doubled grows on."""
 
@@ -34,6 +36,20 @@ def broke_down_early(results: Results) -> Diagnosis | None:
         return None
     headline = f"{use(results)}: it broke down at first (step {early[0]}), and has not recovered all."
     slower = Advice("Learn more gently: it lost at first what more steps would only win back.", rates(results, 0.5))
+    return Diagnosis("over-trained", headline, (slower,))
+
+
+def falls_apart(results: Results) -> Diagnosis | None:
+    """The likeness is weak, and more of it only breaks the pictures: too coarse for its rate, not too little of it."""
+    scores, chosen = results.scores_at(results.best.step), results.best
+    if scores is None or not is_weak(results, scores) or chosen.strength != results.usual_strength:
+        return None
+    higher = [strength for strength in results.strengths if strength > chosen.strength]
+    above = results.scores_at(chosen.step, higher[0]) if higher else None
+    if above is None or merit(above) >= COLLAPSED * merit(scores) or not worse(above, scores):
+        return None
+    headline = f"{use(results)}: the likeness is weak, and at {higher[0]:g} it falls apart."
+    slower = Advice("Learn more gently: more of the same only breaks the pictures.", rates(results, 0.5))
     return Diagnosis("over-trained", headline, (slower,))
 
 
@@ -106,7 +122,7 @@ def _last_is_worse(results: Results) -> bool:
 def stuck(results: Results) -> Diagnosis | None:
     """It has stopped learning short of the subject."""
     scores = results.scores_at(results.best.step)
-    if scores is None or identity(scores) >= WEAK:
+    if scores is None or not is_weak(results, scores):
         return None
     if results.losses.still_falls():
         advice = train_more(results, "It has not arrived yet: train longer.")

@@ -19,13 +19,13 @@ from statistics import fmean
 from typing import NamedTuple
 
 from lorapipe.evaluation.advice import Advice, Patch
-from lorapipe.evaluation.diagnosis import WEAK, Diagnosis, State
+from lorapipe.evaluation.diagnosis import Diagnosis, State, is_weak
 from lorapipe.evaluation.failure_rules import hidden_by_guidance
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.part_strengths import part_advice, part_fault
 from lorapipe.evaluation.progress_rules import part_too_fast
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import choose, following, identity, merit
+from lorapipe.evaluation.selection import choose, following, merit
 from lorapipe.evaluation.tag_effects import tag_advice
 from lorapipe.evaluation.verdict_rules import diagnosis
 from lorapipe.evaluation.verdict_text import reasons
@@ -135,7 +135,7 @@ def _raised_for_little(results: Results) -> bool:
     if results.best.strength <= one or not any(cell.strength == one for cell in results.pooled):
         return False
     usual, raised = results.pooled[_best_at(results, one)], results.pooled[results.best]
-    enough = ENOUGH if identity(usual) >= WEAK else 1.0
+    enough = 1.0 if is_weak(results, usual) else ENOUGH
     return merit(usual) >= enough * merit(raised)
 
 

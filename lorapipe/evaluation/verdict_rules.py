@@ -14,6 +14,7 @@ from lorapipe.evaluation.diagnosis import Diagnosis
 from lorapipe.evaluation.failure_rules import broken, copies, no_effect, unheeded
 from lorapipe.evaluation.progress_rules import (
     broke_down_early,
+    falls_apart,
     from_the_start,
     good,
     needs_lowering,
@@ -32,6 +33,7 @@ RULES: tuple[Callable[[Results], Diagnosis | None], ...] = (
     unheeded,
     needs_lowering,
     broke_down_early,
+    falls_apart,
     needs_raising,
     unfollowed,
     still_rising,
