@@ -71,6 +71,9 @@ def test_the_reasons_say_what_the_page_shows_of_a_cell_and_what_the_verdict_coun
     assert "The last snapshot, step 400, is worse: 100 % of the subject, 35 % of the prompts." in verdict.reasons
     alone = judge(results([(0.9, 0.93)]))
     assert not any("snapshots beside it" in reason for reason in alone.reasons)
+    style = judge(results([(0.3, 1.0), (0.6, 0.97), (0.9, 0.93), (0.97, 0.6), (1.0, 0.35)], kind="style"))
+    assert counted.replace("subject", "style") in style.reasons[1]
+    assert not any("subject" in reason or not translation("ko")(reason) for reason in style.reasons)
 
 
 def test_over_trained_from_the_start_wants_a_lower_rate() -> None:

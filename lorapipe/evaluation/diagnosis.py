@@ -52,10 +52,10 @@ def is_weak(results: Results, scores: Scores) -> bool:
     return identity(scores) < WEAK[results.kind]
 
 
-def shown(scores: Scores) -> str:
-    """How much a cell shows of the subject, and of what its prompts ask for."""
+def shown(results: Results, scores: Scores) -> str:
+    """How much a cell shows of the subject or style, and of what its prompts ask for."""
     asked = following(scores)
-    return f"{percent(identity(scores))} of the subject" + (
+    return f"{percent(identity(scores))} of the {results.kind}" + (
         "" if asked is None else f", {percent(asked)} of the prompts"
     )
 

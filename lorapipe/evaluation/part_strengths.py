@@ -118,7 +118,7 @@ def part_reasons(results: Results) -> Iterator[str]:
         return
     yield (
         f"With the {part_names(results)[fault.role]} alone at {fault.strength:g} step {both.step} shows "
-        f"{shown(apart[fault.cell])}; with both at 1: {shown(apart[both])}."
+        f"{shown(results, apart[fault.cell])}; with both at 1: {shown(results, apart[both])}."
     )
 
 

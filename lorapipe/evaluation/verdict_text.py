@@ -34,7 +34,7 @@ def _figures(results: Results) -> Iterator[str]:
         yield f"{text}. How well prompts are followed could not be measured: no tag of them is in some captions only."
     else:
         yield f"{text}, and {percent(asked)} of what the prompts ask for."
-    if (pooled := shown(counted)) != shown(scores):
+    if (pooled := shown(results, counted)) != shown(results, scores):
         yield f"With the pictures of the snapshots beside it, which count half: {pooled}."
 
 
@@ -45,7 +45,7 @@ def _others(results: Results) -> Iterator[str]:
     scores, end = results.pooled.get(chosen), results.pooled.get(end_cell)
     if chosen.step == last or scores is None or end is None:
         return
-    figures = shown(results.valid[end_cell])
+    figures = shown(results, results.valid[end_cell])
     if worse(end, scores):
         yield f"The last snapshot, step {last}, is worse: {figures}."
     elif merit(end) > merit(scores):
@@ -85,9 +85,8 @@ def _guidance(results: Results) -> Iterator[str]:
     low = results.low_guidance
     if low is None or results.best not in results.valid:
         return
-    what = "of the subject" if results.kind == "subject" else "of the style"
     asked = following(low.scores)
-    figures = f"{percent(identity(low.scores))} {what}" + (
+    figures = f"{percent(identity(low.scores))} of the {results.kind}" + (
         "" if asked is None else f" and {percent(asked)} of the prompts"
     )
     effect = "burns them" if results.burns else "does them no harm"
