@@ -23,10 +23,10 @@ from lorapipe.evaluation.subject_parts import SubjectPart, subject_parts
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Seen
 
-PARTS = "parts"
-IDENTITY: Mapping[Kind, tuple[str, ...]] = {"subject": (PARTS, "precision"), "style": ("style", PARTS)}
+PARTS, PRECISION = "parts", "precision"
+IDENTITY: Mapping[Kind, tuple[str, ...]] = {"subject": (PARTS, PRECISION), "style": ("style", PARTS)}
 """The measures that say whether a picture shows what was trained, by the training's kind. A style's identity is the mean of
-the two; a subject's is their geometric mean, since it takes both: its parts are there, and nothing that is like nothing.
+the two; a subject's is its parts, less up to half of them for what is like nothing.
 """
 TAUGHT, RESPONSE, CONTRAST, ARTEFACTS, COPIES = "taught", "response", "contrast", "artefacts", "copies"
 
@@ -89,9 +89,13 @@ class Scorer:
         tags = taught.effects(seen) if isinstance(taught, Taught) else {}
         return CellScores(figures, self._scores(figures), _stats(seen), broken, tags)
 
+    def _identity(self, figures: Mapping[str, tuple[float, ...]]) -> tuple[float, ...] | None:
+        if self.kind == "subject" and PARTS in figures:
+            return _of_subject(figures[PARTS], figures.get(PRECISION))
+        return _mean([figures[name] for name in IDENTITY[self.kind] if name in figures])
+
     def _scores(self, figures: Mapping[str, tuple[float, ...]]) -> Scores | None:
-        shown = [figures[name] for name in IDENTITY[self.kind] if name in figures]
-        identity = _geometric_mean(shown) if self.kind == "subject" else _mean(shown)
+        identity = self._identity(figures)
         if identity is None:
             return None
         sound = tuple(1 - each for each in figures.get(ARTEFACTS, ()))
@@ -117,11 +121,11 @@ def _mean(opinions: Sequence[tuple[float, ...]]) -> tuple[float, ...] | None:
     return tuple(fmean(each) if each else math.nan for each in known)
 
 
-def _geometric_mean(figures: Sequence[tuple[float, ...]]) -> tuple[float, ...] | None:
-    """Picture by picture, the geometric mean of figures that are not negative; None where there are none."""
-    if not figures:
-        return None
-    return tuple(math.prod(of_one) ** (1 / len(figures)) for of_one in zip(*figures, strict=True))
+def _of_subject(parts: tuple[float, ...], precision: tuple[float, ...] | None) -> tuple[float, ...]:
+    """Picture by picture, the parts that are shown, down to half of them where all of the picture is like nothing."""
+    if precision is None:
+        return parts
+    return tuple(share * (1 + min(known, 1.0)) / 2 for share, known in zip(parts, precision, strict=True))
 
 
 def _stats(seen: Seen) -> ImageStats:
