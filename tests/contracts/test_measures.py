@@ -235,12 +235,13 @@ def test_precision_sees_what_is_like_nothing_though_every_part_is_there(
     rng = Random(85)
     clean = [penny(rng, scene) for scene in SCENES[:4]]
     littered = [each.copy() for each in clean]
+    litter = np.random.default_rng(0).normal(128, 60, (4, 20, 20, 3)).clip(0, 255).astype("uint8")
     for each in littered:
-        for place in ((0, 0), (44, 0), (0, 44), (44, 44)):
-            each.paste(Image.effect_noise((20, 20), 60).convert("RGB"), place)
+        for piece, place in zip(litter, ((0, 0), (44, 0), (0, 44), (44, 44)), strict=True):
+            each.paste(Image.fromarray(piece), place)
     before, after = four(clean, read), four(littered, read)
     assert precision(after).mean() < 0.5 * precision(before).mean()
-    assert parts(after).mean() > 0.7 * parts(before).mean()
+    assert parts(after).mean() > 0.6 * parts(before).mean()
     assert Precision.fit(replace(more, few=True)) is None, "views of one picture say nothing of how true ones differ"
 
 
