@@ -78,7 +78,7 @@ class Judged:
     training: Training
     case: str
     verdict: Verdict
-    by_noise: Sequence[Verdict]
+    by_third: Sequence[Verdict]
     truths: dict[Cell, float]
     rho: float
     regret: float
@@ -166,8 +166,8 @@ class Judged:
 
     @property
     def steady(self) -> bool:
-        """Whether each third of the pictures, of one noise each, gives the same state, as far as it is sure."""
-        return _agree(self.by_noise)
+        """Whether each third of the pictures, one of each prompt, gives the same state, as far as it is sure."""
+        return _agree(self.by_third)
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ def judged(work: Path, training: Training) -> Iterator[Judged]:
         true = {cell: found.truths[real.slug] for cell, real in view.cells().items()}
         verdict, low = _verdict(results, training.low), training.low
         yield Judged(
-            training, case, verdict, [_verdict(_of_noise(results, noise), low) for noise in range(bench.images.count)], true,
+            training, case, verdict, [_verdict(_third(results, number), low) for number in range(bench.images.count)], true,
             _rho(results, true), max(true[cell] for cell in true if cell.uniform) - true[verdict.best],
             max(found.shown[real.slug] for cell, real in view.cells().items() if cell.uniform),
             _asked_for(found, view), _hidden(found, view, training),
@@ -303,9 +303,10 @@ def _apart(cells: Mapping[Cell, Cell], found: Figures, step: int) -> dict[Cell, 
     return kept
 
 
-def _of_noise(results: Results, noise: int) -> Results:
+def _third(results: Results, number: int) -> Results:
+    """The same of the picture of each prompt that has this number."""
     count = len(results.prompt_of) // len({*results.prompt_of})
-    places = list(range(noise, len(results.prompt_of), count))
+    places = list(range(number, len(results.prompt_of), count))
     apart = {cell: each.of(places) for cell, each in results.apart.items()}
     return replace(results.of_pictures(places), apart=apart, tags={})
 
@@ -346,7 +347,7 @@ def _line(each: Judged) -> str:
     return (
         f"{mark} {each.training.key:26} {each.case:26} {each.verdict.state:14} {each.verdict.agreement:.2f} "
         f"({'/'.join(each.states)}) rho {each.rho:+.2f} regret {each.regret:.2f} "
-        f"best {each.verdict.best}{part}; by thirds {', '.join(one.state for one in each.by_noise)}"
+        f"best {each.verdict.best}{part}; by thirds {', '.join(one.state for one in each.by_third)}"
     )
 
 

@@ -23,8 +23,8 @@ from lorapipe.evaluation.subject_parts import SubjectPart, subject_parts
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Seen
 
-PARTS, PRECISION = "parts", "precision"
-IDENTITY: Mapping[Kind, tuple[str, ...]] = {"subject": (PARTS, PRECISION), "style": ("style", PARTS)}
+PARTS = "parts"
+IDENTITY: Mapping[Kind, tuple[str, ...]] = {"subject": (PARTS, "precision"), "style": ("style", PARTS)}
 """The measures that say whether a picture shows what was trained, by the training's kind. A style's identity is the mean of
 the two; a subject's is its parts, less up to half of them for what is like nothing.
 """
@@ -90,9 +90,10 @@ class Scorer:
         return CellScores(figures, self._scores(figures), _stats(seen), broken, tags)
 
     def _identity(self, figures: Mapping[str, tuple[float, ...]]) -> tuple[float, ...] | None:
-        if self.kind == "subject" and PARTS in figures:
-            return _of_subject(figures[PARTS], figures.get(PRECISION))
-        return _mean([figures[name] for name in IDENTITY[self.kind] if name in figures])
+        shown = [figures[name] for name in IDENTITY[self.kind] if name in figures]
+        if self.kind == "style":
+            return _mean(shown)
+        return _of_subject(*shown) if PARTS in figures else None
 
     def _scores(self, figures: Mapping[str, tuple[float, ...]]) -> Scores | None:
         identity = self._identity(figures)
@@ -121,7 +122,7 @@ def _mean(opinions: Sequence[tuple[float, ...]]) -> tuple[float, ...] | None:
     return tuple(fmean(each) if each else math.nan for each in known)
 
 
-def _of_subject(parts: tuple[float, ...], precision: tuple[float, ...] | None) -> tuple[float, ...]:
+def _of_subject(parts: tuple[float, ...], precision: tuple[float, ...] | None = None) -> tuple[float, ...]:
     """Picture by picture, the parts that are shown, down to half of them where all of the picture is like nothing."""
     if precision is None:
         return parts

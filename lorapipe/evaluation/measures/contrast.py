@@ -96,7 +96,8 @@ def moves(shown: Array) -> Array:
 
 def ways_of_prompts(shown: Array, prompt_of: Sequence[int]) -> Array:
     """For each of the base's pictures (N, K) the mean move of the others of its prompt; its own where there are none."""
-    found, moved, of = moves(shown), moves(shown), np.array(prompt_of)
+    moved, of = moves(shown), np.array(prompt_of)
+    found = moved.copy()
     for prompt in {*prompt_of}:
         own = of == prompt
         if (others := own.sum() - 1) > 0:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from lorapipe.evaluation.features import Array, Seen
 
-GROUPS = 256
-"""So many groups at most: a thing of a few places is lost in a larger one."""
+GROUPS, PLACES = 256, 12
+"""So many groups at most, and one for so many places: a thing of a few places is lost in a larger one."""
 STRICT = 0.5
 """Standard deviations that a picture has to be nearer than the training pictures' mean to be as likely as not."""
 MOST_COME = 0.75
@@ -61,7 +61,7 @@ class Groups:
 
         `tags` (N, T) is 1 where a training picture's caption has a tag.
         """
-        centres = centres_of(training, GROUPS, 12)
+        centres = centres_of(training, GROUPS, PLACES)
         ours, other = _left_out(training, centres), nearest(base, centres)
         gap = np.maximum(np.median(other, axis=0) - np.quantile(ours, MOST_COME, axis=0), 0)
         apart = gap / (ours.std(axis=0) + other.std(axis=0) + 1e-9)

@@ -17,15 +17,13 @@ import numpy as np
 
 from lorapipe.evaluation.k_means import centres_of, squares
 from lorapipe.evaluation.measures import Measure, Reference
-from lorapipe.evaluation.measures.parts import GROUPS, MOST
+from lorapipe.evaluation.measures.parts import GROUPS, MOST, PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lorapipe.evaluation.features import Array, Seen
 
-PLACES = 12
-"""One group for so many places at most."""
 APART = 0.25
 """The training pictures must come nearer than the base's by this share of both standard deviations."""
 

@@ -3,13 +3,12 @@
 The base paints a prompt, and it paints a caption of the training. How its pictures differ from those of the other texts is a
 way in how near a picture comes to each visual word (see `taught`). A picture's figure is how far it has gone on the way of
 the base's other pictures of its prompt (of other noises, see `contrast`), and the scale is how far the training pictures
-have gone on that of their captions. So a style
-in which little can be told apart, whatever it is drawn of, is not said to ignore its prompts.
+have gone on that of their captions. So a style in which little can be told apart, whatever it is drawn of, is not said to
+ignore its prompts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
@@ -37,7 +36,6 @@ class Response(Measure):
     words: VisualWords
     spread: Array
     ways: Array
-    prompt_of: Sequence[int]
     whole: float = 1.0
 
     title = "response to prompts"
@@ -58,7 +56,7 @@ class Response(Measure):
         spread = shown.std(axis=0) + 1e-9
         ways = ways_of_prompts(shown / spread, reference.prompt_of)
         ways[~own[list(reference.prompt_of)]] = np.nan
-        bare = cls(words, spread, ways, tuple(reference.prompt_of))
+        bare = cls(words, spread, ways)
         gone = bare._gone_in_training(reference, captioned)
         whole, error = float(gone.mean()), float(gone.std(ddof=1)) / len(gone) ** 0.5
         return replace(bare, whole=whole) if whole > max(LEAST_WAY, ERRORS * error) else None
