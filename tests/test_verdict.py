@@ -116,6 +116,19 @@ def test_what_broke_down_at_first_is_told_to_learn_more_gently() -> None:
     assert judge(results([*whole, whole[-1]], losses=[0.20, 0.135, 0.104, 0.088, 0.08])).state == "good"
 
 
+def test_what_is_worse_than_the_base_at_pictures_of_its_subject_is_too_strong() -> None:
+    """Seen and unseen ones: one that has memorised is better at those that it has seen."""
+    curve = [(0.5, 0.85), (0.55, 0.85)]
+    for seen, unseen, state in ((0.097, 0.17, "over-trained"), (0.06, 0.13, "good"), (0.097, 0.1, "good")):
+        verdict = judge(results(curve, losses=[seen] * 2, held_out=[unseen] * 2))
+        assert (verdict.state, verdict.best) == (state, cell(160)), (seen, unseen)
+    strong = judge(results(curve, losses=[0.097] * 2, held_out=[0.17] * 2))
+    assert strong.advice[0].patch == {"unet_lr": 5e-05, "text_encoder_lr": 2.5e-05}
+    assert translation("ko")(strong.headline) and translation("ko")(strong.advice[0].what)
+    whole = [(0.9, 0.85), (0.95, 0.85)]
+    assert judge(results(whole, losses=[0.097] * 2, held_out=[0.17] * 2)).state == "good", "nothing lacks"
+
+
 def test_still_rising_at_the_end_wants_more_steps() -> None:
     verdict = judge(results([(0.2, 1.0), (0.35, 1.0), (0.5, 0.98), (0.62, 0.97), (0.75, 0.96)]))
     assert (verdict.state, verdict.best) == ("under-trained", cell(400))

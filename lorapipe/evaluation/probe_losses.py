@@ -78,6 +78,17 @@ class ProbeLosses:
         probe = self.by_step.get(step)
         return probe is not None and not fmean(probe.training) <= DIVERGED * fmean(self.base.training)
 
+    def is_worse_at_subject(self, step: int) -> bool:
+        """Whether a snapshot's loss is clearly above the base's at pictures of the subject, seen and unseen ones counting
+        alike: one that has memorised is better at those that it has seen. Not where it was not probed.
+        """
+        probe = self.by_step.get(step)
+        if probe is None:
+            return False
+        pairs = ((probe.training, self.base.training), (probe.held_out, self.base.held_out))
+        shares = [fmean(ours) / fmean(base) for ours, base in pairs if base]
+        return not fmean(shares) <= DIVERGED
+
     @property
     def tell_memorising(self) -> bool:
         """Whether enough pictures were held out to tell learning from memorising."""

@@ -30,13 +30,28 @@ def needs_lowering(results: Results) -> Diagnosis | None:
 
 def broke_down_early(results: Results) -> Diagnosis | None:
     """An earlier snapshot was worse than the base at its own training pictures: what came later is what it has recovered."""
-    scores = results.scores_at(results.best.step)
     early = [step for step in results.steps[:-1] if results.losses.is_worse_than_base(step)]
-    if not early or scores is None or identity(scores) >= WHOLE:
+    if not early or not _lacks_likeness(results):
         return None
     headline = f"{use(results)}: it broke down at first (step {early[0]}), and has not recovered all."
     slower = Advice("Learn more gently: it lost at first what more steps would only win back.", rates(results, 0.5))
     return Diagnosis("over-trained", headline, (slower,))
+
+
+def worse_than_base(results: Results) -> Diagnosis | None:
+    """The likeness lacks, and the loss is above the base's: what the weights add is more than what was learnt."""
+    chosen = results.best
+    if chosen.strength != 1 or not results.losses.is_worse_at_subject(chosen.step) or not _lacks_likeness(results):
+        return None
+    headline = f"{use(results)}, though it is worse than the base at pictures of the subject."
+    slower = Advice("Learn more gently: its weights do more than what they have learnt.", rates(results, 0.5))
+    return Diagnosis("over-trained", headline, (slower,))
+
+
+def _lacks_likeness(results: Results) -> bool:
+    """Whether there is likeness to be wished for in the snapshot to use, where it was measured."""
+    scores = results.scores_at(results.best.step)
+    return scores is not None and identity(scores) < WHOLE
 
 
 def falls_apart(results: Results) -> Diagnosis | None:

@@ -23,6 +23,7 @@ from lorapipe.evaluation.progress_rules import (
     stuck,
     unfollowed,
     unmeasured,
+    worse_than_base,
 )
 from lorapipe.evaluation.results import Results
 
@@ -33,6 +34,7 @@ RULES: tuple[Callable[[Results], Diagnosis | None], ...] = (
     unheeded,
     needs_lowering,
     broke_down_early,
+    worse_than_base,
     falls_apart,
     needs_raising,
     unfollowed,
