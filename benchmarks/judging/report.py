@@ -53,6 +53,8 @@ RIGHT: dict[str, tuple[str, ...]] = {
 }
 """States that are right for a case."""
 NOT_SURE = "not sure"
+MOST_REPEATS = 3
+"""Evaluations of one training that count for what is true of its cells."""
 CLEAR = 0.08
 """Truths that differ by this much say of themselves what a training is, whatever was planted."""
 LEAKS, KEPT = 0.5, 0.8
@@ -233,21 +235,39 @@ def _shown(training: Training, said: truth.Said) -> float:
 
 
 def judged(work: Path, training: Training) -> Iterator[Judged]:
-    """Every case of a training that has been painted."""
+    """Every case of a training that has been painted; what is true of a cell, by the pictures of all its repeats."""
     bench = Bench(work, training)
-    if not (bench.folder / "said.npz").exists() or not bench.done:
+    if not _is_painted(bench):
         return
     found, probes = figures(bench), json.loads(bench.probes.read_text(encoding="utf-8"))
+    repeats = [
+        each for number in range(MOST_REPEATS) if _is_painted(each := Bench(work, replace(training, repeat=number)))
+    ]
+    real = _pooled([figures(each) for each in repeats])
     for case, view in training.views.items():
         results = results_of(bench, view, found, probes)
-        true = {cell: found.truths[real.slug] for cell, real in view.cells().items()}
+        true = {cell: real.truths[painted.slug] for cell, painted in view.cells().items()}
         verdict, low = _verdict(results, training.low), training.low
         yield Judged(
             training, case, verdict, [_verdict(_third(results, number), low) for number in range(bench.images.count)], true,
             _rho(results, true), max(true[cell] for cell in true if cell.uniform) - true[verdict.best],
-            max(found.shown[real.slug] for cell, real in view.cells().items() if cell.uniform),
-            _asked_for(found, view), _hidden(found, view, training),
+            max(real.shown[painted.slug] for cell, painted in view.cells().items() if cell.uniform),
+            _asked_for(real, view), _hidden(real, view, training),
         )  # fmt: skip
+
+
+def _is_painted(bench: Bench) -> bool:
+    return bench.done and (bench.folder / "said.npz").exists()
+
+
+def _pooled(repeats: Sequence[Figures]) -> Figures:
+    """The figures of the first of several evaluations, with what is true of a cell by the pictures of all of them."""
+
+    def mean(name: str) -> dict[str, float]:
+        every = [getattr(each, name) for each in repeats]
+        return {slug: statistics.fmean(each[slug] for each in every) for slug in every[0]}
+
+    return replace(repeats[0], truths=mean("truths"), shown=mean("shown"), scenes=mean("scenes"))
 
 
 def _asked_for(found: Figures, view: View) -> float:
