@@ -306,8 +306,8 @@ def test_copies_are_looked_for_in_every_cell() -> None:
 def test_a_state_that_other_prompts_would_not_give_is_not_held() -> None:
     """Half of the prompts speak for a higher strength, with large differences: a verdict would be luck of the draw."""
     cells = {
-        cell(80, 1.0): Scores((0.9, 0.45) * 4),
-        cell(80, 2.0): Scores((0.55, 0.95) * 4),
+        cell(80, 1.0): Scores((1.0, 0.2) * 4),
+        cell(80, 2.0): Scores((0.45, 1.0) * 4),
     }
     verdict = judge(replace(results([(0.4, 0.9)], more=cells), prompt_of=[*range(8)]))
     assert verdict.state == "not sure" and verdict.agreement < 0.7 and verdict.best.strength == 1
@@ -419,8 +419,8 @@ def test_a_strength_above_1_takes_a_clear_gain() -> None:
     def best(one: Scores, more: Scores) -> Cell:
         return judge(results([(0.1, 1.0)], more={cell(80, 1.0): one, cell(80, 1.5): more})).best
 
-    assert best(scores(0.7, 0.9), scores(0.85, 0.9)) == cell(80, 1.0), "four fifths are enough"
-    assert best(scores(0.7, 0.9), scores(1.0, 0.9)) == cell(80, 1.5)
+    assert best(scores(0.7, 0.9), scores(0.93, 0.9)) == cell(80, 1.0), "three quarters are enough"
+    assert best(scores(0.65, 0.9), scores(1.0, 0.9)) == cell(80, 1.5)
     assert best(scores(0.4, 0.9), scores(0.48, 0.9)) == cell(80, 1.5), "not of a subject that is hardly there"
     assert best(scores(0.4, 0.9), scores(0.56, 0.6)) == cell(80, 1.0), "nor where prompts are lost for it"
 

@@ -57,6 +57,8 @@ MOST_REPEATS = 3
 """Evaluations of one training that count for what is true of its cells."""
 CLEAR = 0.08
 """Truths that differ by this much say of themselves what a training is, whatever was planted."""
+PACE = 2 / 3
+"""Truth that has grown from less than this share of itself while the steps doubled: more steps would not be wrong."""
 LEAKS, KEPT = 0.5, 0.8
 """What is shown of the scenes asked for, in truth: below the first a scene leaks, above the second it does not."""
 HIDDEN = 0.3
@@ -113,7 +115,7 @@ class Judged:
         if burns:
             return (*burns, *planted)
         rising = [self.truths[cell] for cell in sorted(self.uniform) if cell.strength == 1]
-        if rising[-1] == max(rising) and rising[-1] - rising[-2] > CLEAR:
+        if rising[-1] == max(rising) and (rising[-1] - rising[-2] > CLEAR or self._half_way < PACE * rising[-1]):
             return ("good", "under-trained", *planted)
         if plain(self.case) in CAUSES and not self._off(*CAUSES[plain(self.case)]):
             return ("good", *planted)
@@ -127,6 +129,12 @@ class Judged:
     def of_strength(self, strength: float) -> list[float]:
         """The truths of all snapshots at a strength."""
         return [self.truths[cell] for cell in self.uniform if cell.strength == strength]
+
+    @property
+    def _half_way(self) -> float:
+        """The truth at strength 1 of the snapshot nearest half of the steps."""
+        at_one = {cell.step: true for cell, true in self.truths.items() if cell.uniform and cell.strength == 1}
+        return at_one[min(at_one, key=lambda step: abs(step - self._last / 2))]
 
     @property
     def _broke(self) -> bool:

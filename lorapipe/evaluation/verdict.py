@@ -6,7 +6,7 @@ and the cell that most of these choose is the best (bagging: Breiman 1996), whic
 less than half of the draws agree, the verdict is that it is not sure, and how many pictures more would make it so. Used is
 then the strength nearest 1 that is within two standard errors of the highest, since nothing else speaks against it. A LoRA
 should work at strength 1: that it is too much is said only where prompts are followed less there, or three draws in four
-agree, and that it is too little only where the subject is hardly there or another strength is better by a fifth.
+agree, and that it is too little only where the subject is hardly there or has much less than at another strength.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OVERRULED: frozenset[State] = frozenset({"good", "under-trained", "not sure"})
 """States which a part that has learnt too much speaks against."""
 DROPOUT, ENOUGH_DROPOUT = "captions.dropout", 0.1
 """The train stage's knob that helps where guidance burns, and its usual value: see docs/training.md."""
-ENOUGH = 0.8
+ENOUGH = 0.7
 """With this share of a higher strength's merit strength 1 is as good to the eye: nothing lacks."""
 SURE_OF_LOWERING, UNHEEDING = 0.75, 0.05
 """The share of replicates that must use less than strength 1: a LoRA should work there, and a few pictures vary. Fewer are
