@@ -92,7 +92,7 @@ def test_a_whole_subject_that_ignores_the_prompt_is_over_trained_though_its_loss
     rising = [(0.5, 0.3), (0.7, 0.3), (0.87, 0.3)]
     verdict = judge(results(rising))
     assert (verdict.state, verdict.best) == ("over-trained", cell(240))
-    assert judge(results([(share - 0.3, asked) for share, asked in rising])).state == "under-trained"
+    assert judge(results([(share - 0.4, asked) for share, asked in rising])).state == "under-trained"
 
 
 def test_a_weak_likeness_that_falls_apart_above_1_was_learnt_too_fast() -> None:
@@ -130,7 +130,7 @@ def test_what_is_worse_than_the_base_at_pictures_of_its_subject_is_too_strong() 
 
 
 def test_still_rising_at_the_end_wants_more_steps() -> None:
-    verdict = judge(results([(0.2, 1.0), (0.35, 1.0), (0.5, 0.98), (0.62, 0.97), (0.75, 0.96)]))
+    verdict = judge(results([(0.15, 1.0), (0.3, 1.0), (0.45, 0.98), (0.6, 0.97), (0.75, 0.96)]))
     assert (verdict.state, verdict.best) == ("under-trained", cell(400))
     assert 500 <= verdict.advice[0].patch["steps"] <= 1200, "as far as the curve goes on"
 

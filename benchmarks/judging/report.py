@@ -57,7 +57,7 @@ MOST_REPEATS = 3
 """Evaluations of one training that count for what is true of its cells."""
 CLEAR = 0.08
 """Truths that differ by this much say of themselves what a training is, whatever was planted."""
-PACE = 2 / 3
+PACE = 5 / 8
 """Truth that has grown from less than this share of itself while the steps doubled: more steps would not be wrong."""
 LEAKS, KEPT = 0.5, 0.8
 """What is shown of the scenes asked for, in truth: below the first a scene leaks, above the second it does not."""
