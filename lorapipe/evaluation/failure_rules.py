@@ -9,7 +9,7 @@ from lorapipe.evaluation.advice import Advice, half_rank, longer, rates
 from lorapipe.evaluation.diagnosis import FAITHLESS, PRESENT, Diagnosis, is_weak, use
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import GATE, Scores, following, heeded, identity
+from lorapipe.evaluation.selection import Scores, following, heeded, identity
 
 NO_EFFECT = 0.2
 """Identity below this is not seen in the pictures."""
@@ -19,6 +19,8 @@ RUINED = 0.25
 """Soundness below this: noise and burnt colours, whatever is shown."""
 HEEDED, FOLLOWED = 0.5, 0.6
 """Below the first the pictures of a prompt are hardly more of it than those of the others; above the second they are."""
+KEPT = 0.8
+"""With this share of the highest identity a lower strength still has the subject."""
 HIDDEN = 0.2
 """Identity that little guidance must add for guidance to be what hides it."""
 
@@ -150,5 +152,5 @@ def _prompts_work(results: Results) -> bool:
 
 def _followed_when_lowered(results: Results) -> bool:
     most = max(map(identity, results.pooled.values()))
-    lower = [each for cell, each in results.pooled.items() if cell.strength < 1 and identity(each) >= GATE * most]
+    lower = [each for cell, each in results.pooled.items() if cell.strength < 1 and identity(each) >= KEPT * most]
     return any((share := heeded(each)) is not None and share >= FOLLOWED for each in lower)

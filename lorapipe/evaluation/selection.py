@@ -2,7 +2,7 @@
 
 What is wanted first is that the pictures show the subject (or the style): **identity**. Prompts are followed best where
 the subject is absent, because such pictures look like the base's; so cells are compared by **following** only if their
-identity is near the highest there is. Their *merit* is identity × following × the share that has no artefacts.
+identity is at least half of the highest there is. Their *merit* is identity × following × the share that has no artefacts.
 
 Figures come from a few pictures, so the highest is often the luckiest. A snapshot's figures are pooled with those of its
 neighbours at the same strength, a quarter from each side (a triangular kernel: Nadaraya 1964), since trainings move
@@ -27,7 +27,7 @@ from lorapipe.evaluation.grid_plan import Cell
 
 LEAST_MARGIN, MOST_MARGIN = 0.02, 0.10
 """Merits closer than 0.02 are equal to the eye; and of snapshots, however noisy the pictures, a tenth is a difference."""
-GATE = 0.8
+GATE = 0.5
 """Cells with this share of the highest identity show the subject, and are compared."""
 NEIGHBOUR = 0.5
 """What a neighbouring snapshot counts, beside 1 of the snapshot itself."""
