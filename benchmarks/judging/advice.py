@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from benchmarks.judging.report import CLEAR, Judged, judged
+from benchmarks.judging.cases import CLEAR, Judged, judged
 from benchmarks.judging.trainings import RATE, Training, View
 
 SNAPSHOTS = 4
@@ -31,10 +31,10 @@ def rounds(work: Path, trainings: Sequence[Training]) -> Iterator[Round]:
     """
     for training in trainings:
         for each in judged(work, training):
-            view = training.views[each.case]
+            view = training.views[each.case.name]
             patch = _patch(each)
             if patch and view.denoiser == view.text_encoder == 1:
-                yield Round(each, patch, _next(training, each.case, patch))
+                yield Round(each, patch, _next(training, each.case.name, patch))
 
 
 def _patch(case: Judged) -> dict[str, float]:
@@ -64,7 +64,7 @@ def report(work: Path, trainings: Sequence[Training]) -> str:
         after = next(judged(work, each.training), None)
         if after is None:
             continue
-        old, new = (case.truths[case.verdict.best] for case in (each.before, after))
+        old, new = (one.case.value(one.verdict.best) for one in (each.before, after))
         gains.append(new - old)
         settings = ", ".join(f"{name} {value:g}" for name, value in each.patch.items())
         lines.append(
