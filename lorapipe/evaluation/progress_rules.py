@@ -43,7 +43,7 @@ def worse_than_base(results: Results) -> Diagnosis | None:
     chosen = results.best
     if chosen.strength != 1 or not results.losses.is_worse_at_subject(chosen.step) or not _lacks_likeness(results):
         return None
-    headline = f"{use(results)}, though it is worse than the base at pictures of the subject."
+    headline = f"{use(results)}, though it is worse than the base at pictures of what it has learnt."
     slower = Advice("Learn more gently: its weights do more than what they have learnt.", rates(results, 0.5))
     return Diagnosis("over-trained", headline, (slower,))
 

@@ -6,7 +6,7 @@ and the cell that most of these choose is the best (bagging: Breiman 1996), whic
 less than half of the draws agree, the verdict is that it is not sure, and how many pictures more would make it so. Used is
 then the strength nearest 1 that is within two standard errors of the highest, since nothing else speaks against it. A LoRA
 should work at strength 1: that it is too much is said only where prompts are followed less there, or three draws in four
-agree, and that it is too little only where the subject is hardly there or has much less than at another strength.
+agree, and that it is too little only where the subject is hardly there or merit is much less than at another strength.
 """
 
 from __future__ import annotations
