@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ class Case:
     truths: Mapping[Cell, CellTruth]
     hidden: float
 
-    @property
+    @cached_property
     def states(self) -> tuple[str, ...]:
         """The states that are right: by the truth where it is clear, else by what was planted."""
         name, planted = plain(self.name), RIGHT[plain(self.name)]
@@ -100,7 +101,7 @@ class Case:
             return ("good", "under-trained", *planted, *also)
         if name in CAUSES and not self.is_off(*CAUSES[name]):
             return ("good", *planted, *also)
-        doubted = planted[0] not in ("good", "over-trained") or self._best_strength > 1
+        doubted = planted[0] not in ("good", "over-trained") or self._best.strength > 1
         return ("good", *planted, *also) if doubted else (*planted, *also)
 
     @property
@@ -108,17 +109,13 @@ class Case:
         """The cells with both parts alike."""
         return sorted(cell for cell in self.truths if cell.uniform)
 
-    def at(self, strength: float) -> Cell:
-        """The best of the cells at a strength, in truth."""
-        return max((cell for cell in self.uniform if cell.strength == strength), key=self.value)
-
     def value(self, cell: Cell) -> float:
         """What a cell is worth, in truth."""
         return self.truths[cell].value
 
     def regret(self, chosen: Cell) -> float:
         """What a cell is worth less than the best one."""
-        return max(map(self.value, self.uniform)) - self.value(chosen)
+        return self.value(self._best) - self.value(chosen)
 
     def is_off(self, knob: str, direction: int) -> bool:
         """Whether, in truth, a part is better at another strength in the direction that was planted."""
@@ -135,36 +132,39 @@ class Case:
 
         It is where the difference is above `CLEAR` by one standard error, and may be where it is not below by as much.
         """
-        best = self._best_strength
-        if best == 1:
+        best, usual = self._best, max((cell for cell in self.uniform if cell.strength == 1), key=self.value)
+        if best.strength == 1:
             return "", True
-        more, error = difference(self.truths[self.at(best)], self.truths[self.at(1.0)])
-        side = "under-trained" if best > 1 else "over-trained"
+        more, error = difference(self.truths[best], self.truths[usual])
+        side = "under-trained" if best.strength > 1 else "over-trained"
         return (side, more - error > CLEAR) if more + error > CLEAR else ("", True)
 
     @property
-    def _best_strength(self) -> float:
-        """The strength of the cell that is worth most."""
-        return max(self.uniform, key=self.value).strength
+    def _best(self) -> Cell:
+        """The cell that is worth most."""
+        return max(self.uniform, key=self.value)
 
     @property
     def _rises(self) -> bool:
         """Whether the last snapshot is worth most, and clearly more than the one before or than at half of the steps."""
         at_one = {cell.step: self.value(cell) for cell in self.uniform if cell.strength == 1}
         *_, before, last = at_one.values()
-        half = at_one[min(at_one, key=lambda step: abs(step - max(at_one) / 2))]
+        half = at_one[min(at_one, key=lambda step: abs(step - self._last_step / 2))]
         return last == max(at_one.values()) and (last - before > CLEAR or half < PACE * last)
 
     @property
     def _broke(self) -> bool:
         """Whether, in truth, the last snapshot shows nothing of what was asked for at any strength."""
-        step = max(cell.step for cell in self.uniform)
-        return max(self.value(cell) for cell in self.uniform if cell.step == step) < BROKE
+        return max(self.value(cell) for cell in self.uniform if cell.step == self._last_step) < BROKE
+
+    @property
+    def _last_step(self) -> int:
+        return max(cell.step for cell in self.truths)
 
     @property
     def _last(self) -> CellTruth:
         """The last snapshot at strength 1."""
-        return self.truths[Cell(max(cell.step for cell in self.truths), 1.0, 1.0)]
+        return self.truths[Cell(self._last_step, 1.0, 1.0)]
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.judging import subjects, truth
 from benchmarks.judging.grids import Bench
 from benchmarks.judging.trainings import PENS, Training
+from lorapipe.evaluation.selection import jackknife_error
 
 MOST_REPEATS = 3
 """Evaluations of one training that count for what is true of its cells."""
@@ -40,10 +39,8 @@ class CellTruth:
 
 def difference(one: CellTruth, other: CellTruth) -> tuple[float, float]:
     """How much more a cell is worth than another, and the standard error, by a jackknife over pairs of pictures."""
-    count = len(one.shown)
-    left = [one.without(place).value - other.without(place).value for place in range(count)]
-    error = math.sqrt((count - 1) / count * sum((each - fmean(left)) ** 2 for each in left))
-    return one.value - other.value, error
+    without = [one.without(place).value - other.without(place).value for place in range(len(one.shown))]
+    return one.value - other.value, jackknife_error(without)
 
 
 def is_painted(bench: Bench) -> bool:

@@ -34,7 +34,7 @@ def broke_down_early(results: Results) -> Diagnosis | None:
     if not early or not _lacks_likeness(results):
         return None
     headline = f"{use(results)}: it broke down at first (step {early[0]}), and has not recovered all."
-    slower = Advice("Learn more gently: it lost at first what more steps would only win back.", rates(results, 0.5))
+    slower = _slower(results, "Learn more gently: it lost at first what more steps would only win back.")
     return Diagnosis("over-trained", headline, (slower,))
 
 
@@ -44,7 +44,7 @@ def worse_than_base(results: Results) -> Diagnosis | None:
     if chosen.strength != 1 or not results.losses.is_worse_at_subject(chosen.step) or not _lacks_likeness(results):
         return None
     headline = f"{use(results)}, though it is worse than the base at pictures of what it has learnt."
-    slower = Advice("Learn more gently: its weights do more than what they have learnt.", rates(results, 0.5))
+    slower = _slower(results, "Learn more gently: its weights do more than what they have learnt.")
     return Diagnosis("over-trained", headline, (slower,))
 
 
@@ -64,7 +64,7 @@ def falls_apart(results: Results) -> Diagnosis | None:
     if above is None or merit(above) >= COLLAPSED * merit(scores) or not worse(above, scores):
         return None
     headline = f"{use(results)}: the likeness is weak, and at {higher[0]:g} it falls apart."
-    slower = Advice("Learn more gently: more of the same only breaks the pictures.", rates(results, 0.5))
+    slower = _slower(results, "Learn more gently: more of the same only breaks the pictures.")
     return Diagnosis("over-trained", headline, (slower,))
 
 
@@ -180,12 +180,13 @@ def _more_like_it(results: Results) -> Advice:
         what = (
             "It may become more like it: try a lower rate; it was no better than the base at pictures it has not seen."
         )
-        return Advice(what, rates(results, 0.5))
+        return _slower(results, what)
     return Advice("It may become more like it: try a higher rate.", rates(results, 2))
 
 
-def _slower(results: Results) -> Advice:
-    return Advice("Learn more gently, so that there is a best moment to catch.", rates(results, 0.5))
+def _slower(results: Results, why: str = "Learn more gently, so that there is a best moment to catch.") -> Advice:
+    """Half the rates."""
+    return Advice(why, rates(results, 0.5))
 
 
 def part_too_fast(results: Results, fault: PartFault) -> Diagnosis:

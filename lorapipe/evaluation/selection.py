@@ -100,9 +100,13 @@ def merit_error(scores: Scores) -> float:
     count = len(scores.identity)
     if count < 2:
         return 0.0
-    merits = [merit(scores.of([*range(place), *range(place + 1, count)])) for place in range(count)]
-    middle = fmean(merits)
-    return math.sqrt((count - 1) / count * sum((each - middle) ** 2 for each in merits))
+    return jackknife_error([merit(scores.of([*range(place), *range(place + 1, count)])) for place in range(count)])
+
+
+def jackknife_error(without: Sequence[float]) -> float:
+    """The standard error of a figure, from what it is without each picture in turn (Efron & Stein 1981)."""
+    count, middle = len(without), fmean(without)
+    return math.sqrt((count - 1) / count * sum((each - middle) ** 2 for each in without))
 
 
 def _share(values: Sequence[float]) -> float:
@@ -127,12 +131,11 @@ def margin(first: Scores, second: Scores) -> float:
 def difference_error(first: Scores, second: Scores) -> float:
     """The standard error of the difference of two merits, by a jackknife over the pairs of pictures; `MOST_MARGIN` where
     there is one pair."""
-    count = len(first.identity)
-    if count < 2:
+    if len(first.identity) < 2:
         return MOST_MARGIN
-    differences = [one - other for one, other in zip(first.merits_without, second.merits_without, strict=True)]
-    middle = fmean(differences)
-    return math.sqrt((count - 1) / count * sum((each - middle) ** 2 for each in differences))
+    return jackknife_error(
+        [one - other for one, other in zip(first.merits_without, second.merits_without, strict=True)]
+    )
 
 
 def worse(cell: Scores, than: Scores, errors: float = 1.0) -> bool:

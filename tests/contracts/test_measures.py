@@ -241,7 +241,7 @@ def test_precision_sees_what_is_like_nothing_though_every_part_is_there(
             each.paste(Image.fromarray(piece), place)
     before, after = four(clean, read), four(littered, read)
     assert precision(after).mean() < 0.5 * precision(before).mean()
-    assert parts(after).mean() > 0.6 * parts(before).mean()
+    assert parts(after).mean() > 0.7 * parts(before).mean()
     assert Precision.fit(replace(more, few=True)) is None, "views of one picture say nothing of how true ones differ"
 
 
