@@ -37,7 +37,7 @@ def report() -> Iterator[str]:
     for training in planted():
         if training.key in SHOWN:
             figures = ", ".join(f"{share:.0%} {figure:.2f}" for share, figure in followed(training, read).items())
-            yield f"{training.key:16} {'tuned' if training.tuned else 'other'}  drawn as asked: {figures}"
+            yield f"{training.key:16} {training.group:6}  drawn as asked: {figures}"
 
 
 def followed(training: Training, read: FeatureReader) -> Mapping[float, float]:

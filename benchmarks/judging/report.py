@@ -5,23 +5,23 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 from benchmarks.judging.cases import NOT_SURE, Judged, agree, judged
-from benchmarks.judging.trainings import Training
+from benchmarks.judging.trainings import Group, Training
 from lorapipe.evaluation.verdict import Verdict
 
 
 def report(work: Path, trainings: Sequence[Training]) -> str:
-    """The figures of every case, then of the subjects that thresholds were set on, of the others, and of each kind."""
+    """The figures of every case, then of each group of subjects, and of each kind."""
     every = [each for training in trainings for each in judged(work, training)]
     lines = [_line(each) for each in every]
-    halves = [(name, [each for each in every if each.case.training.tuned is tuned])
-              for name, tuned in (("tuned on", True), ("reported", False))]  # fmt: skip
+    groups = [(group, [each for each in every if each.case.training.group == group]) for group in get_args(Group)]
     kinds = [(f"{what}s", [each for each in every if each.case.training.what == what])
              for what in ("subject", "concept", "style")]  # fmt: skip
-    lines += [f"{name}: {len(some)} cases, {_summary(some)}" for name, some in halves + kinds if some]
+    lines += [f"{name}: {len(some)} cases, {_summary(some)}" for name, some in groups + kinds if some]
     return "\n".join(lines)
 
 

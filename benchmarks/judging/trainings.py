@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from PIL import Image
 
@@ -28,6 +28,12 @@ RATE = 1e-3
 TRIGGERS = ("zorbit", "kavu", "mopra", "telwin", "ugano", "fendik", "larsu", "pimoto")
 TUNED, REPORTED = (0, 3, 10, 15), (1, 6, 7, 11)
 """Subjects on which thresholds were set, and those whose figures count: a quadruped, a snail, a bird and a fish in each."""
+UNSEEN = (2, 4, 8, 13)
+"""Subjects that no threshold and no rule was chosen by: the first of each body that is none of those."""
+
+
+Group: TypeAlias = Literal["tuned", "other", "unseen"]
+"""Thresholds were set on the first; rules were chosen in sight of the second; the third was judged once all was written."""
 
 
 class Neon(style_neon.Neon):
@@ -109,9 +115,11 @@ class Training:
         return {"style": "glowline", "concept": "drevni"}.get(self.what) or TRIGGERS[self.subject % len(TRIGGERS)]
 
     @property
-    def tuned(self) -> bool:
-        """Whether thresholds were set on it."""
-        return self.subject in TUNED if self.what == "subject" else self.subject == 0
+    def group(self) -> Group:
+        """What its figures are for."""
+        if self.what != "subject":
+            return "tuned" if self.subject == 0 else "other"
+        return "tuned" if self.subject in TUNED else "unseen" if self.subject in UNSEEN else "other"
 
     @property
     def rates(self) -> dict[str, float]:
@@ -238,7 +246,8 @@ def planted() -> list[Training]:
     worlds = [[one[place] for one in others] for place in range(len(others[0]))]
     rounds[3:3] = worlds[:2]
     rounds += worlds[2:]
-    return [training for some in rounds for training in some]
+    unseen = [training for subject in UNSEEN for training in trainings(subject)]
+    return [training for some in rounds for training in some] + unseen
 
 
 assert set(TAGS) >= {tag for values in subjects.TAGS.values() for tag in values}
