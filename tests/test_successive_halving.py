@@ -94,7 +94,7 @@ def _merit(report: object) -> float:
 def test_run_halves_and_goes_on_where_it_was(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "sweep.yaml"]) == 0
     shown = capsys.readouterr().out
-    assert "12 train 1/6 of their steps, 6 train 1/3 of their steps, 3 train all of their steps: 42%" in shown
+    assert "12 train 1/6 of their steps, 6 train 1/3 of their steps, 3 train all of their steps: 42 %" in shown
     assert "after 1/6" not in shown and "best" not in shown  # the first rung is what runs next
     assert main(["run", "sweep.yaml", "--on", "inline"]) == 0
     before = (here / "diary.txt").read_text(encoding="utf-8")

@@ -240,7 +240,7 @@ def test_it_stops_where_the_likeness_falls(folder: Path, weights: Weights, monke
     likeness = iter([0.3, 0.6])  # of the new ones, then of those before
     monkeypatch.setattr(_synthesis, "mean_likeness", lambda found: next(likeness))
     before = Pictures(folder=tiny.dataset(folder).images, sheet=Path("sheet.png"))
-    with pytest.raises(LorapipeError, match="fell from 60% to 30%"):
+    with pytest.raises(LorapipeError, match="fell from 60 % to 30 %"):
         made(small(weights, after=before), folder, "fallen")
 
 

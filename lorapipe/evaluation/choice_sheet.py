@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lorapipe.evaluation import grid_image
 from lorapipe.evaluation.grid_image import Column, Row, Table
+from lorapipe.percent import percent
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,7 +38,7 @@ def _table(title: str, shown: Sequence[Candidate], marked: bool) -> Table:
         some = shown[start : start + ACROSS]
         cells = tuple((_opened(each),) for each in some)
         blank = ((_blank(cells[0][0]),),) * (min(ACROSS, len(shown)) - len(cells))
-        rows.append(Row("   ".join(f"{each.figures.merit:.0%}" for each in some), (*cells, *blank)))
+        rows.append(Row("   ".join(percent(each.figures.merit) for each in some), (*cells, *blank)))
     columns = tuple(Column(f"{place + 1}", marked=marked) for place in range(min(ACROSS, len(shown))))
     return Table(title, f"{len(shown)}", columns, tuple(rows))
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lorapipe.evaluation.comparison import Comparison, label, written
-from lorapipe.evaluation.diagnosis import percent
 from lorapipe.evaluation.grid_plan import BASE, Cell
 from lorapipe.evaluation.html_page import HERE, rendered
 from lorapipe.evaluation.image_store import first_picture
+from lorapipe.percent import percent
 
 if TYPE_CHECKING:
     from PIL.Image import Image

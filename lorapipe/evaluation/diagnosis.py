@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 from lorapipe.evaluation.advice import Advice
 from lorapipe.evaluation.results import Kind, Results
 from lorapipe.evaluation.selection import Scores, following, identity
+from lorapipe.percent import percent
 
 State = Literal[
     "good",
@@ -52,14 +52,8 @@ def is_weak(results: Results, scores: Scores) -> bool:
     return identity(scores) < WEAK[results.kind]
 
 
-def shown(results: Results, scores: Scores) -> str:
-    """How much a cell shows of the subject or style, and of what its prompts ask for."""
+def shown(results: Results, scores: Scores, between: str = ", ") -> str:
+    """How much a cell shows of the subject or style, and of what its prompts ask for; `between` stands between both."""
     asked = following(scores)
-    return f"{percent(identity(scores))} of the {results.kind}" + (
-        "" if asked is None else f", {percent(asked)} of the prompts"
-    )
-
-
-def percent(share: float) -> str:
-    """A share as people read it."""
-    return f"{100 * share:.0f} %" if math.isfinite(share) else "not a number"
+    prompts = "" if asked is None else f"{between}{percent(asked)} of the prompts"
+    return f"{percent(identity(scores))} of the {results.kind}{prompts}"

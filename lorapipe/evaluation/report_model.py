@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from lorapipe.evaluation.diagnosis import percent
 from lorapipe.evaluation.evaluation_result import EvaluationResult
 from lorapipe.evaluation.grid_image import Column, Row, Table
 from lorapipe.evaluation.grid_plan import BASE, PART_PROMPTS, Cell
@@ -17,6 +16,7 @@ from lorapipe.evaluation.scorer import COPIES, IDENTITY, CellScores
 from lorapipe.evaluation.selection import following, identity, merit
 from lorapipe.evaluation.svg_chart import Chart, Line, Point, smooth
 from lorapipe.evaluation.verdict import Verdict
+from lorapipe.percent import percent
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from lorapipe.percent import percent
 from lorapipe.series import evenly_spaced, moving_average
 
 WIDTH, HEIGHT = 460, 230
@@ -91,7 +92,7 @@ def _axes(frame: _Frame, chart: Chart) -> str:
     parts = []
     for tick in frame.ticks:
         y = frame.y(tick)
-        text = f"{100 * tick:.0f} %" if chart.percent else f"{tick:g}"
+        text = percent(tick) if chart.percent else f"{tick:g}"
         parts.append(f'<line class="rule" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text class="tick" x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
     steps = sorted({x for line in chart.lines for x, _ in line.finite if line.dots}) or [frame.low[0], frame.high[0]]
@@ -129,7 +130,7 @@ def _names(frame: _Frame, lines: Sequence[Line]) -> str:
 
 def _spoken(line: Line, chart: Chart) -> str:
     (start, first), (end, last) = line.finite[0], line.finite[-1]
-    before, after = (f"{100 * y:.0f} %" if chart.percent else f"{y:.3g}" for y in (first, last))
+    before, after = (percent(y) if chart.percent else f"{y:.3g}" for y in (first, last))
     return f"{line.name} from {before} at step {start:g} to {after} at step {end:g}"
 
 

@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
 
-from lorapipe.evaluation.diagnosis import percent, shown
+from lorapipe.evaluation.diagnosis import shown
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.part_strengths import part_reasons
 from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.selection import Scores, following, identity, margin, merit, worse
+from lorapipe.percent import percent
 
 BEYOND = 1.25
 """Saturation or contrast this many times outside what the base and the training pictures have is seen as wrong."""
@@ -85,10 +86,7 @@ def _guidance(results: Results) -> Iterator[str]:
     low = results.low_guidance
     if low is None or results.best not in results.valid:
         return
-    asked = following(low.scores)
-    figures = f"{percent(identity(low.scores))} of the {results.kind}" + (
-        "" if asked is None else f" and {percent(asked)} of the prompts"
-    )
+    figures = shown(results, low.scores, " and ")
     effect = "burns them" if results.burns else "does them no harm"
     yield f"At CFG {low.low_cfg:g} its pictures show {figures}: CFG {low.cfg:g} {effect}."
 

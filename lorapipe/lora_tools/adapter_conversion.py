@@ -23,6 +23,7 @@ from lorapipe.lora_tools.published_base import module_shapes, published_base
 from lorapipe.lora_tools.saved_adapter import require_room, require_saved
 from lorapipe.metadata import hashes
 from lorapipe.models import Family
+from lorapipe.percent import percent
 from lorapipe.pipeline.delivery_log import OURS, sealed
 
 OWN = {"F16": "fp16", "BF16": "bf16"}
@@ -48,7 +49,7 @@ def convert_adapter(path: Path, target: Path, options: ConvertedFileOptions, tel
             hint = " Or add --set convert=lora, which every format holds." if options.convert == "own" else ""
             raise InputError(replace(each, cure=f"{each.cure}{hint}".strip()) for each in problem.problems) from None
         worst = require_saved(ready, part, names, target, dtype, module_shapes(base))
-    lost = f", with an error of {error:.1%} (of the norm of ΔW)" if error > 1e-6 else ""
+    lost = f", with an error of {percent(error, 1)} (of the norm of ΔW)" if error > 1e-6 else ""
     words = f" and {counted(len(ready.embeddings), 'word')}" if ready.embeddings else ""
     return f"{counted(len(ready.modules), 'module')}{words}, {dtype}{lost}; read back within {worst:.1e}"
 

@@ -27,6 +27,7 @@ from lorapipe.lora_tools.publication import unpublished
 from lorapipe.lora_tools.saved_adapter import require_room, require_saved
 from lorapipe.lora_tools.weighted_adapters import Term, WeightedAdapter, WeightedFile, read_adapters, terms_by_module
 from lorapipe.models import Family
+from lorapipe.percent import percent
 
 Weight = Callable[[Place, str], Tensor]
 """Returns a tensor of the base, by place and `weight` or `bias`, in float32."""
@@ -45,7 +46,7 @@ class SumReport(NamedTuple):
     def in_words(self) -> str:
         """Return the report as a sentence or two."""
         ranks = f" of rank {self.rank}" if self.rank else ""
-        exact = f"with an error of {self.error:.1%} (of the norm of ΔW)" if self.error > 1e-6 else "exact"
+        exact = f"with an error of {percent(self.error, 1)} (of the norm of ΔW)" if self.error > 1e-6 else "exact"
         text = f"{self.modules} modules{ranks}, {exact}"
         text += f"; {self.dense} of them are dense differences: set a rank for a small file" if self.dense else ""
         return text + (f"; changes of {self.biases} biases are left out" if self.biases else "")

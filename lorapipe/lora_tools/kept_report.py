@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from lorapipe.errors import counted, listed
+from lorapipe.percent import percent
 
 FILE = "kept.json"
 """The report of all modules, beside a stage's file."""
@@ -56,12 +57,12 @@ class KeptReport(NamedTuple):
     def lines(self) -> Iterator[str]:
         """Yield the report as sentences: in all, by part, the modules that lose most, and what is left out."""
         count = sum(module.rank > 0 for module in self.modules)
-        keep = f"keep {self.kept:.2%} of the energy (error {self.error:.4f})"
+        keep = f"keep {percent(self.kept, 2)} of the energy (error {self.error:.4f})"
         yield f"{counted(count, 'module')} of {self._ranks()} {keep}"
         yield from self._part_lines()
         worst = sorted((each for each in self.modules if each.kept < NOTABLE), key=lambda each: each.kept)
         if worst:
-            named = listed([f"{each.name} {each.kept:.0%}" for each in worst], MOST_NAMED)
+            named = listed([f"{each.name} {percent(each.kept)}" for each in worst], MOST_NAMED)
             yield f"less than half is kept of {counted(len(worst), 'module')}: {named}"
         yield from self.remarks
         yield from self._left_out_lines()
@@ -74,13 +75,15 @@ class KeptReport(NamedTuple):
         parts = dict.fromkeys(module.part for module in self.modules)
         if len(parts) > 1:
             shares = (KeptReport([each for each in self.modules if each.part == part]).kept for part in parts)
-            yield "by part: " + ", ".join(f"{part} {share:.2%}" for part, share in zip(parts, shares, strict=True))
+            yield "by part: " + ", ".join(
+                f"{part} {percent(share, 2)}" for part, share in zip(parts, shares, strict=True)
+            )
 
     def _left_out_lines(self) -> Iterator[str]:
         whole = sum(each.energy for each in self.modules) + sum(each.energy for each in self.left_out)
         for each in self.left_out:
             if each.changed:
-                share = f"{each.energy / whole:.2%}" if whole else "0 %"
+                share = percent(each.energy / whole, 2) if whole else "0 %"
                 what = f"left out: {each.kind}, of which {each.changed} of {each.total} tensors differ"
                 yield f"{what} ({share} of the whole difference)"
 

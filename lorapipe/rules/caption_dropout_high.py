@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
+from lorapipe.percent import percent
 from lorapipe.rules import Facts, Finding, Rule
 
 if TYPE_CHECKING:
@@ -21,5 +22,5 @@ class CaptionDropoutHigh(Rule):
 
     def findings(self, training: TrainingOptions, facts: Facts) -> Iterator[Finding]:
         if 1 > training.captions.dropout > 0.34:
-            what = f"{100 * training.captions.dropout:.0f} % of the captions are left out."
+            what = f"{percent(training.captions.dropout)} of the captions are left out."
             yield Finding(what, ("captions", "dropout"))

@@ -19,6 +19,7 @@ from lorapipe.evaluation.image_store import ImageStore
 from lorapipe.evaluation.picture_synthesis import PictureSynthesis, Style
 from lorapipe.evaluation.sampler import Sampler, SamplingOptions
 from lorapipe.formats import AdapterWeights
+from lorapipe.percent import percent
 from lorapipe.pipeline.artifacts import Pictures
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log
@@ -71,7 +72,7 @@ class Synthesis:
             what = f"none of {len(candidates)} pictures is fit to train on: {passed}."
             raise LorapipeError(what, cure="Train longer, write other prompts, or lower least_likeness.")
         likeness = mean_likeness(choice.chosen)
-        told += "" if likeness is None else f"; likeness {likeness:.0%}"
+        told += "" if likeness is None else f"; likeness {percent(likeness)}"
         self.context.emit(Log(text=told))
         self._guard(likeness, painting)
         return self._published(choice.chosen, candidates, likeness)
@@ -163,12 +164,11 @@ class Synthesis:
         before = mean_likeness(earlier)
         if before is None:
             return
-        text = f"likeness to the true pictures: {likeness:.0%}, and {before:.0%} of the round before"
+        text = f"likeness to the true pictures: {percent(likeness)}, and {percent(before)} of the round before"
         self.context.emit(Log(text=text))
         if likeness < before * (1 - self.stage.most_fall):
-            what = (
-                f"the pictures' likeness to the true ones fell from {before:.0%} to {likeness:.0%}: it goes no further."
-            )
+            fall = f"from {percent(before)} to {percent(likeness)}"
+            what = f"the pictures' likeness to the true ones fell {fall}: it goes no further."
             cure = "Use the weights of the round before, or change prompts, strengths or styles."
             raise LorapipeError(what, cure=cure)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from lorapipe.errors import InputError
+from lorapipe.percent import percent
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.demand import Demand
 from lorapipe.stages import Stage
@@ -54,7 +55,7 @@ def _checks(total: int, pictures: int) -> str:
     """Describe the cost of early stopping."""
     checks = len(check_steps(total, pictures))
     share = checks * CHECK_PASSES / (BACKWARD * total * pictures)
-    return f"stop: early looks at it up to {checks} times, about {100 * share:.0f} % more time; it may end sooner"
+    return f"stop: early looks at it up to {checks} times, about {percent(share)} more time; it may end sooner"
 
 
 def _forecasts(train: TrainingOptions, stages: Mapping[str, Stage]) -> list[Forecast] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.formats import Format
+from lorapipe.percent import percent
 from lorapipe.pipeline.artifacts import Artifact, Base, File, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.delivery import Delivery
@@ -198,7 +199,7 @@ class Export(Stage):
         found = converted(learned, form, rank, partial(shape, model), partial(weight, model), partial(bias, model))
         if self.convert == "lora":
             level: Literal["info", "warning"] = "warning" if found.error > NOTABLE or found.biases else "info"
-            text = f"As a LoRA of rank {self.convert_rank} it has an error of {found.error:.1%} (of the norm of ΔW)"
+            text = f"As a LoRA of rank {self.convert_rank} it has an error of {percent(found.error, 1)} (of the norm of ΔW)"
             text += f", and changes of {found.biases} biases are left out." if found.biases else "."
             context.emit(Log(text=text, level=level))
         return found.weights

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorapipe.evaluation.diagnosis import percent
 from lorapipe.evaluation.grid_plan import BASE, Cell
 from lorapipe.evaluation.html_page import rendered
 from lorapipe.evaluation.image_store import first_picture
+from lorapipe.percent import percent
 from lorapipe.pipeline.event_text import duration
 from lorapipe.tuning.judgement import Judgement
 from lorapipe.tuning.rounds import ENDS, WHY, TuningState, moved_text

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from lorapipe.errors import InputError, Problem
+from lorapipe.percent import percent
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact, Report, Weights
 from lorapipe.pipeline.plan import Plan, plan
@@ -209,7 +210,7 @@ def told(tuned: TuningState, change: Change | None) -> list[str]:
     """The rounds that are done, and what comes next, as a plan shows them."""
     lines = [
         f"round {place + 1}: {', '.join(f'{each.state} at strength {each.strength:g}' for each in round.judgements)}, "
-        f"merit {round.merit:.0%} at strength 1"
+        f"merit {percent(round.merit)} at strength 1"
         for place, round in enumerate(tuned.rounds)
     ]
     if tuned.end is not None:
@@ -226,4 +227,4 @@ def end_text(tuned: TuningState) -> str:
 
 def _the_best(tuned: TuningState) -> str:
     place = best_of(tuned.rounds)
-    return f"Round {place + 1} of {len(tuned.rounds)} is the best: merit {tuned.rounds[place].merit:.0%} at strength 1."
+    return f"Round {place + 1} of {len(tuned.rounds)} is the best: merit {percent(tuned.rounds[place].merit)} at strength 1."

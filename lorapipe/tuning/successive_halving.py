@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, cast
 
 from lorapipe.errors import listed
+from lorapipe.percent import percent
 from lorapipe.pipeline.artifacts import Report
 from lorapipe.pipeline.events import Event, Log
 from lorapipe.pipeline.execution.pool import Pool
@@ -60,7 +61,7 @@ def share_of_steps(found: Sequence[Rung]) -> float:
 def words(found: Sequence[Rung]) -> str:
     """The rungs in a sentence."""
     told = [f"{each.cells} train {'all' if each.part == 1 else each.part} of their steps" for each in found]
-    return f"{', '.join(told)}: {share_of_steps(found):.0%} of the steps of all"
+    return f"{', '.join(told)}: {percent(share_of_steps(found))} of the steps of all"
 
 
 def going_on(merits: Mapping[str, float], count: int) -> list[str]:
