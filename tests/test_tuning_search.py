@@ -149,10 +149,18 @@ def test_it_ends_by_rounds_and_by_hours() -> None:
     assert isinstance(next_change([start], RATES, Limits(5, seconds=2000)), Change)
 
 
-def test_a_good_round_is_the_best_unless_another_is_clearly_better() -> None:
-    good, better = first({}, judged("good", 0.60)), first({}, judged("under-trained", 0.60 + WORSE - 0.01))
-    assert best_of([better, good]) == 1
+def test_a_good_round_is_the_best_unless_it_is_clearly_worse_than_the_first() -> None:
+    good, before = first({}, judged("good", 0.60)), first({}, judged("under-trained", 0.60 + WORSE - 0.01))
+    assert best_of([before, good]) == 1
     assert best_of([first({}, judged("under-trained", 0.60 + WORSE + 0.01)), good]) == 0
+    assert best_of([first({}, judged("over-trained", 0.20)), good, first({}, judged("under-trained", 0.9))]) == 1
+
+
+def test_the_search_goes_on_from_a_round_that_is_clearly_better_than_a_good_one() -> None:
+    values, patch = {"unet_lr": 8e-4}, {"unet_lr": 4e-4}
+    rounds = [first(values, judged("good", 0.40, patch))]
+    rounds.append(after(rounds, change_of(rounds), judged("under-trained", 0.70, {"unet_lr": 3e-4})))
+    assert change_of(rounds).base == 1 and best_of(rounds) == 0
 
 
 # ------------------------------------------------------------------------------------------- whole searches, simulated

@@ -100,10 +100,15 @@ class Limits:
 
 
 def best_of(rounds: Sequence[Round]) -> int:
-    """The place of the best round: the highest merit, but a good round before any that is not clearly better.
-
-    It is never one that is clearly worse than the first.
+    """The place of the round to end with: a good one before any other, for nothing is left to be wished of it, then the
+    highest merit. It is never one that is clearly worse than the first.
     """
+    sound = [place for place, each in enumerate(rounds) if each.merit > rounds[0].merit - WORSE]
+    return max(sound, key=lambda place: (rounds[place].is_good, rounds[place].merit, -place))
+
+
+def _highest(rounds: Sequence[Round]) -> int:
+    """The place of the round to go on from: the highest merit, but a good one before any that is not clearly better."""
     highest = max(each.merit for each in rounds)
     equal = [place for place, each in enumerate(rounds) if each.merit > highest - WORSE]
     return max(equal, key=lambda place: (rounds[place].is_good, rounds[place].merit, -place))
@@ -122,7 +127,7 @@ def next_change(
     `allowed` says whether a training may have these settings (all that differ from the pipeline's own); a change to others
     is passed over.
     """
-    best, last = best_of(rounds), len(rounds) - 1
+    best, last = _highest(rounds), len(rounds) - 1
     if len(rounds) >= limits.rounds:
         return _end(rounds, "rounds")
     if sum(each.seconds for each in rounds) + rounds[last].seconds > limits.seconds:
