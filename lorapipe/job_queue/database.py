@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lorapipe.job_queue.journal import KEPT, MOST, Journal, Row, is_sound
 from lorapipe.pipeline.database import Database
+from lorapipe.pipeline.database_content import Content
 from lorapipe.pipeline.database_recovery import Salvage, salvage
 from lorapipe.pipeline.database_schema import Tables
 
@@ -48,7 +49,7 @@ def open_database(path: Path, journal: Journal) -> Database:
             journal.write(db)
         return f"{counts['job']} {'job' if counts['job'] == 1 else 'jobs'}" if last else ""
 
-    return Database(path, TABLES, refill, private=True, check=True, sole=True, prepare=journal.watch)
+    return Database(path, Content(TABLES, refill, private=True, check=True, sole=True, prepare=journal.watch))
 
 
 def _fill(db: sqlite3.Connection, table: str, known: Mapping[int, Row | None], kept: Salvage) -> int:

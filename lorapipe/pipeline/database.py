@@ -19,18 +19,17 @@ from __future__ import annotations
 
 import errno
 import functools
-import os
 import sqlite3
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from lorapipe.errors import LorapipeError, problem_of
 from lorapipe.pipeline import database_files
+from lorapipe.pipeline.database_content import Content
 from lorapipe.pipeline.database_errors import (
     Changed,
     Locked,
@@ -40,17 +39,11 @@ from lorapipe.pipeline.database_errors import (
     is_damaged,
     is_out_of_row_ids,
 )
-from lorapipe.pipeline.database_files import connect, copied, identity, make_private, may_be_written, set_aside
-from lorapipe.pipeline.database_schema import Tables
+from lorapipe.pipeline.database_files import identity, make_private, may_be_written, set_aside
 from lorapipe.pipeline.locks import Busy, holding
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Refill = Callable[[sqlite3.Connection, Path | None], str]
-"""Fills new tables, also from the file that was set aside if there is one; returns the sources, as text, or ""."""
-
-DURABLE = ("synchronous=FULL", "fullfsync=ON")
-"""Pragmas for a database whose data is nowhere else: sync at every commit; macOS needs the second."""
 TRY_SECONDS = 1.0
 """Seconds between attempts to open a file that could not be written."""
 
@@ -86,33 +79,13 @@ def mended(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any
 
 
 class Database:
-    """One database file; with `None`, or if nothing can be written, a temporary one in memory.
+    """One database file; with `None`, or if nothing can be written, a temporary one in memory. Raises `Unavailable`."""
 
-    `private` files can be read only by their user; `check` verifies every page when the file is opened; `prepare` is called
-    with each new connection. `sole` means that the data is nowhere else: no database in memory, and no other file beside one
-    that a later version has changed, may take its place. Raises `Unavailable`.
-    """
-
-    def __init__(
-        self,
-        path: Path | None,
-        tables: Tables,
-        refill: Refill,
-        *,
-        private: bool = False,
-        check: bool = False,
-        sole: bool = False,
-        prepare: Callable[[sqlite3.Connection], None] = lambda db: None,
-    ) -> None:
+    def __init__(self, path: Path | None, content: Content) -> None:
         self.path = path
         self.guard = threading.RLock()
         """Held by the thread that uses the connection."""
-        self._tables = tables
-        self._refill = refill
-        self._private = private
-        self._check = check
-        self._sole = sole
-        self._prepare = prepare
+        self._content = content
         self._entered = threading.local()
         self._file: tuple[int, int] | None = None
         self._where_missing = "was missing"
@@ -137,7 +110,7 @@ class Database:
     def is_later(self) -> bool:
         """Whether a later version has added to the tables."""
         (version,) = self.connection.execute("PRAGMA user_version").fetchone()
-        return int(version) > self._tables.version
+        return int(version) > self._content.tables.version
 
     @contextmanager
     def entered(self) -> Iterator[sqlite3.Connection]:
@@ -188,7 +161,7 @@ class Database:
 
     def _follow(self) -> None:
         """Reopen the file if another process has replaced it, or if it was deleted."""
-        if self._refused is not None and self._sole and time.monotonic() - self._tried > TRY_SECONDS:
+        if self._refused is not None and self._content.sole and time.monotonic() - self._tried > TRY_SECONDS:
             with self.guard:  # the disk may have space now
                 self.connection.close()
                 self.connection = self._open()
@@ -208,10 +181,10 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         self._file = None
         path = self.path
-        if path is None or not (self._sole or path.parent.is_dir()):
+        if path is None or not (self._content.sole or path.parent.is_dir()):
             return self._in_memory()
         if not may_be_written(path):
-            return self._copy_in_memory(path)
+            return self._in_memory(copy_of=path)
         try:
             return self._usable(path)
         except FileNotFoundError:
@@ -227,81 +200,42 @@ class Database:
 
     def _usable(self, path: Path) -> sqlite3.Connection:
         """Open a valid file. Raises `FileNotFoundError`, `Changed` or `sqlite3.Error`."""
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise Unfit("it is not a file")
-        if self._private:
-            make_private(path)
-        db = connect(path)
+        db = self._content.opened(path)
         try:
-            db.execute("PRAGMA journal_mode=WAL")
-            for pragma in DURABLE if self._sole else ("synchronous=NORMAL",):
-                db.execute(f"PRAGMA {pragma}")
-            self._tables.migrate(db)
-            if not self._tables.fit(db):
-                raise Unfit("a table or column is missing")
-            if self._check and (found := db.execute("PRAGMA integrity_check(1)").fetchone()) != ("ok",):
-                raise Unfit(str(found[0]) if found else "damaged")
-            self._prepare(db)
             self._file = identity(path)
-        except UnicodeDecodeError as error:
-            db.close()
-            raise Unfit(str(error)) from None
-        except BaseException:
+        except OSError:  # it was deleted meanwhile
             db.close()
             raise
         self.openings += 1
         self._refused = None
         return db
 
+    def _in_memory(self, copy_of: Path | None = None) -> sqlite3.Connection:
+        db = self._content.in_memory() if copy_of is None else self._content.copied_in_memory(copy_of)
+        self.openings += 1
+        return db
+
     def _own_version(self, path: Path) -> sqlite3.Connection:
-        if self._sole:
+        if self._content.sole:
             what = "was changed by a later lorapipe, which this one cannot read."
             raise Unavailable(
                 what, where=str(path), cure="Update this lorapipe, or give it another folder (LORAPIPE_HOME)."
             )
-        self.path = path.with_name(f"{path.stem}.v{self._tables.version}{path.suffix}")
+        self.path = path.with_name(f"{path.stem}.v{self._content.tables.version}{path.suffix}")
         self._where_missing = f"replaces {path.name}, which a later lorapipe has changed"
         return self._open()
-
-    def _in_memory(self) -> sqlite3.Connection:
-        db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        self._tables.make(db)
-        self._refill(db, None)
-        self._prepare(db)
-        if self._sole:
-            db.execute("PRAGMA query_only=ON")
-        self.openings += 1
-        return db
 
     def _opened_read_only(self, path: Path, trouble: Unavailable) -> sqlite3.Connection:
         """Open for reading if nothing can be written, so that users can free space on a full disk.
 
         Raises the trouble if there is nothing to read, or if another program has locked the file.
         """
-        if isinstance(trouble, Locked) or (self._sole and not path.exists()):
+        if isinstance(trouble, Locked) or (self._content.sole and not path.exists()):
             raise trouble
         if self._refused is None:
             _warn("%s It is opened read-only.", trouble)
         self._refused, self._tried = trouble, time.monotonic()
-        return self._copy_in_memory(path)
-
-    def _copy_in_memory(self, path: Path) -> sqlite3.Connection:
-        """Copy what can be read of a file in a read-only folder into memory."""
-        with suppress(OSError, sqlite3.Error), ExitStack() as stack:
-            import tempfile  # seldom needed
-
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lorapipe-"))
-            read = stack.enter_context(closing(connect(copied(path, Path(folder)))))
-            self._tables.migrate(read)
-            if self._tables.fit(read):
-                db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-                read.backup(db)
-                self._prepare(db)
-                if self._sole:
-                    db.execute("PRAGMA query_only=ON")
-                self.openings += 1
-                return db
-        return self._in_memory()
+        return self._in_memory(copy_of=path)
 
     # -------------------------------------------------------------------------------------------------------- repairing
 
@@ -310,13 +244,13 @@ class Database:
         try:
             lock = path.with_name(f"{path.stem}.lock")
             with holding(lock, _wait_for_repair(path)):
-                if self._private:
+                if self._content.private:
                     make_private(lock)
                 built = self._built_by_another(path, seen)
                 if built is not None:
                     return built
                 aside = set_aside(path)
-                sources = self._build(path, aside)
+                sources = self._content.build(path, aside)
                 db = self._usable(path)
         except sqlite3.Error as error:
             return self._opened_read_only(path, in_words(error, self.path, self._refused))
@@ -341,23 +275,6 @@ class Database:
             if not is_damaged(path, error):
                 raise
         return None
-
-    def _build(self, path: Path, aside: Path | None) -> str:
-        """Build a new file, rename it into place, and return its sources as text."""
-        new = path.with_name(f"{path.name}.new")
-        new.unlink(missing_ok=True)
-        os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if self._private else 0o666))
-        try:
-            with closing(connect(new)) as db:
-                db.execute("PRAGMA journal_mode=MEMORY")
-                db.execute("BEGIN IMMEDIATE")
-                self._tables.make(db)
-                sources = self._refill(db, aside)
-                db.execute("COMMIT")
-            new.replace(path)
-        finally:
-            new.unlink(missing_ok=True)
-        return sources
 
 
 def _warn(text: str, *values: object) -> None:

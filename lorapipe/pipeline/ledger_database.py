@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lorapipe.pipeline.database import Database, mended
+from lorapipe.pipeline.database_content import Content
 from lorapipe.pipeline.database_errors import Locked, Unavailable
 from lorapipe.pipeline.database_schema import Tables
 from lorapipe.pipeline.manifest import Manifest
@@ -76,7 +77,7 @@ class LedgerDatabase:
     def __init__(self, path: Path | None, past: RunHistory | None = None, *, private: bool = False) -> None:
         self._past = past
         self._uses: list[tuple[object, ...]] = []
-        self.database = Database(path, TABLES, self._refill, private=private)
+        self.database = Database(path, Content(TABLES, self._refill, private=private))
 
     def close(self) -> None:
         """Write pending rows and close the file."""

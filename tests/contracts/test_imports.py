@@ -22,7 +22,7 @@ JOB = (
 """Modules of the training job, which joins otherwise independent parts: the stage's context, files, pictures."""
 EVIDENCE = ("lorapipe.evaluation.probe", "lorapipe.evaluation.probe_losses", "lorapipe.evaluation.sampler")
 """What early stopping and evaluation both use to measure a training."""
-LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
+LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits", "lorapipe.percent")
 SHARED = (
     "lorapipe.atomic",
     "=lorapipe.captioning.edits",
@@ -30,7 +30,6 @@ SHARED = (
     "lorapipe.checksum",
     "lorapipe.kohya_folders",
     "lorapipe.drawing",
-    "lorapipe.percent",
     "lorapipe.picture_files",
     "lorapipe.regular_files",
     "lorapipe.series",
