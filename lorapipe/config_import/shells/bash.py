@@ -17,14 +17,12 @@ from lorapipe.config_import.shells import (
     is_training,
     refused,
 )
-from lorapipe.config_import.shells._arithmetic import evaluate
+from lorapipe.config_import.shells._bash_conditions import CONDITIONS, holds, joined
 from lorapipe.config_import.shells._bash_loops import ENDS, LEAVING, end_of_block, values_of_loop
 from lorapipe.config_import.shells._bash_words import Expansion, Token, tokens_of
 
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\+?)=(.*)", re.DOTALL)
 DECLARING = ("export", "local", "declare", "readonly", "typeset")
-CONDITIONS = ("[", "[[", "test")
-COMPARED = {"-eq": "==", "-ne": "!=", "-gt": ">", "-lt": "<", "-ge": ">=", "-le": "<=", "=": "=", "==": "=", "!=": "!"}
 REDIRECTIONS = (">", ">>", "<", "<<", "<<<", "2>&1")
 PLAIN = ("echo", "printf", "set", "pip", "pip3", "mkdir", "rm", "ls", "sleep", "trap", "shopt", "ulimit")
 """Commands that change no variable and start no training."""
@@ -124,8 +122,8 @@ class _Bash:
                 joint = token.raw if token.raw in ("&&", "||") else joint
                 self.place += 1
                 continue
-            value = self._holds(self._simple())
-            result = _joined(result, joint, value) if joint else value
+            value = holds(self._simple(), self.expansion)
+            result = joined(result, joint, value) if joint else value
             joint = ""
         raise ShellSyntaxError(line, f"{end!r} is missing")
 
@@ -203,7 +201,7 @@ class _Bash:
         while True:
             words = self._simple()
             if words and words[0].raw in CONDITIONS:
-                before = self._holds(words)
+                before = holds(words, self.expansion)
             elif due:
                 before = self._execute(words)
             joint = self._joint()
@@ -305,53 +303,5 @@ class _Bash:
             word = Word(before[0].text + word.text, word.line, before[0].unknown or word.unknown)
         self.variables[name] = [word]
 
-    def _holds(self, tokens: list[Token]) -> bool | None:
-        """Return whether a condition holds; None if unknown."""
-        raws = [token.raw for token in tokens]
-        if not raws or raws[0] not in CONDITIONS:
-            return {"true": True, "false": False}.get(raws[0]) if raws else None
-        inner = [token for token in tokens[1:] if token.raw not in ("]", "]]")]
-        return self._test(inner)
-
-    def _test(self, tokens: list[Token]) -> bool | None:
-        for joint in ("||", "-o", "&&", "-a"):
-            places = [place for place, token in enumerate(tokens) if token.raw == joint]
-            if places:
-                left, right = self._test(tokens[: places[0]]), self._test(tokens[places[0] + 1 :])
-                return _joined(left, "||" if joint in ("||", "-o") else "&&", right)
-        if tokens and tokens[0].raw == "!":
-            inner = self._test(tokens[1:])
-            return None if inner is None else not inner
-        return _tested([self.expansion.text(token) for token in tokens])
-
     def _remark(self, line: int, text: str) -> None:
         self.script.remarks.append((line, text))
-
-
-def _tested(words: list[Word]) -> bool | None:
-    """Return whether `-n text`, `text` or `left = right` holds; a variable that is not set is empty."""
-    if any(word.unknown and "does not set" not in word.unknown for word in words):
-        return None
-    texts = [word.text for word in words]
-    if len(texts) == 1:
-        return bool(texts[0])
-    if len(texts) == 2:
-        return {"-n": bool(texts[1]), "-z": not texts[1]}.get(texts[0])
-    return _compared(*texts) if len(texts) == 3 else None
-
-
-def _joined(left: bool | None, joint: str, right: bool | None) -> bool | None:
-    if joint == "&&":
-        return False if left is False or right is False else (None if left is None or right is None else True)
-    return True if left or right else (None if left is None or right is None else False)
-
-
-def _compared(left: str, sign: str, right: str) -> bool | None:
-    kind = COMPARED.get(sign)
-    if kind in ("=", "!"):
-        return (left == right) == (kind == "=")
-    first, second = evaluate(left or "0", True), evaluate(right or "0", True)
-    if kind is None or first is None or second is None:
-        return None
-    return {"==": first == second, "!=": first != second, ">": first > second, "<": first < second,
-            ">=": first >= second, "<=": first <= second}[kind]  # fmt: skip

@@ -6,7 +6,6 @@ import re
 from contextlib import suppress
 
 from lorapipe.config_import.shells import (
-    LONGEST,
     MOST_STEPS,
     MOST_TURNS,
     Command,
@@ -18,13 +17,10 @@ from lorapipe.config_import.shells import (
     refused,
 )
 from lorapipe.config_import.shells._arithmetic import evaluate, spelled
+from lorapipe.config_import.shells._cmd_conditions import condition
+from lorapipe.config_import.shells._cmd_words import Expansion
 
-VARIABLE = re.compile(r"%(\w+)%|!(\w+)!|%([0-9*])|%~?(dp0|0)|%%~?([A-Za-z])")
 SET = re.compile(r"set\s+(/a\s+|/p\s+)?\"?([^=\"+*/-]+?)\s*([-+*/]?)=(.*?)\"?\s*", re.IGNORECASE | re.DOTALL)
-IF = re.compile(r"if\s+(/i\s+)?(not\s+)?(.*)", re.IGNORECASE | re.DOTALL)
-COMPARISON = re.compile(
-    r"(\"[^\"]*\"|\S*?)\s*(==|\s(?:equ|neq|gtr|lss|geq|leq)\s)\s*(\"[^\"]*\"|\S+)(.*)", re.I | re.DOTALL
-)
 FOR = re.compile(r"for\s+(/l\s+|/\w\s+)?%%(\w)\s+in\s*\(([^()]*)\)\s*do\s*(.*)", re.IGNORECASE | re.DOTALL)
 PASSED_OVER = (
     "echo",
@@ -74,6 +70,7 @@ class _Cmd:
         self.lines = lines[::-1]
         self.jump = ""
         self.variables: dict[str, Word] = {}
+        self.expansion = Expansion(self.variables)
         self.script = Script()
         self.steps = 0
 
@@ -142,7 +139,7 @@ class _Cmd:
         elif first == "call" and re.search(r"(?<!activate)\.(bat|cmd)\b", stripped, re.IGNORECASE):
             self.script.remarks.append((line, refused(f"`{stripped[:80]}`, another script,")))
         elif first not in PASSED_OVER or ".py" in stripped:
-            words = self._words(line, text)
+            words = self.expansion.words(line, text)
             if is_training(words):
                 self.script.commands.append(Command(words, line))
 
@@ -193,7 +190,7 @@ class _Cmd:
 
     def _values(self, found: re.Match[str], line: int) -> list[str] | None:
         """Return what a loop runs through; None if that is not known."""
-        kind, word = (found[1] or "").strip().lower(), self._expanded(found[3], line)
+        kind, word = (found[1] or "").strip().lower(), self.expansion.text(found[3], line)
         if word.unknown or kind not in ("", "/l"):
             return None
         parts = [part.strip('"') for part in re.findall(r"\"[^\"]*\"|[^\s,;=]+", word.text)]
@@ -212,7 +209,7 @@ class _Cmd:
         if found is None:
             return
         kind, name, sign, raw = (found[1] or "").strip().lower(), found[2].strip().lower(), found[3], found[4]
-        value = self._expanded(raw, line)
+        value = self.expansion.text(raw, line)
         if kind == "/p":
             value = Word("", line, f"%{name}%, which is asked for")
         elif kind == "/a":
@@ -227,7 +224,7 @@ class _Cmd:
         self.variables[name] = value
 
     def _if(self, line: int, text: str, live: bool) -> None:
-        holds, rest = self._condition(text)
+        holds, rest = condition(text, self.expansion)
         if holds is None and live:
             what = "whether this condition holds is not known without running it: taken as false"
             self.script.remarks.append((line, what))
@@ -255,59 +252,6 @@ class _Cmd:
         else:
             self.statement(line, rest, live)
 
-    def _condition(self, text: str) -> tuple[bool | None, str]:
-        """Return whether a condition holds (None: unknown), and the text after it."""
-        found = IF.fullmatch(text)
-        if found is None:
-            return None, ""
-        ignoring, negated, rest = bool(found[1]), bool(found[2]), found[3]
-        holds: bool | None = None
-        if defined := re.match(r"defined\s+(\S+)(.*)", rest, re.IGNORECASE | re.DOTALL):
-            value = self.variables.get(defined[1].lower())
-            holds, rest = bool(value and value.text), defined[2]
-        elif other := re.match(r"(?:exist|errorlevel)\s+(\"[^\"]*\"|\S+)(.*)", rest, re.IGNORECASE | re.DOTALL):
-            rest = other[2]
-        elif compared := COMPARISON.match(rest):
-            left, right = self._expanded(compared[1], 0), self._expanded(compared[3], 0)
-            rest = compared[4]
-            if not (left.unknown or right.unknown) or {left.text, right.text} & {'""'}:
-                holds = _compared(left.text, compared[2].strip().lower(), right.text, ignoring)
-        return (not holds if negated and holds is not None else holds), rest
-
-    def _expanded(self, raw: str, line: int) -> Word:
-        unknown = ""
-
-        def value(found: re.Match[str]) -> str:
-            nonlocal unknown
-            name = (found[1] or found[2] or (f"%{found[5]}" if found[5] else "")).lower()
-            if name in self.variables:
-                unknown = unknown or self.variables[name].unknown
-                return self.variables[name].text
-            if found[4]:
-                return ""
-            unknown = unknown or f"{found[0]}, which the script does not set"
-            return ""
-
-        return Word(VARIABLE.sub(value, raw)[:LONGEST], line, unknown)
-
-    def _words(self, line: int, text: str) -> tuple[Word, ...]:
-        """Return the words of a command: separated by spaces outside quotes, each with its line."""
-        found: list[Word] = []
-        for offset, row in enumerate(text.split("\n")):
-            for raw in re.findall(r"(?:\"[^\"]*\"?|\^.|[^\s\"^])+", row.lstrip("@ \t")):
-                for part in self._split(self._expanded(raw, line + offset), quoted=raw.startswith('"')):
-                    found.append(part)
-        for place, word in enumerate(found):
-            if word.text in (">", ">>", "|", "&", "&&"):
-                return tuple(found[:place])
-        return tuple(found)
-
-    def _split(self, word: Word, quoted: bool) -> list[Word]:
-        """Return the words that an expansion gives: a variable may hold several options."""
-        parts = [word.text] if quoted else re.findall(r"(?:\"[^\"]*\"?|[^\s\"])+", word.text)
-        plain = [re.sub(r"\^(.)", r"\1", part).replace('"', "") for part in parts]
-        return [Word(part, word.line, word.unknown) for part in plain] or ([word] if word.unknown else [])
-
 
 def _names(lines: list[tuple[int, str]]) -> list[str]:
     """Return the variables that lines set."""
@@ -323,16 +267,3 @@ def _numbers(parts: list[str]) -> list[str]:
 
 def _is_label(text: str, label: str) -> bool:
     return bool(re.fullmatch(rf"\s*:{re.escape(label)}\b.*", text, re.IGNORECASE | re.DOTALL))
-
-
-def _compared(left: str, sign: str, right: str, ignoring: bool) -> bool | None:
-    first, second = left.strip('"'), right.strip('"')
-    if ignoring:
-        first, second = first.casefold(), second.casefold()
-    if sign == "==":
-        return first == second
-    one, other = evaluate(first), evaluate(second)
-    if one is None or other is None:
-        return {"equ": first == second, "neq": first != second}.get(sign)
-    return {"equ": one == other, "neq": one != other, "gtr": one > other, "lss": one < other,
-            "geq": one >= other, "leq": one <= other}[sign]  # fmt: skip
