@@ -19,13 +19,15 @@ from lorapipe.training.optimizers._signature import arguments_of
 NAMES = Optimizer.registry.names()
 
 
-def problem(seed: int = 0) -> tuple[list[torch.nn.Parameter], torch.Tensor, torch.Tensor]:
+def problem(
+    seed: int = 0, dtype: torch.dtype = torch.float32
+) -> tuple[list[torch.nn.Parameter], torch.Tensor, torch.Tensor]:
     """Low-rank regression like an adapter's: fit up · down ≈ W (6 × 8, rank 2) from up = 0."""
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.randn(64, 8, generator=generator)
     wanted = inputs @ (torch.randn(6, 2, generator=generator) @ torch.randn(2, 8, generator=generator) / 2).T
-    down = torch.nn.Parameter(torch.randn(2, 8, generator=generator) / 8**0.5)
-    return [down, torch.nn.Parameter(torch.zeros(6, 2))], inputs, wanted
+    down = torch.nn.Parameter((torch.randn(2, 8, generator=generator) / 8**0.5).to(dtype))
+    return [down, torch.nn.Parameter(torch.zeros(6, 2, dtype=dtype))], inputs.to(dtype), wanted.to(dtype)
 
 
 def learn(optimizer: torch.optim.Optimizer, parts: list, inputs: torch.Tensor, wanted: torch.Tensor, steps: int):
@@ -312,11 +314,14 @@ KNOBS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("name", "knobs"), KNOBS)
 def test_steps_without_waiting_are_the_packages_steps(name: str, knobs: dict[str, Any]) -> None:
-    """Estimates, weights and state, also after gradients of zero, and where either goes on with the other's state."""
+    """Estimates, weights and state, also after gradients of zero, and where either goes on with the other's state.
+
+    In double precision: dividing by the root of a gradient near zero turns a rounded bit into a thousandth.
+    """
     spec, made = Optimizer.registry.get(name)(**knobs), {}
     for which, build in {"package": lambda parts: spec.build([{"params": parts, "lr": 1.0, "name": "unet"}]),
                          "ours": lambda parts: on_gpu(spec, parts)}.items():  # fmt: skip
-        parts, inputs, wanted = problem()
+        parts, inputs, wanted = problem(dtype=torch.float64)
         optimizer = build([flatten(parts)] if spec.elementwise else parts)
         for _ in range(0 if name == "dadapt_sgd" else 2):  # whose package divides by the norm of the first gradient
             optimizer.step()  # without a gradient
@@ -341,11 +346,11 @@ def near(
     one, other = ours.param_groups[0], theirs.param_groups[0]
     assert ("d" in other) == (type(theirs).__name__ != "Adafactor"), "all others estimate a distance"
     if "d" in other:
-        assert float(one["d"]) == pytest.approx(float(other["d"]), rel=1e-4)
+        assert float(one["d"]) == pytest.approx(float(other["d"]), rel=1e-5)
         assert float(one["d"]) > float(one.get("d0", 1e-6)), "an estimate"
         assert int(one["k"]) == int(other["k"])
     for mine, wished in zip(found, expected, strict=True):
-        torch.testing.assert_close(mine, wished, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(mine, wished, rtol=1e-5, atol=1e-7)
 
 
 def test_a_first_gradient_of_zero_is_no_step_for_dadapt_sgd() -> None:
