@@ -66,12 +66,13 @@ def plain(case: str) -> str:
 @dataclass(frozen=True)
 class Case:
     """A planted case and what is true of its cells. `hidden` is how much more little guidance shows of the last snapshot
-    at strength 1, 0 where that was not painted."""
+    at strength 1, 0 where that was not painted; `further` what came of it after as many steps again."""
 
     training: Training
     name: str
     truths: Mapping[Cell, CellTruth]
     hidden: float
+    further: CellTruth | None = None
 
     @cached_property
     def states(self) -> tuple[str, ...]:
@@ -146,7 +147,10 @@ class Case:
 
     @property
     def _rises(self) -> bool:
-        """Whether the last snapshot is worth most, and clearly more than the one before or than at half of the steps."""
+        """Whether the last snapshot is worth most, and clearly more than the one before or than at half of the steps; or
+        clearly less than what came of it after as many steps again."""
+        if self.further is not None and difference(self.further, self._last)[0] > CLEAR:
+            return True
         at_one = {cell.step: self.value(cell) for cell in self.uniform if cell.strength == 1}
         *_, before, last = at_one.values()
         half = at_one[min(at_one, key=lambda step: abs(step - self._last_step / 2))]
@@ -220,7 +224,7 @@ def judged(work: Path, training: Training) -> Iterator[Judged]:
     for name, view in training.views.items():
         results = results_of(bench, view, found, probes)
         of_cells = {cell: truths[real.slug] for cell, real in view.cells().items()}
-        case = Case(training, name, of_cells, _hidden(truths, view, training))
+        case = Case(training, name, of_cells, _hidden(truths, view, training), _further(truths, view, training))
         thirds = [_verdict(_third(results, number), training.low) for number in range(bench.images.count)]
         yield Judged(case, _verdict(results, training.low), thirds, _rho(results, of_cells))
 
@@ -231,6 +235,13 @@ def _hidden(truths: Mapping[str, CellTruth], view: View, training: Training) -> 
         return 0.0
     low, usual = truths[f"{LOW}{training.low.slug}"], truths[training.low.slug]
     return float(low.shown.mean() - usual.shown.mean())
+
+
+def _further(truths: Mapping[str, CellTruth], view: View, training: Training) -> CellTruth | None:
+    """What came of a view after as many steps again, where that was painted."""
+    if training.further is None or not is_unscaled(view, training):
+        return None
+    return truths.get(training.further.slug)
 
 
 def _third(results: Results, number: int) -> Results:

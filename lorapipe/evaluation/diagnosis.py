@@ -25,7 +25,7 @@ State = Literal[
     "not sure",
 ]
 
-WEAK: Mapping[Kind, float] = {"subject": 0.45, "style": 0.6}
+WEAK: Mapping[Kind, float] = {"subject": 0.4, "style": 0.6}
 """Identity below this is a family resemblance, no likeness; see `scorer.IDENTITY` for the two scales."""
 FAITHLESS = 0.5
 """Following below this: most of what the prompt asks for is missing."""

@@ -16,7 +16,7 @@ from lorapipe.evaluation.advice import Advice, part_rate
 from lorapipe.evaluation.diagnosis import shown
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import Scores, margin, merit
+from lorapipe.evaluation.selection import ENOUGH, Scores, margin, merit
 
 if TYPE_CHECKING:
     from lorapipe.models import Role
@@ -25,6 +25,8 @@ LEAST_FACTOR = 0.25
 """A rate is lowered to this at most, also where a part is best left out altogether."""
 GAIN = 0.08
 """Merit that another strength must bring at the least: the highest of some cells is a little too high by chance."""
+NEARLY = 0.8
+"""With this share of the merit that less of a part has, it is as good at 1."""
 LOSS = 0.05
 """Merit that a text encoder above 1 must cost at the least to be at its limit."""
 MORE = 1.5
@@ -55,7 +57,9 @@ def part_fault(results: Results) -> PartFault | None:
     both = next((cell for cell in results.apart if cell.uniform), None)
     if both is None or len(results.apart) < 2:
         return None
-    changes = {cell: _change(each, results.apart[both]) for cell, each in results.apart.items() if not cell.uniform}
+    changes = {
+        cell: _change(cell, each, results.apart[both]) for cell, each in results.apart.items() if not cell.uniform
+    }
     best = max(changes, key=lambda cell: changes[cell])
     if changes[best] > GAIN:
         return _fault(best)
@@ -80,10 +84,12 @@ def _denoiser_cost(results: Results, both: Cell, strength: float) -> float:
     return merit(results.apart[both]) - merit(alone) if alone else 0.0
 
 
-def _change(scores: Scores, both: Scores) -> float:
-    """What merit changes by another strength of one part; 0 where that may be chance."""
+def _change(cell: Cell, scores: Scores, both: Scores) -> float:
+    """What merit changes by another strength of one part; 0 where that may be chance, or where strength 1 is enough."""
     change = merit(scores) - merit(both)
-    return change if abs(change) > margin(scores, both) else 0.0
+    enough = ENOUGH if max(cell.strength, cell.text_encoder) > 1 else NEARLY
+    is_enough = enough * merit(scores) <= merit(both) < merit(scores)
+    return 0.0 if is_enough or abs(change) <= margin(scores, both) else change
 
 
 def _fault(cell: Cell, suffers: bool = False) -> PartFault:

@@ -15,7 +15,7 @@ WHOLE = 0.8
 """Identity above this leaves little to be wished for."""
 COLLAPSED = 0.5
 """With less than this share of its merit at strength 1 it falls apart above it."""
-PACE = 5 / 8
+PACE = 0.6
 """Merit that has grown from this share of itself while the steps doubled grows on."""
 
 

@@ -29,6 +29,8 @@ LEAST_MARGIN, MOST_MARGIN = 0.02, 0.10
 """Merits closer than 0.02 are equal to the eye; and of snapshots, however noisy the pictures, a tenth is a difference."""
 GATE = 0.5
 """Cells with this share of the highest identity show the subject, and are compared."""
+ENOUGH = 0.7
+"""With this share of another strength's merit strength 1 is as good to the eye: merit differs more than pictures do."""
 NEIGHBOUR = 0.5
 """What a neighbouring snapshot counts, beside 1 of the snapshot itself."""
 

@@ -25,7 +25,7 @@ from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.part_strengths import part_advice, part_fault
 from lorapipe.evaluation.progress_rules import part_too_fast
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import choose, following, merit
+from lorapipe.evaluation.selection import ENOUGH, choose, following, merit
 from lorapipe.evaluation.tag_effects import tag_advice
 from lorapipe.evaluation.verdict_rules import diagnosis
 from lorapipe.evaluation.verdict_text import reasons
@@ -37,8 +37,6 @@ OVERRULED: frozenset[State] = frozenset({"good", "under-trained", "not sure"})
 """States which a part that has learnt too much speaks against."""
 DROPOUT, ENOUGH_DROPOUT = "captions.dropout", 0.1
 """The train stage's knob that helps where guidance burns, and its usual value: see docs/training.md."""
-ENOUGH = 0.7
-"""With this share of a higher strength's merit strength 1 is as good to the eye: nothing lacks."""
 SURE_OF_LOWERING, UNHEEDING = 0.75, 0.05
 """The share of replicates that must use less than strength 1: a LoRA should work there, and a few pictures vary. Fewer are
 enough where prompts are followed so much less at strength 1: what is too strong paints what it knows, whatever is asked."""

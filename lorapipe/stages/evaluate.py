@@ -25,7 +25,7 @@ class Evaluate(EvaluationOptions, knobs.PromptChecks):
 
     menu_title: ClassVar[str] = "Evaluate LoRA"
     search_words: ClassVar[tuple[str, ...]] = ("xy plot", "grid", "compare snapshots", "test lora", "verdict")
-    version: ClassVar[int] = 23
+    version: ClassVar[int] = 24
     libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Report
