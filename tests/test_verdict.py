@@ -108,6 +108,21 @@ def test_a_weak_likeness_that_falls_apart_above_1_was_learnt_too_fast() -> None:
         assert translation("ko")(verdict.headline)
 
 
+def test_what_takes_the_prompts_place_as_it_grows_comes_unasked() -> None:
+    """A scene that all pictures share and no caption says: at 1.5 there is more of the subject, and only that scene."""
+    curve = [(0.5, 0.7), (0.55, 0.66), (0.6, 0.65)]
+    cases = (
+        (("beach",), 0.7, 0.2, "leaks"),
+        ((), 0.7, 0.2, "good"),
+        (("beach",), 0.7, 0.6, "good"),
+        (("beach",), 0.3, 0.2, "good"),  # merely too strong: the subject is lost too
+    )
+    for untaught, identity, following, state in cases:
+        above = {cell(step, 1.5): scores(identity, following) for step in (80, 160, 240)}
+        verdict = judge(results(curve, more=above, untaught=untaught))
+        assert (verdict.state, verdict.best.strength) == (state, 1), (untaught, identity, following)
+
+
 def test_what_broke_down_at_first_is_told_to_learn_more_gently() -> None:
     recovering = [(0.1, 0.4), (0.2, 0.5), (0.4, 0.6), (0.57, 0.69)]
     verdict = judge(results(recovering, losses=[0.20, 0.135, 0.104, 0.088]))

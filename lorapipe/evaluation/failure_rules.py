@@ -17,6 +17,8 @@ COPY, COPYING = 0.5, 0.1
 """A picture with `copied` of the first is a copy; with the second share of such pictures a training copies."""
 RUINED = 0.25
 """Soundness below this: noise and burnt colours, whatever is shown."""
+LOST = 2 / 3
+"""With less of the prompts than this share of what strength 1 shows, a higher strength has lost them."""
 HEEDED, FOLLOWED = 0.5, 0.6
 """Below the first the pictures of a prompt are hardly more of it than those of the others; above the second they are."""
 KEPT = 0.8
@@ -122,6 +124,21 @@ def unheeded(results: Results) -> Diagnosis | None:
     if not said or max(said) >= HEEDED or _most_followed(present) >= FAITHLESS:
         return None
     return _not_taught(results)
+
+
+def takes_over(results: Results) -> Diagnosis | None:
+    """Prompts ask for what no caption says, and above strength 1 there is more of the subject and hardly anything of them:
+    what all the pictures share grows with it. What is merely too strong loses the subject too.
+    """
+    step, usual = results.steps[-1], results.usual_strength
+    higher = [strength for strength in results.strengths if strength > usual]
+    if results.kind != "subject" or not results.untaught or not higher:
+        return None
+    one, above = results.scores_at(step, usual), results.scores_at(step, higher[0])
+    if one is None or above is None or identity(above) < max(PRESENT, identity(one)):
+        return None
+    followed = following(above) or 0.0
+    return _not_taught(results) if followed < min(FAITHLESS, LOST * (following(one) or 0.0)) else None
 
 
 def _most_followed(some: Sequence[Scores]) -> float:

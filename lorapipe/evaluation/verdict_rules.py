@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lorapipe.evaluation.diagnosis import Diagnosis
-from lorapipe.evaluation.failure_rules import broken, copies, no_effect, unheeded
+from lorapipe.evaluation.failure_rules import broken, copies, no_effect, takes_over, unheeded
 from lorapipe.evaluation.progress_rules import (
     broke_down_early,
     falls_apart,
@@ -32,6 +32,7 @@ RULES: tuple[Callable[[Results], Diagnosis | None], ...] = (
     no_effect,
     copies,
     unheeded,
+    takes_over,
     needs_lowering,
     broke_down_early,
     worse_than_base,
