@@ -111,6 +111,7 @@ def test_a_weak_likeness_that_falls_apart_above_1_was_learnt_too_fast() -> None:
 def test_what_takes_the_prompts_place_as_it_grows_comes_unasked() -> None:
     """A scene that all pictures share and no caption says: at 1.5 there is more of the subject, and only that scene."""
     curve = [(0.5, 0.7), (0.55, 0.66), (0.6, 0.65)]
+    well = [(0.5, 0.95), (0.55, 0.95), (0.6, 0.95)]
     cases = (
         (("beach",), 0.7, 0.2, "leaks"),
         ((), 0.7, 0.2, "good"),
@@ -121,6 +122,7 @@ def test_what_takes_the_prompts_place_as_it_grows_comes_unasked() -> None:
         above = {cell(step, 1.5): scores(identity, following) for step in (80, 160, 240)}
         verdict = judge(results(curve, more=above, untaught=untaught))
         assert (verdict.state, verdict.best.strength) == (state, 1), (untaught, identity, following)
+        assert judge(results(well, more=above, untaught=untaught)).state == "good", "strength 1 follows its prompts"
 
 
 def test_what_broke_down_at_first_is_told_to_learn_more_gently() -> None:

@@ -17,8 +17,9 @@ COPY, COPYING = 0.5, 0.1
 """A picture with `copied` of the first is a copy; with the second share of such pictures a training copies."""
 RUINED = 0.25
 """Soundness below this: noise and burnt colours, whatever is shown."""
-LOST = 2 / 3
-"""With less of the prompts than this share of what strength 1 shows, a higher strength has lost them."""
+LOST, HEARD = 2 / 3, 0.8
+"""With less of the prompts than the first share of what strength 1 shows, a higher strength has lost them; with as much of
+them as the second, strength 1 follows them well."""
 HEEDED, FOLLOWED = 0.5, 0.6
 """Below the first the pictures of a prompt are hardly more of it than those of the others; above the second they are."""
 KEPT = 0.8
@@ -137,8 +138,8 @@ def takes_over(results: Results) -> Diagnosis | None:
     one, above = results.scores_at(step, usual), results.scores_at(step, higher[0])
     if one is None or above is None or identity(above) < max(PRESENT, identity(one)):
         return None
-    followed = following(above) or 0.0
-    return _not_taught(results) if followed < min(FAITHLESS, LOST * (following(one) or 0.0)) else None
+    before, after = following(one) or 0.0, following(above) or 0.0
+    return _not_taught(results) if before < HEARD and after < min(FAITHLESS, LOST * before) else None
 
 
 def _most_followed(some: Sequence[Scores]) -> float:
@@ -149,7 +150,7 @@ def _not_taught(results: Results) -> Diagnosis:
     """Why prompts change nothing: no caption says what they ask for, or captions say what is not there."""
     if results.untaught:
         what = (
-            f"No caption says {', '.join(results.untaught[:4])}, and prompts that do change nothing: what all the pictures "
+            f"No caption says {', '.join(results.untaught[:4])}, and prompts that do change little: what all the pictures "
             "share comes with the trigger. Say in the captions where each picture is and what in it is not the subject, or "
             "add pictures elsewhere."
         )
