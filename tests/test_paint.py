@@ -51,7 +51,7 @@ def test_pictures_of_prompts_differ_by_prompt_seed_and_strength(folder: Path, we
     with Image.open(made.sheet) as sheet:
         assert sheet.size == (4 * first.shape[1], first.shape[0])
     again = painted(folder, "again", weights=weights)
-    assert (pixels(again)[0] == first).all()
+    assert abs(pixels(again)[0] - first).max() <= 1, "the same, but for what a batch of another size rounds otherwise"
     strong = painted(folder, "strong", weights=weights, strength=2.0)
     assert (pixels(strong)[0] != first).any()
 

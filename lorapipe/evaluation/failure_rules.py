@@ -136,10 +136,14 @@ def takes_over(results: Results) -> Diagnosis | None:
     if results.kind != "subject" or not results.untaught or not higher:
         return None
     one, above = results.scores_at(step, usual), results.scores_at(step, higher[0])
-    if one is None or above is None or identity(above) < max(PRESENT, identity(one)):
-        return None
+    return _not_taught(results) if one and above and _lost(one, above) else None
+
+
+def _lost(one: Scores, above: Scores) -> bool:
+    """Whether a higher strength has no less of the subject, and has lost the prompts, which strength 1 follows in part."""
     before, after = following(one) or 0.0, following(above) or 0.0
-    return _not_taught(results) if before < HEARD and after < min(FAITHLESS, LOST * before) else None
+    grows = identity(above) >= max(PRESENT, identity(one))
+    return grows and before < HEARD and after < min(FAITHLESS, LOST * before)
 
 
 def _most_followed(some: Sequence[Scores]) -> float:
