@@ -111,18 +111,16 @@ def measure(seed: int, folder: Path) -> None:
     true = folder / "true-pictures"
     true_pictures(true)
     captions = json.dumps([file.read_text("utf-8").strip() for file in sorted(true.glob("*.txt"))])
-    weights = {name: f"weights: $judge-{name}.best" for name in LORAS}
+    sources = {name: f"weights: $judge-{name}.best" for name in LORAS} | {"base": BASE}
     stages = [JUDGE.format(name=name, prompts=json.dumps(PROMPTS)) for name in LORAS]
-    stages += [
-        PAINTED.format(name=name, what=what, prompts=captions) for name, what in {**weights, "base": BASE}.items()
-    ]
+    stages += [PAINTED.format(name=name, what=what, prompts=captions) for name, what in sources.items()]
     file = folder / "bootstrap.yaml"
     text = MEASURED.format(pipeline=ROOT / "pipelines" / "bootstrap.yaml", judges="".join(stages))
     file.write_text(text, encoding="utf-8")
     begun = time.monotonic()
     seeds = [f"{name}.seed={seed}" for name in TRAININGS]
     found = lorapipe.run(lorapipe.load(file, [*seeds, f"file.to={folder}/penny.safetensors"]))
-    far = _distances({name: found[f"painted-{name}"] for name in ("base", *LORAS)}, true)
+    far = _distances({name: found[f"painted-{name}"] for name in sources}, true)
     shown = [f"{name}: likeness {1 - far[name] / far['base']:.0%}, {judged(found[f'judge-{name}'])}" for name in LORAS]
     print(f"seed {seed}: {'; '.join(shown)} ({time.monotonic() - begun:.0f} s)", flush=True)
 

@@ -28,10 +28,7 @@ ROOT = Path(__file__).parents[1] / "pipelines"
 ROUNDS = 4
 UNET, TEXT_ENCODER, STEPS = 1e-3, 2.5e-4, 400
 """A third of the quickstart's rates, so that eight times as much is a rate that can be written at all."""
-BY_HAND = "by-hand"
-"""The quickstart as it is: what the others are compared with, and not counted."""
 STARTS: Mapping[str, Mapping[str, float]] = {
-    BY_HAND: {"unet_lr": 3e-3, "text_encoder_lr": 7.5e-4, "steps": 600},
     "as it is": {},
     "rates-up": {"unet_lr": UNET * 8, "text_encoder_lr": TEXT_ENCODER * 8},
     "rates-down": {"unet_lr": UNET / 8, "text_encoder_lr": TEXT_ENCODER / 8},
@@ -42,8 +39,11 @@ STARTS: Mapping[str, Mapping[str, float]] = {
     "rank-low": {"adapter.rank": 2},
     "rank-high": {"adapter.rank": 128},
 }
+BY_HAND = "by-hand"
+"""The quickstart with its own settings: what the others are compared with, and not counted."""
 LEAKING = "leaking"
 """One more start: captions that say nothing but the trigger word, beside a caption stage."""
+EVERY = (BY_HAND, *STARTS, LEAKING)
 TAGS = f"""\
 extends: {ROOT / "quickstart.yaml"}
 tune: {{captions: tags}}
@@ -88,14 +88,14 @@ class Outcome(NamedTuple):
 def main(given: Sequence[str] | None = None) -> int:
     """Tune every start with every seed until the time is over, and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=[*STARTS, LEAKING], help="this start; may be repeated")
+    parser.add_argument("--only", action="append", choices=EVERY, help="this start; may be repeated")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no start after so long")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lorapipe-tune")
     options = parser.parse_args(given)
     began, outcomes = time.monotonic(), list[Outcome]()
     for seed in range(options.seeds):
-        for start in options.only or [*STARTS, LEAKING]:
+        for start in options.only or EVERY:
             if time.monotonic() - began < options.minutes * 60:
                 outcomes.append(tuned(start, seed, options.work))
                 print(outcomes[-1].line(), flush=True)
@@ -122,7 +122,8 @@ def tuned(start: str, seed: int, work: Path) -> Outcome:
         (folder / f"seed-{seed}.yaml").write_text(TAGS, encoding="utf-8")
     else:
         shutil.copy(ROOT / "quickstart.yaml", folder / f"seed-{seed}.yaml")
-    settings = {"unet_lr": UNET, "text_encoder_lr": TEXT_ENCODER, "steps": STEPS, "seed": seed, **STARTS.get(start, {})}
+    settings = {"unet_lr": UNET, "text_encoder_lr": TEXT_ENCODER, "steps": STEPS, **STARTS.get(start, {})}
+    settings = {"seed": seed} | ({} if start == BY_HAND else settings)
     sets = [f"penny.{name}={value}" for name, value in settings.items()]
     sets += [f"tune.rounds={ROUNDS}", f"vars.images={images}", f"file.to=seed-{seed}.safetensors"]
     tuning = Tuning(loader.load(folder / f"seed-{seed}.yaml", sets), devices=["cpu"])

@@ -72,7 +72,7 @@ class Case:
     name: str
     truths: Mapping[Cell, CellTruth]
     hidden: float
-    further: CellTruth | None = None
+    further: CellTruth | None
 
     @cached_property
     def states(self) -> tuple[str, ...]:

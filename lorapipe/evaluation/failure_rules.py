@@ -131,11 +131,10 @@ def takes_over(results: Results) -> Diagnosis | None:
     """Prompts ask for what no caption says, and above strength 1 there is more of the subject and hardly anything of them:
     what all the pictures share grows with it. What is merely too strong loses the subject too.
     """
-    step, usual = results.steps[-1], results.usual_strength
-    higher = [strength for strength in results.strengths if strength > usual]
-    if results.kind != "subject" or not results.untaught or not higher:
+    step, higher = results.steps[-1], results.higher_strength
+    if results.kind != "subject" or not results.untaught or higher is None:
         return None
-    one, above = results.scores_at(step, usual), results.scores_at(step, higher[0])
+    one, above = results.scores_at(step, results.usual_strength), results.scores_at(step, higher)
     return _not_taught(results) if one and above and _lost(one, above) else None
 
 

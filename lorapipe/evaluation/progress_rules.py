@@ -59,11 +59,11 @@ def falls_apart(results: Results) -> Diagnosis | None:
     scores, chosen = results.scores_at(results.best.step), results.best
     if scores is None or not is_weak(results, scores) or chosen.strength != results.usual_strength:
         return None
-    higher = [strength for strength in results.strengths if strength > chosen.strength]
-    above = results.scores_at(chosen.step, higher[0]) if higher else None
+    higher = results.higher_strength
+    above = None if higher is None else results.scores_at(chosen.step, higher)
     if above is None or merit(above) >= COLLAPSED * merit(scores) or not worse(above, scores):
         return None
-    headline = f"{use(results)}: the likeness is weak, and at {higher[0]:g} it falls apart."
+    headline = f"{use(results)}: the likeness is weak, and at {higher:g} it falls apart."
     slower = _slower(results, "Learn more gently: more of the same only breaks the pictures.")
     return Diagnosis("over-trained", headline, (slower,))
 

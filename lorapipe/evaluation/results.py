@@ -173,6 +173,11 @@ class Results:
         """The strength nearest 1 at which both parts were tried alike."""
         return min(self.strengths, key=lambda strength: abs(strength - 1))
 
+    @property
+    def higher_strength(self) -> float | None:
+        """The next strength above the usual one, where there is one."""
+        return next((strength for strength in self.strengths if strength > self.usual_strength), None)
+
     def resampled(self, rng: Random) -> Results:
         """The same as if other prompts and noises had been drawn: prompts first, then pictures of each (a two-stage
         bootstrap: Davison & Hinkley 1997, §3.8).

@@ -103,15 +103,18 @@ def best_of(rounds: Sequence[Round]) -> int:
     """The place of the round to end with: a good one before any other, for nothing is left to be wished of it, then the
     highest merit. It is never one that is clearly worse than the first.
     """
-    sound = [place for place, each in enumerate(rounds) if each.merit > rounds[0].merit - WORSE]
-    return max(sound, key=lambda place: (rounds[place].is_good, rounds[place].merit, -place))
+    return _best_beside(rounds, rounds[0].merit)
 
 
 def _highest(rounds: Sequence[Round]) -> int:
     """The place of the round to go on from: the highest merit, but a good one before any that is not clearly better."""
-    highest = max(each.merit for each in rounds)
-    equal = [place for place, each in enumerate(rounds) if each.merit > highest - WORSE]
-    return max(equal, key=lambda place: (rounds[place].is_good, rounds[place].merit, -place))
+    return _best_beside(rounds, max(each.merit for each in rounds))
+
+
+def _best_beside(rounds: Sequence[Round], merit: float) -> int:
+    """The place of the best of the rounds that are not clearly worse than this merit, a good one before any other."""
+    sound = [place for place, each in enumerate(rounds) if each.merit > merit - WORSE]
+    return max(sound, key=lambda place: (rounds[place].is_good, rounds[place].merit, -place))
 
 
 def any_settings(settings: Values) -> bool:
